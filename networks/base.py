@@ -42,10 +42,10 @@ class Network(snt.Module, abc.ABC):
     """
 
   @property
-  @abc.abstractmethod
   def options(self) -> dict[str, Any]:
     """The constructor's arguments that say what the network computes.
 
-    They are JSON values, and do not contain the weights: together with those
+    They are JSON values. Together with the weights, which they do not contain,
     they make the same network again.
     """
+    return {}

@@ -1,0 +1,11 @@
+"""Problems: distributions over functions to be minimised."""
+
+from problems.base import Constants, Params, Problem
+from problems.ensemble import Ensemble
+from problems.mnist import Mnist
+from problems.quadratic import Quadratic
+from problems.simple import Simple, SimpleMultiOptimizer
+
+__all__ = [
+    "Constants", "Ensemble", "Mnist", "Params", "Problem", "Quadratic",
+    "Simple", "SimpleMultiOptimizer"]

@@ -1,0 +1,90 @@
+"""Networks by name, and their files."""
+
+import inspect
+from typing import Any
+
+from networks import base
+from networks import baselines
+from networks import lstm
+from networks import weights
+
+_CLASSES = {cls.__name__: cls for cls in (
+    lstm.StandardDeepLSTM, lstm.CoordinateWiseDeepLSTM, lstm.KernelDeepLSTM,
+    baselines.Sgd, baselines.Adam)}
+
+
+def factory(net: str, net_options: Any = (),
+            net_path: str | None = None) -> base.Network:
+  """Makes a network.
+
+  Args:
+    net: Name of its class.
+    net_options: Arguments of the class, a dictionary or pairs. Where a file
+      says what its network was made with, they may be left out.
+    net_path: A file to take the weights from, written by `save` or by the
+      original program; None for a new network.
+
+  Returns:
+    The network.
+
+  Raises:
+    ValueError: The name or an option is unknown, or contradicts the file.
+    FileNotFoundError: There is no such file.
+  """
+  if net not in _CLASSES:
+    raise ValueError(f"net is {net!r}, but must be one of {sorted(_CLASSES)}.")
+  options = dict(net_options)
+  if net_path is not None:
+    options = _with_file(net, options, net_path)
+  known = _option_names(_CLASSES[net])
+  unknown = sorted(set(options) - set(known))
+  if unknown:
+    raise ValueError(f"net_options has {unknown}, but the options of {net} are "
+                     f"{known}.")
+  return _CLASSES[net](**options)
+
+
+def _option_names(cls: type) -> list[str]:
+  """Arguments of a class, and of its parent where it hands them on."""
+  names = list(inspect.signature(cls.__init__).parameters)
+  if "kwargs" in names:
+    names += inspect.signature(cls.__base__.__init__).parameters
+    names.remove("output_size")  # The subclasses determine it.
+  return sorted(set(names) - {"self", "name", "kwargs"})
+
+
+def save(network: base.Network, filename: str,
+         trained_on: dict[str, Any] | None = None) -> None:
+  """Writes a network's class, options and weights to a file.
+
+  Args:
+    network: A network whose variables exist.
+    filename: By custom `<id>.l2l`. A file that exists is replaced at once.
+    trained_on: What to note about its training, as JSON values.
+
+  Raises:
+    OSError: The file could not be written; a file of that name is intact.
+  """
+  arrays = {}
+  for variable in network.variables:
+    module, name = variable.name.split(":")[0].split("/")[-2:]
+    arrays.setdefault(module, {})[name] = variable.numpy()
+  weights.write(filename, weights.Saved(
+      arrays, type(network).__name__, network.options, trained_on or {}))
+
+
+def _with_file(net, options, net_path):
+  """The options of a file, with its weights; checked against those given."""
+  saved = weights.read(net_path)
+  if saved.net not in (None, net):
+    raise ValueError(f"{net_path} holds a {saved.net}, not a {net}.")
+  for name, value in (saved.net_options or {}).items():
+    given = options.setdefault(name, value)
+    if isinstance(given, tuple):
+      given = list(given)
+    if given != value:
+      raise ValueError(f"{net_path} was trained with {name}={value!r}, but "
+                       f"net_options has {name}={given!r}.")
+  if saved.weights:
+    options["initializer"] = saved.weights
+  return options

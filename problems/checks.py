@@ -1,0 +1,60 @@
+"""Checks of constructor arguments."""
+
+import math
+import numbers
+from collections.abc import Collection
+from typing import Any
+
+
+def positive_integer(name: str, value: Any) -> int:
+  """Returns the value, a positive integer.
+
+  Raises:
+    ValueError: It is something else.
+  """
+  # A bool is an Integral too, but nobody means it as a size.
+  is_integer = (isinstance(value, numbers.Integral)
+                and not isinstance(value, bool))
+  if not is_integer or value < 1:
+    raise ValueError(f"{name} is {value!r}, but must be a positive integer.")
+  return int(value)
+
+
+def positive_integers(name: str, values: Any) -> list[int]:
+  """Returns the values, a list or tuple of positive integers, or of none.
+
+  Raises:
+    ValueError: They are something else.
+  """
+  is_sequence = isinstance(values, (list, tuple))
+  if not is_sequence:
+    raise ValueError(
+        f"{name} is {values!r}, but must be a tuple of positive integers.")
+  return [positive_integer(f"{name}[{i}]", value)
+          for i, value in enumerate(values)]
+
+
+def finite(name: str, value: Any, minimum: float = -math.inf) -> float:
+  """Returns the value, a finite number that is not below the minimum.
+
+  Raises:
+    ValueError: It is something else.
+  """
+  is_finite = isinstance(value, numbers.Real) and math.isfinite(value)
+  if not is_finite or value < minimum:
+    bound = "" if minimum == -math.inf else f" of at least {minimum}"
+    raise ValueError(
+        f"{name} is {value!r}, but must be a finite number{bound}.")
+  return float(value)
+
+
+def one_of(name: str, value: Any, allowed: Collection[str]) -> str:
+  """Returns the value, one of the strings allowed.
+
+  Raises:
+    ValueError: It is something else.
+  """
+  if not isinstance(value, str) or value not in allowed:
+    raise ValueError(
+        f"{name} is {value!r}, but must be one of {sorted(allowed)}.")
+  return value

@@ -1,0 +1,61 @@
+"""Random quadratic functions (Andrychowicz et al. 2016, section 3.1)."""
+
+import tensorflow as tf
+
+from problems import base, checks
+
+_COEFFICIENTS = {
+    "uniform": tf.random.stateless_uniform,  # In [0, 1).
+    "normal": tf.random.stateless_normal,  # Standard.
+}
+
+
+class Quadratic(base.Problem):
+  """f(x) = |W x - y|^2, with random W and y, for a batch of such functions."""
+
+  def __init__(self, batch_size: int = 128, num_dims: int = 10,
+               stddev: float = 0.01, dtype: tf.DType = tf.float32,
+               distribution: str = "uniform", separate: bool = False):
+    """Initializes the problem.
+
+    Args:
+      batch_size: Number of functions, B.
+      num_dims: Number of dimensions of each, D.
+      stddev: Standard deviation of the point to start from; its mean is 0.
+      dtype: Of parameters, coefficients and loss.
+      distribution: Of the entries of W and y: "uniform" in [0, 1), as in
+        DeepMind's program, or standard "normal", as in the paper.
+      separate: Whether the loss is the B values, shape [B], as in the paper,
+        and not their mean. The mean divides every gradient by B.
+
+    Raises:
+      ValueError: An argument is out of its range.
+    """
+    self._batch_size = checks.positive_integer("batch_size", batch_size)
+    self._num_dims = checks.positive_integer("num_dims", num_dims)
+    self._stddev = checks.finite("stddev", stddev, minimum=0.)
+    self._dtype = tf.as_dtype(dtype)
+    if not self._dtype.is_floating:
+      raise ValueError(
+          f"dtype is {self._dtype.name}, but must be a floating-point type.")
+    self._distribution = checks.one_of(
+        "distribution", distribution, _COEFFICIENTS)
+    self._separate = separate
+
+  def sample(self, seed: tf.Tensor) -> tuple[base.Params, base.Constants]:
+    x_seed, w_seed, y_seed = tf.unstack(
+        tf.random.split(seed, 3, alg="philox"))
+    draw = _COEFFICIENTS[self._distribution]
+    b, d = self._batch_size, self._num_dims
+    w = draw([b, d, d], w_seed, dtype=self._dtype, alg="philox")  # [B, D, D]
+    y = draw([b, d], y_seed, dtype=self._dtype, alg="philox")  # [B, D]
+    x = self._stddev * tf.random.stateless_normal(
+        [b, d], x_seed, dtype=self._dtype, alg="philox")  # [B, D]
+    return {"x": x}, (w, y)
+
+  def loss(self, params: base.Params, constants: base.Constants,
+           seed: tf.Tensor) -> tf.Tensor:
+    w, y = constants
+    residual = tf.linalg.matvec(w, params["x"]) - y  # [B, D]
+    values = tf.reduce_sum(tf.square(residual), axis=1)  # [B]
+    return values if self._separate else tf.reduce_mean(values)

@@ -1,0 +1,90 @@
+"""Tests of sums of problems."""
+
+import numpy as np
+import tensorflow as tf
+from absl.testing import absltest, parameterized
+
+from problems import ensemble, quadratic, simple
+
+SEED = (1, 2)
+
+
+class EnsembleTest(parameterized.TestCase):
+
+  @parameterized.parameters((None, 1. + 9.), ((2., 0.5), 2. + 4.5),
+                            ((0, -1), -9.))
+  def test_loss_is_weighted_sum(self, weights, expected):
+    problem = ensemble.Ensemble([simple.Simple(), simple.Simple()], weights)
+    params = {"problem_0/x": tf.constant(1.), "problem_1/x": tf.constant(3.)}
+    loss = problem.loss(params, ((), ()), tf.constant(SEED))
+    self.assertEqual(float(loss), expected)
+
+  def test_parameters_are_named_after_their_problem(self):
+    problem = ensemble.Ensemble(
+        [simple.SimpleMultiOptimizer(), quadratic.Quadratic(3, 4)])
+    params, constants = problem.sample(tf.constant(SEED))
+    self.assertEqual(list(params),
+                     ["problem_0/x_0", "problem_0/x_1", "problem_1/x"])
+    self.assertLen(constants, 2)
+
+  def test_eleventh_problem_is_not_taken_for_the_second(self):
+    problem = ensemble.Ensemble([simple.Simple()] * 11)
+    params = {f"problem_{i}/x": tf.constant(float(i)) for i in range(11)}
+    loss = problem.loss(params, ((),) * 11, tf.constant(SEED))
+    self.assertEqual(float(loss), sum(i**2 for i in range(11)))
+
+  def test_ensembles_nest(self):
+    problem = ensemble.Ensemble(
+        [ensemble.Ensemble([simple.Simple()] * 2, [1., 2.]), simple.Simple()])
+    params, constants = problem.sample(tf.constant(SEED))
+    self.assertIn("problem_0/problem_1/x", params)
+    loss = problem.loss(params, constants, tf.constant(SEED))
+    self.assertEqual(float(loss), 4.)
+
+  def test_equal_problems_draw_different_functions(self):
+    problem = ensemble.Ensemble([quadratic.Quadratic(3, 4)] * 2)
+    params, ((w_0, _), (w_1, _)) = problem.sample(tf.constant(SEED))
+    self.assertTrue(np.all(params["problem_0/x"] != params["problem_1/x"]))
+    self.assertTrue(np.all(w_0 != w_1))
+
+  def test_separate_losses_add_up_one_by_one(self):
+    parts = [quadratic.Quadratic(3, d, separate=True) for d in (2, 4)]
+    problem = ensemble.Ensemble(parts, [1., 10.])
+    params, constants = problem.sample(tf.constant(SEED))
+    expected = sum(
+        weight * np.sum((np.einsum("bij,bj->bi", w, params[name]) - y)**2, 1)
+        for weight, name, (w, y) in zip(
+            (1., 10.), ("problem_0/x", "problem_1/x"), constants))
+    np.testing.assert_allclose(
+        problem.loss(params, constants, tf.constant(SEED)), expected,
+        rtol=1e-5)
+
+  def test_losses_of_different_shapes_are_refused(self):
+    problem = ensemble.Ensemble(
+        [simple.Simple(), quadratic.Quadratic(3, 4, separate=True)])
+    params, constants = problem.sample(tf.constant(SEED))
+    with self.assertRaises((ValueError, tf.errors.InvalidArgumentError)):
+      problem.loss(params, constants, tf.constant(SEED))
+
+  def test_no_problems_are_refused(self):
+    with self.assertRaisesRegex(ValueError, "^problems is empty"):
+      ensemble.Ensemble([])
+
+  def test_other_objects_are_refused(self):
+    with self.assertRaisesRegex(ValueError, r"^problems has \['simple'\]"):
+      ensemble.Ensemble([simple.Simple(), "simple"])
+
+  @parameterized.parameters(([],), ([1.],), ([1., 2., 3.],))
+  def test_other_number_of_weights_is_refused(self, weights):
+    with self.assertRaisesRegex(ValueError, "must be 2 numbers"):
+      ensemble.Ensemble([simple.Simple()] * 2, weights)
+
+  @parameterized.parameters(float("nan"), float("inf"), "1", None)
+  def test_weight_that_is_no_number_is_refused(self, weight):
+    with self.assertRaisesRegex(
+        ValueError, rf"^weights\[1\] is {weight!r}, but must be a finite"):
+      ensemble.Ensemble([simple.Simple()] * 2, [1., weight])
+
+
+if __name__ == "__main__":
+  absltest.main()

@@ -1,0 +1,115 @@
+"""Tests of the network on MNIST."""
+
+import pathlib
+import tempfile
+
+import numpy as np
+import tensorflow as tf
+from absl.testing import absltest, parameterized
+
+from problems import mnist
+
+GOLDEN = pathlib.Path(__file__).parent / "data" / "golden_mnist.npz"
+SEED = (1, 2)
+LABELS = {"train": 5, "validation": 0, "test": 9}  # One label a split.
+
+
+def golden(key):
+  """What DeepMind's program computed, by name."""
+  with np.load(GOLDEN) as arrays:
+    return {name.removeprefix(f"{key}/"): arrays[name]
+            for name in arrays.files if name.startswith(f"{key}/")}
+
+
+class MnistTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.data_dir = self.enter_context(tempfile.TemporaryDirectory())
+    rng = np.random.default_rng(0)
+    np.savez(
+        f"{self.data_dir}/mnist.npz",
+        x_train=rng.integers(0, 256, [24, 28, 28], np.uint8),
+        y_train=np.uint8([LABELS["validation"]] * 2 + [LABELS["train"]] * 22),
+        x_test=rng.integers(0, 256, [3, 28, 28], np.uint8),
+        y_test=np.uint8([LABELS["test"]] * 3))
+
+  def make(self, **options):
+    return mnist.Mnist(**{"data_dir": self.data_dir, **options})
+
+  @parameterized.parameters(("mnist", (20,), "sigmoid"),
+                            ("mnist_relu2", (20, 20), "relu"))
+  def test_loss_and_gradients_are_golden(self, key, layers, activation):
+    expected = golden(key)
+    params = {name.removeprefix("params/"): tf.constant(value)
+              for name, value in expected.items()
+              if name.startswith("params/")}
+    problem = self.make(layers=layers, activation=activation)
+    with tf.GradientTape() as tape:
+      tape.watch(params)
+      loss = problem.loss_on(params, expected["images"], expected["labels"])
+    np.testing.assert_allclose(loss, expected["loss"], rtol=1e-5)
+    for name, gradient in tape.gradient(loss, params).items():
+      np.testing.assert_allclose(
+          gradient, expected[f"gradients/{name}"], rtol=1e-4, atol=1e-7,
+          err_msg=name)
+
+  @parameterized.parameters(
+      ((), [784, 10]), ((20,), [784, 20, 10]), ([3, 7], [784, 3, 7, 10]))
+  def test_parameters_are_those_of_the_layers(self, layers, sizes):
+    problem = self.make(layers=layers)
+    params, _ = problem.sample(tf.constant(SEED))
+    expected = {}
+    for i in range(len(sizes) - 1):
+      expected[f"mlp/linear_{i}/w"] = sizes[i:i + 2]
+      expected[f"mlp/linear_{i}/b"] = sizes[i + 1:i + 2]
+    self.assertEqual(
+        {name: value.shape.as_list() for name, value in params.items()},
+        expected)
+
+  def test_default_network_is_the_original_one(self):
+    problem = self.make()
+    params, constants = problem.sample(tf.constant(SEED))
+    self.assertEqual(sum(int(tf.size(p)) for p in params.values()), 15910)
+    default = self.make(layers=(20,), activation="sigmoid", batch_size=128,
+                        split="train")
+    np.testing.assert_array_equal(
+        problem.loss(params, constants, tf.constant(SEED)),
+        default.loss(params, constants, tf.constant(SEED)))
+
+  @parameterized.parameters(*LABELS)
+  def test_minibatches_come_from_the_split(self, split):
+    problem = self.make(layers=(), split=split, batch_size=7)
+    log_p = np.log(np.arange(1, 11) / 55)  # The classes' probabilities.
+    params = {"mlp/linear_0/w": tf.zeros([784, 10]),
+              "mlp/linear_0/b": tf.constant(log_p, tf.float32)}
+    np.testing.assert_allclose(
+        problem.loss(params, (), tf.constant(SEED)), -log_p[LABELS[split]],
+        rtol=1e-5)
+
+  def test_images_of_another_size_are_refused(self):
+    problem = self.make()
+    params, _ = problem.sample(tf.constant(SEED))
+    with self.assertRaises(tf.errors.InvalidArgumentError):
+      problem.loss_on(params, tf.zeros([2, 14, 28]), [0, 1])
+
+  @parameterized.parameters(
+      ("layers", 20, "layers is 20"), ("layers", "20", "layers is '20'"),
+      ("layers", (20, 0), r"layers\[1\] is 0"),
+      ("layers", (2.5,), r"layers\[0\] is 2.5"),
+      ("activation", "tanh", r"'tanh', .* one of \['relu', 'sigmoid'\]"),
+      ("batch_size", 0, "batch_size is 0"),
+      ("batch_size", 1.5, "batch_size is 1.5"),
+      ("split", "dev", r"'dev', .*\['test', 'train', 'validation'\]"))
+  def test_bad_argument_is_named_before_files_are_read(
+      self, name, value, message):
+    with self.assertRaisesRegex(ValueError, message):
+      mnist.Mnist(**{name: value})
+
+  def test_missing_files_are_reported(self):
+    with self.assertRaisesRegex(FileNotFoundError, "No MNIST under"):
+      mnist.Mnist(data_dir=f"{self.data_dir}/nowhere")
+
+
+if __name__ == "__main__":
+  absltest.main()
