@@ -1,0 +1,221 @@
+"""The learned optimizer and its training, under the original's names."""
+
+from collections.abc import Mapping
+import os
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from meta import seeds
+from meta import unroll
+import networks
+import problems
+
+DEFAULT_CONFIG = {
+    "coordinatewise": {
+        "net": "CoordinateWiseDeepLSTM",
+        "net_options": {
+            "layers": (20, 20),
+            "preprocess_name": "LogAndSign",
+            "preprocess_options": {"k": 5},
+            "scale": 0.01,
+        },
+    },
+}
+
+
+class MetaLoss:
+  """The losses of a problem that a network optimizes, compiled."""
+
+  def __init__(self, network: networks.Network, problem: problems.Problem,
+               len_unroll: int, second_derivatives: bool = False):
+    """Args:
+      network: The optimizer.
+      problem: What it optimizes.
+      len_unroll: Updates in an unroll, T.
+      second_derivatives: Whether the gradients that are fed to the network
+        are differentiated too.
+
+    Raises:
+      ValueError: `len_unroll` is not a positive integer, or the network cannot
+        optimize the parameters of this problem.
+    """
+    _check_positive("len_unroll", len_unroll, int)
+    self.network = network
+    self.problem = problem
+    self.len_unroll = len_unroll
+    self._second_derivatives = second_derivatives
+    self._start = tf.function(
+        lambda seed: unroll.start(network, problem, seed))
+    self._unroll = tf.function(self._unroll)
+    # A function that makes variables would be traced twice.
+    unroll.start(network, problem, seed=0)
+
+  def reset(self, seed: int | tf.Tensor) -> unroll.Run:
+    """Starts a run on a function drawn with the seed.
+
+    Args:
+      seed: An integer of 64 bits, or an int32 tensor of shape [2].
+    """
+    return self._start(seeds.as_seed(seed))
+
+  def unroll(self, run: unroll.Run,
+             num_steps: int | None = None) -> tuple[tf.Tensor, unroll.Run]:
+    """Makes the updates of one unroll.
+
+    Args:
+      run: The run so far.
+      num_steps: Updates, where they are not `len_unroll`.
+
+    Returns:
+      The losses, shape [T + 1] or [T + 1, S], and the run after them. The sum
+      over T (and mean over S) of the losses is the meta-loss.
+    """
+    return self._unroll(run, num_steps or self.len_unroll)
+
+  def _unroll(self, run, num_steps):
+    return unroll.unroll(self.network, self.problem, run, num_steps,
+                         self._second_derivatives)
+
+
+class StepInfo(NamedTuple):
+  """What a step of meta-training did."""
+  losses: tf.Tensor  # Of the optimizee, shape [T + 1] or [T + 1, S].
+  meta_loss: tf.Tensor  # Their sum over T and mean over S, shape [].
+  gradient_norm: tf.Tensor  # Of the meta-gradient, shape []. Where it is not
+  # finite, the weights were not changed.
+
+
+class MetaStep(MetaLoss):
+  """A step of meta-training: an unroll, and an update of the network."""
+
+  def __init__(self, network: networks.Network, problem: problems.Problem,
+               len_unroll: int, learning_rate: float,
+               second_derivatives: bool = False):
+    """Args:
+      network: The optimizer, to be trained by Adam.
+      problem: What it optimizes.
+      len_unroll: Updates in an unroll, T.
+      learning_rate: Of Adam.
+      second_derivatives: See `MetaLoss`.
+
+    Raises:
+      ValueError: See `MetaLoss`; or `learning_rate` is not positive.
+    """
+    _check_positive("learning_rate", learning_rate, (int, float))
+    super().__init__(network, problem, len_unroll, second_derivatives)
+    # As in TensorFlow 1, epsilon stands outside the bias correction.
+    self.optimizer = tf.keras.optimizers.Adam(learning_rate, epsilon=1e-8)
+    self.optimizer.build(network.trainable_variables)
+    self._train = tf.function(self._train)
+
+  def step(self, run: unroll.Run) -> tuple[tf.Tensor, unroll.Run]:
+    """Makes the updates of one unroll, then one of the network's weights.
+
+    Args:
+      run: The run so far.
+
+    Returns:
+      See `MetaLoss.unroll`. All of it was made with the weights from before
+      their update.
+    """
+    info, run = self.train(run)
+    return info.losses, run
+
+  def train(self, run: unroll.Run,
+            num_steps: int | None = None) -> tuple[StepInfo, unroll.Run]:
+    """Does what `step` does, and tells more of it.
+
+    Args:
+      run: The run so far.
+      num_steps: Updates, where they are not `len_unroll`.
+    """
+    return self._train(run, num_steps or self.len_unroll)
+
+  def _train(self, run, num_steps):
+    variables = self.network.trainable_variables
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+      tape.watch(variables)
+      losses, run = self._unroll(run, num_steps)
+      meta_loss = tf.reduce_sum(losses) / losses[0].shape.num_elements()
+    gradients = tape.gradient(
+        meta_loss, variables,
+        unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    norm = tf.linalg.global_norm(gradients) if variables else tf.constant(0.)
+    if variables:
+      tf.cond(tf.math.is_finite(norm),
+              lambda: self.optimizer.apply(gradients, variables) or True,
+              lambda: False)
+    return StepInfo(losses, meta_loss, norm), run
+
+
+class MetaOptimizer:
+  """Networks that learn to optimize."""
+
+  def __init__(self, **net_config: Mapping[str, Any]):
+    """Args:
+      **net_config: For each network its id, and a dictionary of the arguments
+        of `networks.factory`. None makes the original's default, one
+        coordinatewise network.
+
+    Raises:
+      ValueError: See `networks.factory`.
+    """
+    self.networks = {
+        key: networks.factory(**config)
+        for key, config in (net_config or DEFAULT_CONFIG).items()}
+
+  def meta_loss(
+      self, problem: problems.Problem, len_unroll: int,
+      net_assignments: networks.Assignments | None = None,
+      second_derivatives: bool = False) -> MetaLoss:
+    """Returns the losses of a problem that the networks optimize.
+
+    Args:
+      problem: What they optimize.
+      len_unroll: Updates in an unroll.
+      net_assignments: Pairs of a network's id and the names of the parameters
+        it optimizes; None gives all to the only network.
+      second_derivatives: See `MetaLoss`.
+
+    Raises:
+      ValueError: See `MetaLoss` and `networks.Partition`.
+    """
+    return MetaLoss(networks.Partition(self.networks, net_assignments), problem,
+                    len_unroll, second_derivatives)
+
+  def meta_minimize(
+      self, problem: problems.Problem, len_unroll: int,
+      learning_rate: float = 0.01,
+      net_assignments: networks.Assignments | None = None,
+      second_derivatives: bool = False) -> MetaStep:
+    """Returns the step that trains the networks on a problem.
+
+    Args:
+      problem: What they optimize.
+      len_unroll: Updates in an unroll.
+      learning_rate: Of Adam, which trains the networks.
+      net_assignments: See `meta_loss`.
+      second_derivatives: See `MetaLoss`.
+
+    Raises:
+      ValueError: See `MetaStep` and `networks.Partition`.
+    """
+    return MetaStep(networks.Partition(self.networks, net_assignments), problem,
+                    len_unroll, learning_rate, second_derivatives)
+
+  def save(self, path: str, trained_on: dict[str, Any] | None = None) -> None:
+    """Writes each network to `<path>/<id>.l2l`.
+
+    Args:
+      path: An existing folder.
+      trained_on: What to note about the training, as JSON values.
+    """
+    for key, network in self.networks.items():
+      networks.save(network, os.path.join(path, f"{key}.l2l"), trained_on)
+
+
+def _check_positive(name, value, types):
+  if not isinstance(value, types) or not value > 0:
+    kind = "integer" if types is int else "number"
+    raise ValueError(f"{name} is {value!r}, but must be a positive {kind}.")
