@@ -71,6 +71,12 @@ class Summary(NamedTuple):
   num_runs: int
   num_diverged: int  # Runs whose final loss is not finite.
 
+  @property
+  def log_mean(self) -> float:
+    """Decimal logarithm of the mean."""
+    with np.errstate(divide="ignore"):
+      return float(np.log10(self.mean))
+
 
 def summarize(final_losses: np.ndarray) -> Summary:
   """Returns the statistics of final losses, shape [runs].

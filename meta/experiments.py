@@ -5,18 +5,18 @@ import os
 from typing import Any, NamedTuple
 
 import networks
+from networks import weights
 import problems
 
-_LSTM = {"layers": (20, 20)}
-_LOG_AND_SIGN = {"preprocess_name": "LogAndSign"}
-
+NetConfig = dict[str, dict[str, Any]]  # By id; arguments of networks.factory.
 
 class Experiment(NamedTuple):
   """One experiment."""
   make_problem: Callable[..., problems.Problem]
-  net_config: dict[str, dict[str, Any]]  # By id; arguments of the factory.
+  net_config: NetConfig
   net_assignments: networks.Assignments | None = None
   learning_rate: float = 0.001  # Of Adam, which trains the networks.
+  has_data: bool = False  # make_problem takes split, data_dir and download.
 
 
 def _coordinatewise(**net_options):
@@ -38,7 +38,8 @@ EXPERIMENTS = {
     "mnist": Experiment(
         lambda **data: problems.Mnist(layers=(20,), **data),
         _coordinatewise(layers=(20, 20), preprocess_name="LogAndSign",
-                        preprocess_options={"k": 5}, scale=0.01)),
+                        preprocess_options={"k": 5}, scale=0.01),
+        has_data=True),
     # The paper's.
     "paper-quadratic": Experiment(
         lambda: problems.Quadratic(batch_size=128, num_dims=10, stddev=1.,
@@ -48,5 +49,47 @@ EXPERIMENTS = {
         lambda **data: problems.Mnist(layers=(20,), **data),
         _coordinatewise(layers=(20, 20), preprocess_name="LogAndSign",
                         preprocess_options={"k": 10}, scale=0.1),
-        learning_rate=0.003),
+        learning_rate=0.003, has_data=True),
 }
+
+
+def get(name: str) -> Experiment:
+  """Returns the experiment of a name.
+
+  Raises:
+    ValueError: There is none.
+  """
+  if name not in EXPERIMENTS:
+    raise ValueError(
+        f"problem is {name!r}, but must be one of {list(EXPERIMENTS)}.")
+  return EXPERIMENTS[name]
+
+
+def with_seed(net_config: NetConfig, seed: int) -> NetConfig:
+  """Returns the configuration with the seed of the first weights."""
+  return {
+      key: config | {"net_options": {"seed": seed} | config["net_options"]}
+      if "layers" in config["net_options"] else config
+      for key, config in net_config.items()}
+
+
+def with_weights(net_config: NetConfig, path: str) -> NetConfig:
+  """Returns the configuration with the networks saved in a folder.
+
+  A file that says what its network is takes the place of what is configured.
+
+  Args:
+    net_config: The networks to look for.
+    path: A folder that `MetaOptimizer.save`, or the original, wrote.
+
+  Raises:
+    FileNotFoundError: There is no file of some network.
+    ValueError: A file is broken.
+  """
+  loaded = {}
+  for key, config in net_config.items():
+    filename = os.path.join(path, f"{key}.l2l")
+    saved = weights.read(filename)
+    loaded[key] = config if saved.net is None else {"net": saved.net}
+    loaded[key] = loaded[key] | {"net_path": filename}
+  return loaded

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from meta import seeds
-from meta import unroll
+from meta import seeds, unroll
 import networks
 import problems
 

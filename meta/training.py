@@ -5,9 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from meta import evaluation
-from meta import optimizer
-from meta import seeds
+from meta import evaluation, optimizer, seeds
 
 
 class Epoch(NamedTuple):

@@ -25,7 +25,8 @@ class Run(NamedTuple):
 def start(network: networks.Network, problem: problems.Problem,
           seed: int | tf.Tensor) -> Run:
   """Draws a function, a point to start from, and the noise of a run."""
-  draw, noise = tf.unstack(tf.random.split(seeds.as_seed(seed), 2, alg="philox"))
+  draw, noise = tf.unstack(
+      tf.random.split(seeds.as_seed(seed), 2, alg="philox"))
   params, constants = problem.sample(draw)
   return Run(params, constants, network.initial_state(params), noise,
              tf.constant(0))

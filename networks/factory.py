@@ -3,10 +3,7 @@
 import inspect
 from typing import Any
 
-from networks import base
-from networks import baselines
-from networks import lstm
-from networks import weights
+from networks import base, baselines, lstm, weights
 
 _CLASSES = {cls.__name__: cls for cls in (
     lstm.StandardDeepLSTM, lstm.CoordinateWiseDeepLSTM, lstm.KernelDeepLSTM,

@@ -8,9 +8,7 @@ import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
-from networks import base
-from networks import initializers
-from networks import preprocess
+from networks import base, initializers, preprocess
 
 
 class LSTM(snt.Module):
@@ -119,7 +117,7 @@ class StandardDeepLSTM(base.Network):
     """Makes the variables, the first time."""
     if self._linear is not None:
       return
-    sizes = (num_features,) + self._layers
+    sizes = (num_features, *self._layers)
     self._lstms = []
     for i, (f, h) in enumerate(zip(sizes, self._layers)):
       name = f"lstm_{i + 1}"

@@ -6,15 +6,15 @@ be run. The original's files, pickles written by dill, can be read too, by a
 reader that builds nothing but dictionaries and arrays of floats.
 """
 
+from collections.abc import Callable, ItemsView
 import contextlib
 import io
 import json
 import os
 import pickle
 import re
-import zipfile
-from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+import zipfile
 
 import numpy as np
 
@@ -120,12 +120,14 @@ def write_atomically(filename: str, data: bytes) -> None:
 
 def _check_header(saved: Saved) -> None:
   """Raises ValueError unless all but the weights is what `Saved` says."""
-  for name, types, allowed in (
-      ("net", (str, type(None)), "a string or null"),
-      ("net_options", (dict, type(None)), "a dictionary or null"),
-      ("trained_on", dict, "a dictionary")):
-    value = getattr(saved, name)
-    if not isinstance(value, types):
+  _, net, net_options, trained_on = saved
+  for name, value, is_allowed, allowed in (
+      ("net", net, isinstance(net, str | None), "a string or None"),
+      ("net_options", net_options, isinstance(net_options, dict | None),
+       "a dictionary or None"),
+      ("trained_on", trained_on, isinstance(trained_on, dict),
+       "a dictionary")):
+    if not is_allowed:
       raise ValueError(f"{name} is {value!r}, but has to be {allowed}")
 
 
@@ -148,16 +150,14 @@ def _flatten(weights: Weights) -> dict[tuple[str, str], np.ndarray]:
   return arrays
 
 
-def _items(what: str, value: Any) -> Iterator[tuple[str, Any]]:
-  """Yields the items of a dictionary by strings, checked to be one."""
-  if not isinstance(value, dict):
-    raise ValueError(f"{what} is of type {type(value).__name__}, but has to be "
-                     "a dictionary")
-  for key, item in value.items():
-    if not isinstance(key, str):
-      raise ValueError(f"{what} has a key of type {type(key).__name__}, but "
-                       "names have to be strings")
-    yield key, item
+def _items(what: str, value: Any) -> ItemsView[str, Any]:
+  """Returns the items of a dictionary, checked to be one with names."""
+  is_dict = isinstance(value, dict)
+  if not (is_dict and all(isinstance(name, str) for name in value)):
+    found = "other keys" if is_dict else f"type {type(value).__name__}"
+    raise ValueError(
+        f"{what} has to be a dictionary with strings as keys, but has {found}")
+  return value.items()
 
 
 def _parse_zip(data: bytes) -> Saved:
@@ -177,8 +177,8 @@ def _parse_zip(data: bytes) -> Saved:
   for name, content in members.items():
     module, _, variable = name.removesuffix(_ARRAY).rpartition("/")
     if not (module and variable and name.endswith(_ARRAY)):
-      raise ValueError(f"it contains {name!r}, but has to contain {_HEADER} and "
-                       f"MODULE/VARIABLE{_ARRAY} only")
+      raise ValueError(f"it contains {name!r}, but has to contain {_HEADER} "
+                       f"and MODULE/VARIABLE{_ARRAY} only")
     weights.setdefault(module, {})[variable] = np.lib.format.read_array(
         io.BytesIO(content), allow_pickle=False)
   return Saved(weights, header.get("net"), header.get("net_options"),

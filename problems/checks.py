@@ -1,8 +1,8 @@
 """Checks of constructor arguments."""
 
+from collections.abc import Collection
 import math
 import numbers
-from collections.abc import Collection
 from typing import Any
 
 

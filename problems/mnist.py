@@ -1,7 +1,7 @@
 """Training a small network on MNIST (Andrychowicz et al. 2016, section 3.2)."""
 
-import itertools
 from collections.abc import Sequence
+import itertools
 
 import tensorflow as tf
 

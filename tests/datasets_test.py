@@ -6,11 +6,11 @@ import os
 import pathlib
 import struct
 import tempfile
-import zipfile
 from unittest import mock
+import zipfile
 
-import numpy as np
 from absl.testing import absltest, parameterized
+import numpy as np
 
 from problems import datasets
 

@@ -2,9 +2,9 @@
 
 import tempfile
 
+from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
-from absl.testing import absltest, parameterized
 
 import problems
 

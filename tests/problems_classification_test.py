@@ -1,8 +1,8 @@
 """Tests of what problems of classification share."""
 
+from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
-from absl.testing import absltest, parameterized
 
 from problems import classification
 

@@ -1,8 +1,8 @@
 """Tests of sums of problems."""
 
+from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
-from absl.testing import absltest, parameterized
 
 from problems import ensemble, quadratic, simple
 

@@ -3,9 +3,9 @@
 import pathlib
 import tempfile
 
+from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
-from absl.testing import absltest, parameterized
 
 from problems import mnist
 

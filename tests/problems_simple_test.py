@@ -1,7 +1,7 @@
 """Tests of the squares of scalars."""
 
-import tensorflow as tf
 from absl.testing import absltest, parameterized
+import tensorflow as tf
 
 from problems import simple
 

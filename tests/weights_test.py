@@ -11,8 +11,8 @@ import signal
 import tempfile
 import zipfile
 
-import numpy as np
 from absl.testing import absltest, parameterized
+import numpy as np
 
 from networks import weights
 

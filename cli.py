@@ -1,0 +1,113 @@
+"""What the scripts share: flags, errors, progress and printing."""
+
+from collections.abc import Callable, Iterator
+import contextlib
+import os
+import sys
+
+from absl import app, flags
+
+# Before TensorFlow is loaded: its start-up messages would hide ours.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import tensorflow as tf
+import tqdm
+
+from meta import (
+  evaluation,
+  experiments,
+)
+import problems
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("problem", "simple",
+                    f"One of {', '.join(experiments.EXPERIMENTS)}.")
+flags.DEFINE_integer("num_steps", 100, "Updates of the optimizee in an epoch.")
+flags.DEFINE_string("data_dir", None, "Folder of the data set.")
+flags.DEFINE_bool("download", False,
+                  "Whether to download a data set that is not there.")
+
+
+def run(main: Callable[[], int | None]) -> None:
+  """Runs a script; a flag that is not understood ends it with one line."""
+  def parse(argv):
+    try:
+      rest = FLAGS(argv)
+    except flags.Error as error:
+      fail(error)
+    if rest[1:]:
+      fail(f"{rest[1]!r} is not a flag: write --name=value.")
+    return rest
+  app.run(lambda _: main(), flags_parser=parse)
+
+
+def fail(error: Exception | str) -> None:
+  """Ends the script with one line and exit status 1."""
+  sys.exit(f"error: {' '.join(str(error).split())}")
+
+
+@contextlib.contextmanager
+def user_errors() -> Iterator[None]:
+  """Ends the script with one line where the user can mend what is wrong."""
+  try:
+    yield
+  except (ValueError, OSError) as error:
+    fail(error)
+
+
+def check_positive(*names: str) -> None:
+  """Checks that the flags of these names are positive.
+
+  Raises:
+    ValueError: One is not.
+  """
+  for name in names:
+    value = FLAGS[name].value
+    if value is not None and not value > 0:
+      raise ValueError(f"--{name} is {value}, but must be positive.")
+
+
+def make_problem(split: str) -> tuple[problems.Problem,
+                                      experiments.Experiment]:
+  """Returns what --problem names, and its other settings."""
+  experiment = experiments.get(FLAGS.problem)
+  if not experiment.has_data:
+    return experiment.make_problem(), experiment
+  return experiment.make_problem(
+      split=split, data_dir=FLAGS.data_dir, download=FLAGS.download), experiment
+
+
+def print_device() -> None:
+  """Prints which device runs the script."""
+  gpus = tf.config.list_physical_devices("GPU")
+  if gpus:
+    name = tf.config.experimental.get_device_details(gpus[0]).get(
+        "device_name", "")
+    print(f"Running on GPU {name}", flush=True)
+  else:
+    print(f"Running on CPU, {os.cpu_count()} cores", flush=True)
+
+
+def progress(iterable=None, **options):
+  """Returns a tqdm progress bar, which is silent unless on a terminal."""
+  return tqdm.tqdm(iterable, disable=None, dynamic_ncols=True, **options)
+
+
+def print_stats(header: str, summary: evaluation.Summary,
+                mean_time: float) -> None:
+  """Prints the original's two lines, and the distribution behind them.
+
+  Args:
+    header: What was measured.
+    summary: Of the final losses.
+    mean_time: Seconds per epoch.
+  """
+  tqdm.tqdm.write("\n".join([
+      header,
+      f"Log Mean Final Error: {summary.log_mean:.2f}",
+      f"Mean epoch time: {mean_time:.2f} s",
+      f"Final error: mean {summary.mean:.4g}, median {summary.median:.4g}, "
+      f"quartiles {summary.lower_quartile:.4g} to "
+      f"{summary.upper_quartile:.4g}, {summary.num_diverged} of "
+      f"{summary.num_runs} diverged"]))
+  sys.stdout.flush()
