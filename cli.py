@@ -5,7 +5,7 @@ import contextlib
 import os
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 
 # Before TensorFlow is loaded: its start-up messages would hide ours.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -13,10 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf
 import tqdm
 
-from meta import (
-  evaluation,
-  experiments,
-)
+from meta import evaluation, experiments
 import problems
 
 FLAGS = flags.FLAGS
@@ -35,6 +32,8 @@ def run(main: Callable[[], int | None]) -> None:
       rest = FLAGS(argv)
     except flags.Error as error:
       fail(error)
+    if not FLAGS["verbosity"].present:
+      logging.set_verbosity(logging.WARNING)  # absl says INFO in a script.
     if rest[1:]:
       fail(f"{rest[1]!r} is not a flag: write --name=value.")
     return rest

@@ -13,5 +13,6 @@ from networks.partition import Assignments, Partition
 
 __all__ = [
     "Adam", "Assignments", "CoordinateWiseDeepLSTM", "KernelDeepLSTM",
-    "Network", "Params", "Partition", "Sgd", "StandardDeepLSTM", "State", "factory", "preprocess",
-    "save"]
+    "Network", "Params", "Partition", "Sgd", "StandardDeepLSTM", "State",
+    "factory", "preprocess", "save",
+]

@@ -1,0 +1,106 @@
+"""Tests of preprocessing."""
+
+from absl.testing import absltest, parameterized
+import numpy as np
+import tensorflow as tf
+
+from networks import preprocess
+
+GRADIENTS = np.array(
+    [[-300., -1., -1e-3], [-1e-9, 0., 1e-9], [1e-4, 0.5, 7.]])
+
+
+def log_and_sign(g, k):
+  """The formula of the paper's appendix A, one number at a time."""
+  if abs(g) >= np.exp(-k):
+    return np.log(abs(g)) / k, np.sign(g)
+  return -1., np.exp(k) * g
+
+
+class PreprocessTest(parameterized.TestCase):
+
+  def test_identity_changes_nothing(self):
+    np.testing.assert_array_equal(
+        preprocess.Identity()(tf.constant(GRADIENTS)), GRADIENTS)
+
+  @parameterized.parameters(
+      (-1., 2., -1., 2.), (None, 0.25, -np.inf, 0.25), (0., None, 0., np.inf),
+      (None, None, -np.inf, np.inf), (3., 3., 3., 3.))
+  def test_clamp_bounds(self, min_value, max_value, low, high):
+    np.testing.assert_array_equal(
+        preprocess.Clamp(min_value, max_value)(tf.constant(GRADIENTS)),
+        np.minimum(np.maximum(GRADIENTS, low), high))
+
+  @parameterized.product(k=(0.5, 1, 5, 10.), dtype=(np.float32, np.float64))
+  def test_log_and_sign_is_the_papers_formula(self, k, dtype):
+    features = preprocess.LogAndSign(k)(
+        tf.constant(GRADIENTS[..., np.newaxis], dtype))
+    self.assertEqual(features.dtype, dtype)
+    expected = [[log_and_sign(g, k) for g in row] for row in GRADIENTS]
+    np.testing.assert_allclose(features, expected, rtol=2e-4, atol=2e-4)
+
+  def test_logarithms_come_first_on_the_last_axis(self):
+    features = preprocess.LogAndSign(5)(tf.constant(GRADIENTS))
+    self.assertEqual(features.shape, [3, 6])
+    each = [[log_and_sign(g, 5) for g in row] for row in GRADIENTS]
+    np.testing.assert_allclose(
+        features, np.concatenate([np.array(each)[..., 0],
+                                  np.array(each)[..., 1]], axis=1), rtol=1e-6)
+
+  @parameterized.parameters(np.float32, np.float64)
+  def test_log_and_sign_of_extremes_is_finite(self, dtype):
+    info = np.finfo(dtype)
+    g = np.array([0., info.tiny, -info.tiny, info.max, -info.max], dtype)
+    features = preprocess.LogAndSign(5)(tf.constant(g[:, np.newaxis]))
+    self.assertTrue(np.all(np.isfinite(features)))
+    np.testing.assert_array_equal(features[0], [-1., 0.])
+
+  @parameterized.parameters(0., 1e-12, -3.)
+  def test_log_and_sign_has_finite_derivatives(self, value):
+    x = tf.constant([[value]])
+    with tf.GradientTape() as tape:
+      tape.watch(x)
+      features = preprocess.LogAndSign(5)(x)
+    self.assertTrue(np.isfinite(tape.gradient(features, x).numpy().item()))
+
+  @parameterized.parameters(
+      ("identity", None, preprocess.Identity),
+      ("identity", {}, preprocess.Identity),
+      ("Clamp", {"min_value": -1}, preprocess.Clamp),
+      ("LogAndSign", {"k": 5}, preprocess.LogAndSign))
+  def test_by_name(self, name, options, cls):
+    self.assertIsInstance(preprocess.by_name(name, options), cls)
+
+  def test_options_reach_the_preprocessing(self):
+    clamp = preprocess.by_name("Clamp", {"min_value": 0., "max_value": 1.})
+    np.testing.assert_array_equal(clamp(tf.constant([-2., .5, 2.])), [0, .5, 1])
+
+  def test_unknown_name_lists_the_known_ones(self):
+    with self.assertRaisesRegex(
+        ValueError, r"^preprocess_name is 'log', .*\['Clamp', 'LogAndSign', "
+        r"'identity'\]"):
+      preprocess.by_name("log")
+
+  @parameterized.parameters(
+      ("LogAndSign", None), ("LogAndSign", {}), ("LogAndSign", {"p": 5}),
+      ("LogAndSign", {"k": "5"}), ("LogAndSign", {"k": None}),
+      ("identity", {"k": 5}), ("Clamp", {"minimum": 1}))
+  def test_options_not_taken_are_named(self, name, options):
+    with self.assertRaisesRegex(
+        ValueError, f"^preprocess_options are .*which {name} does not take"):
+      preprocess.by_name(name, options)
+
+  @parameterized.parameters(0, -1., float("nan"))
+  def test_log_and_sign_needs_a_positive_k(self, k):
+    with self.assertRaisesRegex(ValueError, f"^k is {k}, but must be a pos"):
+      preprocess.LogAndSign(k)
+
+  @parameterized.parameters((1., 0.), (float("nan"), 1.))
+  def test_clamp_refuses_an_empty_interval(self, low, high):
+    with self.assertRaisesRegex(
+        ValueError, f"^min_value is {low} and max_value is {high}"):
+      preprocess.Clamp(low, high)
+
+
+if __name__ == "__main__":
+  absltest.main()

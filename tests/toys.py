@@ -1,0 +1,124 @@
+"""Small problems, and helpers, that the tests share."""
+
+import numpy as np
+import tensorflow as tf
+
+import networks
+import problems
+
+SEED = (3, 4)
+
+
+class Given(problems.Problem):
+  """The mean of quadratics, all of them given."""
+
+  def __init__(self, w, y, x0):
+    self._constants = tf.constant(w), tf.constant(y)
+    self._x0 = tf.constant(x0)
+
+  def sample(self, seed):
+    return {"x": self._x0}, self._constants
+
+  def loss(self, params, constants, seed):
+    w, y = constants
+    residual = tf.linalg.matvec(w, params["x"]) - y  # [B, D]
+    return tf.reduce_mean(tf.reduce_sum(residual**2, axis=1))
+
+
+class Regression(problems.Problem):
+  """A small multilayer perceptron on random minibatches.
+
+  Its parameters are not in alphabetical order, and have three ranks.
+  """
+
+  def __init__(self, dtype=tf.float32):
+    self._dtype = tf.as_dtype(dtype)
+
+  def sample(self, seed):
+    seeds = tf.unstack(tf.random.split(seed, 4, alg="philox"))
+    shapes = {"w": [2, 3], "a": [3], "v": [3, 1, 1], "c": []}
+    params = {
+        name: 0.5 * tf.random.stateless_normal(
+            shape, own, dtype=self._dtype, alg="philox")
+        for (name, shape), own in zip(shapes.items(), seeds, strict=True)}
+    return params, {"slope": tf.ones([2, 1], self._dtype)}
+
+  def loss(self, params, constants, seed):
+    inputs = tf.random.stateless_normal(
+        [5, 2], seed, dtype=self._dtype, alg="philox")
+    targets = inputs @ constants["slope"]
+    hidden = tf.tanh(inputs @ params["w"] + params["a"])
+    outputs = hidden @ params["v"][:, :, 0] + params["c"]
+    return tf.reduce_mean((outputs - targets)**2)
+
+
+class Filters(problems.Problem):
+  """A square error of two banks of filters, 3 x 2 each."""
+
+  def sample(self, seed):
+    one, two = tf.unstack(tf.random.split(seed, 2, alg="philox"))
+    return {"d": tf.random.stateless_normal([3, 2, 2, 1], one, alg="philox"),
+            "c": tf.random.stateless_normal([3, 2, 1, 3], two, alg="philox")
+           }, ()
+
+  def loss(self, params, constants, seed):
+    return tf.reduce_mean(
+        (params["d"] * tf.reduce_sum(params["c"], 3, keepdims=True) - 1.)**2)
+
+
+class Moody(problems.Problem):
+  """x^2 from x = 1 for a half of all seeds, and not a number for the others."""
+
+  def sample(self, seed):
+    coin = tf.random.stateless_uniform([], seed, 0, 2, tf.int32, alg="philox")
+    factor = tf.where(coin == 0, 1., np.nan)
+    return {"x": tf.ones([2])}, factor
+
+  def loss(self, params, constants, seed):
+    return tf.reduce_sum(params["x"]**2) * constants
+
+
+def write_mnist(folder):
+  """Writes a data set of noise in the form of MNIST."""
+  rng = np.random.default_rng(0)
+  np.savez(
+      f"{folder}/mnist.npz",
+      x_train=rng.integers(0, 256, [24, 28, 28], np.uint8),
+      y_train=rng.integers(0, 10, [24], np.uint8),
+      x_test=rng.integers(0, 256, [3, 28, 28], np.uint8),
+      y_test=rng.integers(0, 10, [3], np.uint8))
+
+
+def weights(network):
+  """The weights of a network, by `module/variable`."""
+  return {"/".join(v.name.split(":")[0].split("/")[-2:]): v.numpy()
+          for v in network.variables}
+
+
+def coordinatewise(**options):
+  """A small network whose updates are not small."""
+  return networks.CoordinateWiseDeepLSTM(
+      **{"layers": (4, 3), "scale": 0.1, **options})
+
+
+def steps(network, gradients):
+  """The updates [steps, ...] by name, and the final state."""
+  first = {name: tf.constant(g[0]) for name, g in gradients.items()}
+  state, updates = network.initial_state(first), []
+  for t in range(len(next(iter(gradients.values())))):
+    step, state = network(
+        {name: tf.constant(g[t]) for name, g in gradients.items()}, state)
+    updates.append(step)
+  return {name: np.stack([u[name] for u in updates]) for name in first}, state
+
+
+def assert_equal(actual, expected):
+  """Asserts that two nests of tensors are the same, bit for bit."""
+  tf.nest.map_structure(np.testing.assert_array_equal, actual, expected)
+
+
+def assert_close(actual, expected, rtol=1e-5, atol=1e-7):
+  """Asserts that two nests of tensors are almost the same."""
+  tf.nest.map_structure(
+      lambda a, e: np.testing.assert_allclose(a, e, rtol, atol),
+      actual, expected)
