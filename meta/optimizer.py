@@ -140,11 +140,11 @@ class MetaStep(MetaLoss):
     gradients = tape.gradient(
         meta_loss, variables,
         unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    norm = tf.linalg.global_norm(gradients) if variables else tf.constant(0.)
-    if variables:
-      tf.cond(tf.math.is_finite(norm),
-              lambda: self.optimizer.apply(gradients, variables) or True,
-              lambda: False)
+    if not variables:  # All the optimizers are designed by hand.
+      return StepInfo(losses, meta_loss, tf.zeros([], meta_loss.dtype)), run
+    norm = tf.linalg.global_norm(gradients)
+    if tf.math.is_finite(norm):
+      self.optimizer.apply(gradients, variables)
     return StepInfo(losses, meta_loss, norm), run
 
 

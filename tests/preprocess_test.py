@@ -42,10 +42,10 @@ class PreprocessTest(parameterized.TestCase):
   def test_logarithms_come_first_on_the_last_axis(self):
     features = preprocess.LogAndSign(5)(tf.constant(GRADIENTS))
     self.assertEqual(features.shape, [3, 6])
-    each = [[log_and_sign(g, 5) for g in row] for row in GRADIENTS]
+    each = np.array([[log_and_sign(g, 5) for g in row] for row in GRADIENTS])
     np.testing.assert_allclose(
-        features, np.concatenate([np.array(each)[..., 0],
-                                  np.array(each)[..., 1]], axis=1), rtol=1e-6)
+        features, np.concatenate([each[..., 0], each[..., 1]], axis=1),
+        rtol=1e-6, atol=1e-12)
 
   @parameterized.parameters(np.float32, np.float64)
   def test_log_and_sign_of_extremes_is_finite(self, dtype):

@@ -1,0 +1,134 @@
+"""Tests of every network on every problem."""
+
+import functools
+import tempfile
+
+from absl.testing import absltest, parameterized
+import numpy as np
+import tensorflow as tf
+
+from meta import evaluation, unroll
+import networks
+import problems
+from tests import toys
+
+T = 3
+LOG_AND_SIGN = {"preprocess_name": "LogAndSign", "preprocess_options": {"k": 5}}
+NETWORKS = {
+    "coordinatewise": toys.coordinatewise,
+    "log_and_sign": lambda: toys.coordinatewise(**LOG_AND_SIGN),
+    "standard": lambda: networks.StandardDeepLSTM(3, (4,), scale=0.1),
+    "kernel": lambda: networks.KernelDeepLSTM((3, 2), (4,), scale=0.1),
+    "sgd": lambda: networks.Sgd(0.01),
+    "adam": lambda: networks.Adam(0.01),
+    "partition": lambda: networks.Partition({"one": toys.coordinatewise()}),
+}
+
+
+@functools.cache
+def mnist():
+  with tempfile.TemporaryDirectory() as folder:
+    toys.write_mnist(folder)
+    return problems.Mnist(layers=(3,), batch_size=4, data_dir=folder)
+
+
+PROBLEMS = {
+    "simple": problems.Simple,
+    "simple_multi": lambda: problems.SimpleMultiOptimizer(3),
+    "quadratic": lambda: problems.Quadratic(2, 3),
+    "separate": lambda: problems.Quadratic(2, 3, separate=True),
+    "ensemble": lambda: problems.Ensemble(
+        [problems.Quadratic(2, 3), problems.Quadratic(1, 3)]),
+    "mnist": mnist,
+    "regression": toys.Regression,
+    "filters": toys.Filters,
+}
+ONLY = {"standard": ("quadratic", "separate", "ensemble"),
+        "kernel": ("filters",)}  # The others take parameters of any shape.
+PAIRS = [(net, problem) for net in NETWORKS for problem in PROBLEMS
+         if problem in ONLY.get(net, PROBLEMS)]
+REFUSED = [(net, problem) for net in NETWORKS for problem in PROBLEMS
+           if problem not in ONLY.get(net, PROBLEMS)]
+
+
+class ConformanceTest(parameterized.TestCase):
+
+  @parameterized.parameters(*PAIRS)
+  def test_network_runs_on_problem(self, net, problem):
+    network, problem = NETWORKS[net](), PROBLEMS[problem]()
+    run = unroll.start(network, problem, 1)
+    losses, end = unroll.unroll(network, problem, run, T)
+    with self.subTest("shapes_and_types_are_kept"):
+      tf.nest.map_structure(
+          lambda a, b: self.assertEqual((a.shape, a.dtype), (b.shape, b.dtype)),
+          run, end)
+      self.assertEqual(list(run.params), list(end.params))
+    with self.subTest("losses_are_finite"):
+      self.assertEqual(
+          losses.shape, [T + 1, *unroll.evaluate(problem, run).shape])
+      self.assertTrue(np.all(np.isfinite(losses)))
+    with self.subTest("every_parameter_moves"):
+      for name in run.params:
+        self.assertFalse(
+            np.array_equal(run.params[name], end.params[name]), name)
+    with self.subTest("constants_and_seed_stay"):
+      toys.assert_equal(end.constants, run.constants)
+      toys.assert_equal(end.seed, run.seed)
+    with self.subTest("two_unrolls_are_one"):
+      first, run = unroll.unroll(network, problem, run, 1)
+      second, run = unroll.unroll(network, problem, run, T - 1)
+      np.testing.assert_array_equal(first[-1], second[0])
+      np.testing.assert_array_equal(
+          np.concatenate([first[:-1], second]), losses)
+      toys.assert_equal(run, end)
+    with self.subTest("graph_is_eager"):
+      graph = evaluation.Evaluator(network, problem, T)([1])
+      np.testing.assert_allclose(
+          graph, losses.numpy().reshape([T + 1, -1]).T, rtol=1e-4, atol=1e-6)
+
+  @parameterized.parameters(*REFUSED)
+  def test_network_refuses_problem_of_other_shapes(self, net, problem):
+    with self.assertRaisesRegex(ValueError, "but a parameter has shape"):
+      evaluation.Evaluator(NETWORKS[net](), PROBLEMS[problem](), T)
+
+  @parameterized.parameters(
+      ("log_and_sign", "regression"), ("adam", "mnist"),
+      ("standard", "separate"), ("kernel", "filters"))
+  def test_xla_is_eager(self, net, problem):
+    network, problem = NETWORKS[net](), PROBLEMS[problem]()
+    run = unroll.start(network, problem, 1)
+
+    def function(run):
+      return unroll.unroll(network, problem, run, T)
+
+    toys.assert_close(
+        tf.function(function, jit_compile=True)(run), function(run),
+        rtol=1e-4, atol=1e-5)
+
+  @parameterized.parameters(
+      ("log_and_sign", "separate", False, True),
+      ("log_and_sign", "regression", False, False),
+      ("coordinatewise", "separate", True, True))
+  def test_compiled_meta_gradient_is_eager(
+      self, net, problem, second_derivatives, jit_compile):
+    network, problem = NETWORKS[net](), PROBLEMS[problem]()
+    run = unroll.start(network, problem, 1)
+
+    def gradients(run):
+      with tf.GradientTape() as tape:
+        losses, _ = unroll.unroll(network, problem, run, T, second_derivatives)
+      return tape.gradient(losses, network.trainable_variables)
+
+    compiled = tf.function(gradients, jit_compile=jit_compile)(run)
+    for a, e in zip(compiled, gradients(run), strict=True):
+      np.testing.assert_allclose(a, e, rtol=1e-3, atol=1e-4 * np.abs(e).max())
+
+  @parameterized.parameters(*(pair for pair in PAIRS if pair[0] == "adam"))
+  def test_adam_makes_progress(self, net, problem):
+    losses = evaluation.Evaluator(
+        NETWORKS[net](), PROBLEMS[problem](), 100)(range(2))
+    self.assertLess(np.mean(losses[:, -10:]), np.mean(losses[:, :10]))
+
+
+if __name__ == "__main__":
+  absltest.main()

@@ -1,0 +1,160 @@
+"""Tests of evaluation."""
+
+import math
+
+from absl.testing import absltest, parameterized
+import numpy as np
+import tensorflow as tf
+
+from meta import evaluation, seeds, unroll
+import networks
+import problems
+from tests import toys
+
+SEEDS = (0, -1, 2**32, 2**32 + 1)
+
+
+class EvaluatorTest(parameterized.TestCase):
+
+  def test_rows_are_the_runs_of_the_seeds(self):
+    problem, network = toys.Regression(), toys.coordinatewise()
+    losses = evaluation.Evaluator(network, problem, 4)(SEEDS)
+    self.assertEqual(losses.shape, (4, 5))
+    for row, seed in zip(losses, SEEDS, strict=True):
+      run = unroll.start(network, problem, seed)
+      np.testing.assert_allclose(
+          row, unroll.unroll(network, problem, run, 4)[0], rtol=1e-5)
+
+  def test_each_of_many_functions_is_a_row(self):
+    problem = problems.Quadratic(3, 2, separate=True)
+    network = networks.Sgd(0.01)
+    losses = evaluation.Evaluator(network, problem, 4)(SEEDS[:2])
+    self.assertEqual(losses.shape, (6, 5))
+    for i, seed in enumerate(SEEDS[:2]):
+      run = unroll.start(network, problem, seed)
+      np.testing.assert_allclose(
+          losses[3 * i:3 * i + 3].T,
+          unroll.unroll(network, problem, run, 4)[0], rtol=1e-5)
+
+  def test_same_seeds_give_the_same_numbers(self):
+    evaluate = evaluation.Evaluator(toys.coordinatewise(), toys.Regression(), 4)
+    first = evaluate(SEEDS)
+    np.testing.assert_array_equal(evaluate(SEEDS), first)
+    np.testing.assert_array_equal(evaluate(SEEDS[::-1]), first[::-1])
+    again = evaluation.Evaluator(toys.coordinatewise(), toys.Regression(), 4)
+    np.testing.assert_array_equal(again(SEEDS), first)
+
+  def test_all_integers_are_different_seeds(self):
+    losses = evaluation.Evaluator(networks.Sgd(), toys.Regression(), 1)(
+        (*SEEDS, 1, -2**63, 2**63 - 1))
+    self.assertLen(set(losses[:, 0]), 7)
+
+  def test_seeds_may_be_tensors(self):
+    evaluate = evaluation.Evaluator(networks.Sgd(), toys.Regression(), 2)
+    np.testing.assert_array_equal(
+        evaluate([seeds.as_seed(seed) for seed in SEEDS]), evaluate(SEEDS))
+
+  def test_networks_meet_the_same_functions_and_minibatches(self):
+    seen = {}
+
+    class Recording(toys.Regression):
+      def loss(self, params, constants, seed):
+        tf.py_function(
+            lambda *s: noise.append(tuple(map(int, s))), [*tf.unstack(seed)],
+            [])
+        return super().loss(params, constants, seed)
+
+    for name, network in (("sgd", networks.Sgd()), ("adam", networks.Adam()),
+                          ("learned", toys.coordinatewise())):
+      noise = []
+      losses = evaluation.Evaluator(network, Recording(), 3)(SEEDS)
+      # Those of the first loss come from an op of its own, in any order.
+      seen[name] = losses[:, 0].tolist(), sorted(noise)
+    self.assertEqual(seen["sgd"], seen["adam"])
+    self.assertEqual(seen["sgd"], seen["learned"])
+    self.assertLen(set(seen["sgd"][1]), 4 * 4)  # Seeds times evaluations.
+
+  def test_every_run_starts_fresh(self):
+    losses = evaluation.Evaluator(networks.Adam(0.1), problems.Simple(), 5)(
+        [0, 0, 1])
+    np.testing.assert_array_equal(losses[0], losses[1])
+    np.testing.assert_array_equal(losses[0], losses[2])
+
+  def test_last_loss_is_after_the_last_update(self):
+    losses = evaluation.Evaluator(networks.Sgd(0.1), problems.Simple(), 3)([0])
+    np.testing.assert_allclose(
+        losses, [[0.8**(2 * t) for t in range(4)]], rtol=1e-6)
+
+  def test_changed_weights_are_used(self):
+    network = toys.coordinatewise(layers=())
+    evaluate = evaluation.Evaluator(network, problems.Simple(), 1)
+    for variable, value in zip(network.trainable_variables, (0., 0.)):
+      variable.assign(value * variable)
+    for variable in network.trainable_variables:
+      if variable.shape == [1, 1]:
+        variable.assign([[-1.]])
+    # x - 0.1 * 2 x, with the scale 0.1.
+    np.testing.assert_allclose(evaluate([0]), [[1., 0.64]], rtol=1e-6)
+
+  def test_progress_wraps_the_seeds(self):
+    wrapped = []
+    evaluate = evaluation.Evaluator(networks.Sgd(), problems.Simple(), 1)
+    evaluate(SEEDS, lambda s: wrapped.append(tuple(s)) or s)
+    self.assertEqual(wrapped, [SEEDS])
+
+  @parameterized.parameters(0, -3, 2.5, "3", None)
+  def test_bad_num_steps_is_named(self, num_steps):
+    with self.assertRaisesRegex(
+        ValueError, f"^num_steps is {num_steps!r}, but must be a positive"):
+      evaluation.Evaluator(networks.Sgd(), problems.Simple(), num_steps)
+
+  def test_parameters_of_other_shapes_are_refused_at_once(self):
+    with self.assertRaisesRegex(ValueError, "kernel_shape"):
+      evaluation.Evaluator(
+          networks.KernelDeepLSTM((3, 3), (2,)), problems.Simple(), 2)
+
+
+class SummarizeTest(parameterized.TestCase):
+
+  @parameterized.parameters(1, 2, 5, 8)
+  def test_statistics_of_finite_losses(self, num_runs):
+    losses = np.random.default_rng(0).exponential(
+        size=num_runs).astype(np.float32)
+    summary = evaluation.summarize(losses)
+    ranks = np.sort(losses)
+
+    def quantile(q):  # Linear between the ranks.
+      position = q * (num_runs - 1)
+      low = math.floor(position)
+      high = min(low + 1, num_runs - 1)
+      return ranks[low] + (position - low) * (ranks[high] - ranks[low])
+
+    np.testing.assert_allclose(
+        summary[:4], [sum(losses) / num_runs, quantile(.25), quantile(.5),
+                      quantile(.75)], rtol=1e-6)
+    self.assertEqual(summary[4:], (num_runs, 0))
+
+  def test_diverged_runs_are_counted_and_left_out(self):
+    finite = np.float32([4., 1., 2., 3.])
+    losses = np.float32([np.nan, *finite, np.inf, -np.inf])
+    summary = evaluation.summarize(losses)
+    self.assertEqual(summary[:4], evaluation.summarize(finite)[:4])
+    self.assertEqual(summary[4:], (7, 3))
+
+  def test_all_diverged_is_infinite(self):
+    summary = evaluation.summarize(np.float32([np.nan, np.inf]))
+    self.assertEqual(summary, (*[math.inf] * 4, 2, 2))
+    self.assertEqual(summary.log_mean, math.inf)
+
+  def test_large_losses_do_not_overflow(self):
+    summary = evaluation.summarize(np.float32([3e38, 3e38]))
+    np.testing.assert_allclose(summary.mean, 3e38, rtol=1e-6)
+
+  @parameterized.parameters((100., 2.), (1., 0.), (0.01, -2.), (0., -math.inf))
+  def test_log_mean_is_decimal(self, mean, expected):
+    np.testing.assert_allclose(
+        evaluation.summarize(np.array([mean])).log_mean, expected, atol=1e-12)
+
+
+if __name__ == "__main__":
+  absltest.main()

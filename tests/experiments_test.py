@@ -1,0 +1,170 @@
+"""Tests of the settings of the experiments."""
+
+import os
+import pathlib
+import pickle
+import tempfile
+
+from absl.testing import absltest, parameterized
+import numpy as np
+import tensorflow as tf
+
+from meta import evaluation, experiments, optimizer
+import networks
+from tests import toys
+
+LEGACY = pathlib.Path(__file__).parent / "data" / "legacy"
+SIZES = {  # Numbers of coordinates and of functions, as published.
+    "simple": (1, 1), "simple-multi": (2, 1), "quadratic": (1280, 1),
+    "mnist": (15910, 1), "paper-quadratic": (1280, 128),
+    "paper-mnist": (15910, 1)}
+
+
+class ExperimentsTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.folder = self.enter_context(tempfile.TemporaryDirectory())
+
+  def make(self, name):
+    """The problem and the optimizer of an experiment."""
+    experiment = experiments.get(name)
+    options = {}
+    if experiment.has_data:
+      toys.write_mnist(self.folder)
+      options = {"data_dir": self.folder, "split": "test", "download": False}
+    return (experiment.make_problem(**options),
+            optimizer.MetaOptimizer(**experiment.net_config))
+
+  def test_sizes_here_are_of_all_experiments(self):
+    self.assertCountEqual(experiments.EXPERIMENTS, SIZES)
+
+  @parameterized.parameters(*SIZES.items())
+  def test_experiment_trains(self, name, sizes):
+    problem, meta = self.make(name)
+    experiment = experiments.get(name)
+    step = meta.meta_minimize(
+        problem, 2, experiment.learning_rate, experiment.net_assignments)
+    info, run = step.train(step.reset(0))
+    self.assertEqual(
+        sum(int(tf.size(p)) for p in run.params.values()), sizes[0])
+    self.assertEqual(info.losses.shape.num_elements(), 3 * sizes[1])
+    self.assertTrue(np.isfinite(info.gradient_norm))
+
+  @parameterized.parameters("mnist", "paper-mnist", "quadratic",
+                            "paper-quadratic")
+  def test_networks_have_two_layers_of_20(self, name):
+    (_, config), = experiments.get(name).net_config.items()
+    self.assertEqual(config["net"], "CoordinateWiseDeepLSTM")
+    self.assertEqual(config["net_options"]["layers"], (20, 20))
+
+  @parameterized.parameters(
+      ("quadratic", "identity", {}, 1.),
+      ("paper-quadratic", "identity", {}, 1.),
+      ("mnist", "LogAndSign", {"k": 5}, 0.01),
+      ("paper-mnist", "LogAndSign", {"k": 10}, 0.1))
+  def test_networks_are_as_published(self, name, preprocess, options, scale):
+    network, = optimizer.MetaOptimizer(
+        **experiments.get(name).net_config).networks.values()
+    self.assertEqual(network.options, {
+        "layers": [20, 20], "preprocess_name": preprocess,
+        "preprocess_options": options, "scale": scale})
+
+  def test_simple_multi_is_adam_on_the_second_parameter(self):
+    problem, meta = self.make("simple-multi")
+    losses = evaluation.Evaluator(networks.Partition(
+        meta.networks, experiments.get("simple-multi").net_assignments),
+        problem, 1)([0])
+    # The network of zeros leaves x_0 at 1; Adam's first update is its rate.
+    np.testing.assert_allclose(losses, [[2., 1 + 0.9**2]], rtol=1e-5)
+
+  def test_unknown_experiment_lists_the_known_ones(self):
+    with self.assertRaisesRegex(
+        ValueError, r"^problem is 'cubic', but must be one of \['simple', "
+        "'simple-multi', 'quadratic', 'mnist'"):
+      experiments.get("cubic")
+
+  @parameterized.parameters(*SIZES)
+  def test_with_seed_changes_the_seed_of_learned_networks_only(self, name):
+    config = experiments.get(name).net_config
+    before = repr(config)
+    seeded = experiments.with_seed(config, 5)
+    self.assertEqual(repr(config), before)
+    for key, network in config.items():
+      expected = dict(network["net_options"])
+      if network["net"] != "Adam":
+        expected["seed"] = 5
+      self.assertEqual(seeded[key], network | {"net_options": expected})
+    optimizer.MetaOptimizer(**seeded)
+
+  def test_with_seed_changes_the_first_weights(self):
+    config = experiments.get("quadratic").net_config
+    drawn = []
+    for seed in (0, 1, 1):
+      meta = optimizer.MetaOptimizer(**experiments.with_seed(config, seed))
+      network, = meta.networks.values()
+      network.initial_state({"x": tf.ones([1])})
+      drawn.append(toys.weights(network)["lstm_1/w_gates"])
+    self.assertFalse(np.array_equal(drawn[0], drawn[1]))
+    np.testing.assert_array_equal(drawn[1], drawn[2])
+
+  def test_a_seed_that_is_configured_stays(self):
+    config = {"a": {"net": "CoordinateWiseDeepLSTM",
+                    "net_options": {"layers": (), "seed": 3}}}
+    self.assertEqual(experiments.with_seed(config, 5), config)
+
+  def test_with_weights_is_what_was_saved(self):
+    problem, meta = self.make("simple-multi")
+    experiment = experiments.get("simple-multi")
+    step = meta.meta_minimize(problem, 2, 0.1, experiment.net_assignments)
+    for _ in range(3):
+      step.step(step.reset(0))
+    meta.save(self.folder)
+    loaded = optimizer.MetaOptimizer(**experiments.with_weights(
+        experiment.net_config, self.folder))
+    expected, actual = (
+        evaluation.Evaluator(
+            networks.Partition(m.networks, experiment.net_assignments),
+            problem, 4)([0]) for m in (meta, loaded))
+    np.testing.assert_array_equal(actual, expected)
+
+  def test_a_new_file_goes_before_the_configuration(self):
+    network = networks.CoordinateWiseDeepLSTM((3,), scale=0.5)
+    network.initial_state({"x": tf.ones([1])})
+    networks.save(network, os.path.join(self.folder, "cw.l2l"))
+    loaded = optimizer.MetaOptimizer(**experiments.with_weights(
+        experiments.get("mnist").net_config, self.folder))
+    self.assertEqual(loaded.networks["cw"].options, network.options)
+
+  @parameterized.parameters("cw_logsign", "open_l2o_dm_aug")
+  def test_an_old_file_needs_the_configuration(self, name):
+    config = experiments.with_weights(
+        experiments.get("mnist").net_config, LEGACY / name)
+    network = optimizer.MetaOptimizer(**config).networks["cw"]
+    network.initial_state({"x": tf.ones([2])})
+    self.assertEqual(network.options["scale"], 0.01)
+    self.assertEqual(
+        toys.weights(network)["lstm_1/w_gates"].shape, (22, 80))
+
+  def test_old_files_of_adam_are_empty(self):
+    config = {"adam": {"net": "Adam", "net_options": {"learning_rate": .1}}}
+    with open(os.path.join(self.folder, "adam.l2l"), "wb") as file:
+      pickle.dump({}, file)
+    network = optimizer.MetaOptimizer(
+        **experiments.with_weights(config, self.folder)).networks["adam"]
+    self.assertEqual(network.options["learning_rate"], .1)
+
+  def test_missing_file_is_named(self):
+    with self.assertRaisesRegex(FileNotFoundError, "cw.l2l"):
+      experiments.with_weights(
+          experiments.get("mnist").net_config, self.folder)
+
+  def test_broken_file_is_named(self):
+    pathlib.Path(self.folder, "cw.l2l").write_bytes(b"garbage")
+    with self.assertRaisesRegex(ValueError, "Cannot read .*cw.l2l"):
+      experiments.with_weights(
+          experiments.get("mnist").net_config, self.folder)
+
+
+if __name__ == "__main__":
+  absltest.main()

@@ -1,0 +1,295 @@
+"""Tests of the learned optimizer and its training."""
+
+import os
+import tempfile
+
+from absl.testing import absltest, parameterized
+import numpy as np
+import tensorflow as tf
+
+from meta import evaluation, optimizer, unroll
+import networks
+import problems
+from tests import toys
+
+SMALL = {"net": "CoordinateWiseDeepLSTM",
+         "net_options": {"layers": (4,), "scale": 0.1}}
+SGD = {"net": "Sgd", "net_options": {"learning_rate": 0.1}}
+ZERO = {"net": "CoordinateWiseDeepLSTM",
+        "net_options": {"layers": (), "initializer": "zeros"}}
+
+
+def poisoned(run):
+  """A run whose losses are not numbers."""
+  return run._replace(
+      params={name: value * np.nan for name, value in run.params.items()})
+
+
+class MetaLossTest(parameterized.TestCase):
+
+  def test_is_the_unroll(self):
+    problem = toys.Regression()
+    meta = optimizer.MetaOptimizer(net=SMALL)
+    loss = meta.meta_loss(problem, 3)
+    run = loss.reset(5)
+    losses, end = loss.unroll(run)
+    expected, expected_end = unroll.unroll(
+        loss.network, problem, unroll.start(loss.network, problem, 5), 3)
+    toys.assert_close(losses, expected)
+    toys.assert_close(end, expected_end)
+
+  @parameterized.parameters(0, -1, 2**32, 2**62)
+  def test_same_seed_gives_the_same_run(self, seed):
+    loss = optimizer.MetaOptimizer(net=SMALL).meta_loss(toys.Regression(), 3)
+    toys.assert_equal(loss.reset(seed), loss.reset(seed))
+    toys.assert_equal(
+        loss.unroll(loss.reset(seed)), loss.unroll(loss.reset(seed)))
+
+  def test_seed_may_be_a_tensor(self):
+    loss = optimizer.MetaOptimizer(net=SMALL).meta_loss(toys.Regression(), 3)
+    toys.assert_equal(
+        loss.reset(tf.constant([7, 0])), loss.reset(7))  # The halves of 7.
+
+  def test_three_steps_and_four_are_seven(self):
+    loss = optimizer.MetaOptimizer(net=SMALL).meta_loss(toys.Regression(), 3)
+    first, run = loss.unroll(loss.reset(0))
+    second, run = loss.unroll(run, num_steps=4)
+    losses, expected = loss.unroll(loss.reset(0), num_steps=7)
+    self.assertEqual([len(losses), len(first), len(second)], [8, 4, 5])
+    np.testing.assert_allclose(
+        np.concatenate([first, second[1:]]), losses, rtol=1e-5)
+    np.testing.assert_allclose(first[-1], second[0], rtol=1e-6)
+    toys.assert_close(run, expected)
+
+  def test_functions_are_compiled_once_for_all_runs(self):
+    traces = []
+
+    class Traced(problems.Simple):
+      def loss(self, params, constants, seed):
+        traces.append(1)
+        return super().loss(params, constants, seed)
+
+    step = optimizer.MetaOptimizer(net=SMALL).meta_minimize(Traced(), 3)
+    _, run = step.step(step.reset(0))
+    before = len(traces)
+    step.step(run)
+    step.step(step.reset(1))
+    self.assertLen(traces, before)
+
+  @parameterized.parameters(0, -1, 2.5, "3", None)
+  def test_bad_len_unroll_is_named(self, len_unroll):
+    meta = optimizer.MetaOptimizer(net=SMALL)
+    for method in (meta.meta_loss, meta.meta_minimize):
+      with self.assertRaisesRegex(
+          ValueError, f"^len_unroll is {len_unroll!r}, but must be a positive "
+          "integer"):
+        method(problems.Simple(), len_unroll)
+
+
+class MetaStepTest(parameterized.TestCase):
+
+  @parameterized.parameters(False, True)
+  def test_step_is_adam_on_the_meta_gradient(self, second_derivatives):
+    problem = problems.Quadratic(2, 3, dtype=tf.float64, separate=True)
+    network = toys.coordinatewise(layers=(4,))
+    step = optimizer.MetaStep(network, problem, 3, 0.02, second_derivatives)
+    reference = toys.coordinatewise(layers=(4,))
+    run = unroll.start(reference, problem, 0)
+    m = v = [np.zeros(w.shape) for w in reference.trainable_variables]
+    ours = step.reset(0)
+    for t in range(1, 4):
+      variables = reference.trainable_variables
+      with tf.GradientTape() as tape:
+        losses, run = unroll.unroll(
+            reference, problem, run, 3, second_derivatives)
+        meta_loss = tf.reduce_sum(tf.reduce_mean(losses, axis=1))
+      gradients = [g.numpy() for g in tape.gradient(meta_loss, variables)]
+      # Kingma & Ba 2015, end of section 2, as in TensorFlow.
+      m = [0.9 * a + 0.1 * g for a, g in zip(m, gradients, strict=True)]
+      v = [0.999 * a + 0.001 * g**2 for a, g in zip(v, gradients, strict=True)]
+      alpha = 0.02 * np.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+      for variable, a, b in zip(variables, m, v, strict=True):
+        variable.assign_sub(alpha * a / (np.sqrt(b) + 1e-8))
+      info, ours = step.train(ours)
+      toys.assert_close(info.losses, losses)
+      np.testing.assert_allclose(info.meta_loss, meta_loss, rtol=1e-5)
+      np.testing.assert_allclose(
+          info.gradient_norm,
+          np.sqrt(sum(np.sum(np.square(g)) for g in gradients)),
+          rtol=1e-4)
+      toys.assert_close(toys.weights(network), toys.weights(reference),
+                        rtol=1e-4, atol=1e-5)
+
+  def test_run_advances_with_the_weights_from_before(self):
+    meta = optimizer.MetaOptimizer(net=SMALL)
+    step = meta.meta_minimize(toys.Regression(), 3)
+    loss = meta.meta_loss(toys.Regression(), 3)
+    run = step.reset(0)
+    expected = loss.unroll(run)
+    weights = toys.weights(meta.networks["net"])
+    toys.assert_close(step.step(run), expected)
+    for name, value in toys.weights(meta.networks["net"]).items():
+      self.assertFalse(np.array_equal(value, weights[name]), name)
+
+  def test_same_seed_gives_the_same_training(self):
+    results = []
+    for _ in range(2):
+      meta = optimizer.MetaOptimizer(net=SMALL)
+      step = meta.meta_minimize(toys.Regression(), 3)
+      run, losses = step.reset(1), []
+      for _ in range(4):
+        info, run = step.train(run)
+        losses.append(info)
+      results.append((losses, run, toys.weights(meta.networks["net"])))
+    toys.assert_equal(*results)
+
+  def test_float64_problems_train(self):
+    meta = optimizer.MetaOptimizer(net=SMALL)
+    step = meta.meta_minimize(toys.Regression(tf.float64), 3)
+    weights = step.network.trainable_variables[0].numpy()
+    info, _ = step.train(step.reset(0))
+    self.assertEqual(info.losses.dtype, tf.float64)
+    self.assertTrue(np.all(np.isfinite(step.network.trainable_variables[0])))
+    self.assertFalse(
+        np.any(step.network.trainable_variables[0].numpy() == weights))
+
+  @parameterized.parameters(False, True)
+  def test_a_step_that_is_not_finite_changes_nothing(self, second_derivatives):
+    step = optimizer.MetaOptimizer(net=SMALL).meta_minimize(
+        toys.Regression(), 3, second_derivatives=second_derivatives)
+    _, run = step.train(step.reset(0))  # Fills the slots.
+    before = [v.numpy() for v in step.network.variables]
+    slots = [np.array(v) for v in step.optimizer.variables]
+    info, bad = step.train(poisoned(run))
+    self.assertFalse(np.isfinite(info.gradient_norm))
+    self.assertFalse(np.isfinite(info.meta_loss))
+    toys.assert_equal([v.numpy() for v in step.network.variables], before)
+    toys.assert_equal([np.array(v) for v in step.optimizer.variables], slots)
+    info, _ = step.train(bad)
+    self.assertFalse(np.isfinite(info.gradient_norm))
+    info, _ = step.train(run)
+    self.assertTrue(np.isfinite(info.gradient_norm))
+    for variable, value in zip(step.network.variables, before, strict=True):
+      self.assertTrue(np.all(np.isfinite(variable)))
+      self.assertFalse(np.array_equal(variable, value))
+
+  def test_networks_without_weights_have_nothing_to_train(self):
+    step = optimizer.MetaOptimizer(net=SGD).meta_minimize(problems.Simple(), 2)
+    info, run = step.train(step.reset(0))
+    np.testing.assert_allclose(
+        info.losses, [1., 0.8**2, 0.8**4], rtol=1e-6)
+    self.assertEqual(info.gradient_norm, 0.)
+    self.assertEqual(run.step, 2)
+
+  @parameterized.parameters(0, -0.1, float("nan"), "0.1", None)
+  def test_bad_learning_rate_is_named(self, learning_rate):
+    with self.assertRaisesRegex(
+        ValueError, f"^learning_rate is {learning_rate!r}, but must be a "
+        "positive number"):
+      optimizer.MetaOptimizer(net=SMALL).meta_minimize(
+          problems.Simple(), 2, learning_rate=learning_rate)
+
+
+class MetaOptimizerTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.folder = self.enter_context(tempfile.TemporaryDirectory())
+
+  def test_default_is_the_original_network(self):
+    meta = optimizer.MetaOptimizer()
+    (key, network), = meta.networks.items()
+    self.assertEqual(key, "coordinatewise")
+    self.assertIsInstance(network, networks.CoordinateWiseDeepLSTM)
+    self.assertEqual(network.options, {
+        "layers": [20, 20], "preprocess_name": "LogAndSign",
+        "preprocess_options": {"k": 5}, "scale": 0.01})
+    meta.meta_minimize(problems.Simple(), 2)
+    self.assertEqual(
+        toys.weights(network)["lstm_1/w_gates"].shape, (22, 80))
+
+  def test_a_saved_network_gives_the_same_losses(self):
+    problem = toys.Regression()
+    meta = optimizer.MetaOptimizer(net=SMALL)
+    step = meta.meta_minimize(problem, 3)
+    run = step.reset(0)
+    for _ in range(3):
+      _, run = step.step(run)
+    meta.save(self.folder, {"problem": "toy"})
+    self.assertEqual(os.listdir(self.folder), ["net.l2l"])
+    again = networks.factory(
+        SMALL["net"], net_path=os.path.join(self.folder, "net.l2l"))
+    expected = evaluation.Evaluator(meta.networks["net"], problem, 5)(range(3))
+    np.testing.assert_array_equal(
+        evaluation.Evaluator(again, problem, 5)(range(3)), expected)
+    fresh = networks.factory(**SMALL)
+    self.assertFalse(np.array_equal(
+        evaluation.Evaluator(fresh, problem, 5)(range(3)), expected))
+
+  def test_every_network_is_saved_under_its_id(self):
+    meta = optimizer.MetaOptimizer(a=SMALL, b=SGD)
+    meta.meta_minimize(problems.SimpleMultiOptimizer(), 2, net_assignments=[
+        ("a", ["x_0"]), ("b", ["x_1"])])
+    meta.save(self.folder)
+    self.assertCountEqual(os.listdir(self.folder), ["a.l2l", "b.l2l"])
+    self.assertEqual(networks.factory(
+        "Sgd", net_path=os.path.join(self.folder, "b.l2l")).options,
+        SGD["net_options"])
+
+  def test_each_network_optimizes_its_parameters(self):
+    meta = optimizer.MetaOptimizer(zero=ZERO, sgd=SGD)
+    step = meta.meta_minimize(problems.SimpleMultiOptimizer(3), 2, 0.01, [
+        ("zero", ["x_0"]), ("sgd", ["x_1"])])
+    losses, run = step.step(step.reset(0))
+    np.testing.assert_allclose(
+        [run.params[f"x_{i}"] for i in range(3)], [1., 0.8**2, 1.], rtol=1e-6)
+    np.testing.assert_allclose(
+        losses, [3., 2 + 0.8**2, 2 + 0.8**4], rtol=1e-6)
+    # Trained on x_0 alone: as on x^2, where the weights were 0 too.
+    alone = optimizer.MetaOptimizer(zero=ZERO)
+    single = alone.meta_minimize(problems.Simple(), 2, 0.01)
+    single.step(single.reset(0))
+    toys.assert_equal(toys.weights(meta.networks["zero"]),
+                      toys.weights(alone.networks["zero"]))
+
+  def test_two_networks_on_one_parameter_add_up(self):
+    meta = optimizer.MetaOptimizer(one=SGD, two=SGD)
+    loss = meta.meta_loss(
+        problems.Simple(), 2, [("one", ["x"]), ("two", ["x"])])
+    _, run = loss.unroll(loss.reset(0))
+    np.testing.assert_allclose(run.params["x"], 0.6**2, rtol=1e-6)
+
+  def test_weights_are_shared_between_problems(self):
+    meta = optimizer.MetaOptimizer(net=SMALL)
+    first = meta.meta_minimize(problems.Simple(), 2)
+    second = meta.meta_loss(toys.Regression(), 2)
+    before, _ = second.unroll(second.reset(0))
+    first.step(first.reset(0))
+    after, _ = second.unroll(second.reset(0))
+    self.assertEqual(before[0], after[0])
+    self.assertNotEqual(before[-1], after[-1])
+
+  @parameterized.parameters(
+      ([[("net", ["y"])]], r"\['y'\] to network 'net', but the parameters are "
+       r"\['x'\]"),
+      ([[("cw", ["x"])]], r"network 'cw', but the networks are \['net'\]"),
+      ([[("net", ["x"]), ("net", [])]], "network 'net' twice"))
+  def test_bad_assignments_are_named(self, assignments, message):
+    meta = optimizer.MetaOptimizer(net=SMALL)
+    for method in (meta.meta_loss, meta.meta_minimize):
+      with self.assertRaisesRegex(ValueError, message):
+        method(problems.Simple(), 2, net_assignments=assignments[0])
+
+  def test_two_networks_need_assignments(self):
+    meta = optimizer.MetaOptimizer(a=SMALL, b=SGD)
+    with self.assertRaisesRegex(
+        ValueError, r"net_assignments is None, .* \['a', 'b'\]"):
+      meta.meta_minimize(problems.Simple(), 2)
+
+  def test_bad_configuration_is_refused(self):
+    with self.assertRaisesRegex(ValueError, "^net is 'SGD'"):
+      optimizer.MetaOptimizer(a={"net": "SGD"})
+
+
+if __name__ == "__main__":
+  absltest.main()

@@ -1,0 +1,170 @@
+"""Tests of meta-training."""
+
+import os
+import tempfile
+
+from absl.testing import absltest, parameterized
+import numpy as np
+import tensorflow as tf
+
+from meta import evaluation, optimizer, seeds, training, unroll
+import networks
+import problems
+from tests import toys
+
+SEED = 7
+PROBLEM = problems.Quadratic(2, 2, stddev=1.)
+
+
+def make(problem=None, num_steps=4, len_unroll=2, seed=SEED,
+         validation_epochs=2):
+  """Meta-training of a small network."""
+  problem = problem or PROBLEM
+  meta = optimizer.MetaOptimizer(net={
+      "net": "CoordinateWiseDeepLSTM",
+      "net_options": {"layers": (), "scale": 0.1}})
+  step = meta.meta_minimize(problem, len_unroll)
+  return training.Training(
+      step, evaluation.Evaluator(step.network, problem, num_steps), seed,
+      num_steps, validation_epochs)
+
+
+def weights(trained):
+  return [v.numpy() for v in trained._network.variables]
+
+
+class TrainingTest(parameterized.TestCase):
+
+  @parameterized.parameters((4, 2, [2, 2]), (5, 2, [2, 2, 1]), (1, 3, [1]))
+  def test_leftover_steps_are_a_shorter_last_unroll(
+      self, num_steps, len_unroll, lengths):
+    trained = make(num_steps=num_steps, len_unroll=len_unroll)
+    epoch = trained.run_epoch()
+    self.assertLen(epoch.gradient_norms, len(lengths))
+    step = make(num_steps=num_steps, len_unroll=len_unroll)._step
+    run, losses = step.reset(seeds.derive(SEED, "training", 0)), []
+    for length in lengths:
+      info, run = step.train(run, length)
+      self.assertLen(info.losses, length + 1)
+      losses.append(info)
+    self.assertEqual(run.step, num_steps)
+    self.assertEqual(epoch.final_loss, float(losses[-1].losses[-1]))
+    np.testing.assert_allclose(
+        epoch.meta_loss, np.sum([info.meta_loss for info in losses]), rtol=1e-6)
+    toys.assert_equal(
+        weights(trained), [v.numpy() for v in step.network.variables])
+
+  def test_losses_of_many_functions_are_averaged(self):
+    trained = make(problems.Quadratic(3, 2, separate=True), num_steps=2)
+    run = trained._step.reset(seeds.derive(SEED, "training", 0))
+    losses, _ = unroll.unroll(trained._network, trained._step.problem, run, 2)
+    epoch = trained.run_epoch()
+    np.testing.assert_allclose(
+        epoch.final_loss, np.mean(losses[-1]), rtol=1e-5)
+    np.testing.assert_allclose(
+        epoch.meta_loss, np.sum(np.mean(losses, axis=1)), rtol=1e-5)
+
+  def test_epochs_draw_different_functions(self):
+    trained = make(num_steps=1)
+    self.assertLen({trained.run_epoch().final_loss for _ in range(4)}, 4)
+    self.assertEqual(trained.epoch, 4)
+
+  @parameterized.parameters((SEED, True), (SEED + 1, False))
+  def test_seed_says_all(self, seed, same):
+    one, two = make(), make(seed=seed)
+    epochs = [[t.run_epoch() for _ in range(2)] for t in (one, two)]
+    self.assertEqual(epochs[0] == epochs[1], same)
+    validations = [t.validate()[0] for t in (one, two)]
+    self.assertEqual(np.array_equal(*validations), same)
+
+  def test_training_improves_validation(self):
+    trained = make(problems.Simple(), num_steps=4)
+    before, _ = trained.validate()
+    for _ in range(50):
+      trained.run_epoch()
+    after, improved = trained.validate()
+    self.assertTrue(improved)
+    self.assertLess(np.mean(after[:, -1]), 0.5 * np.mean(before[:, -1]))
+
+  def test_validation_is_of_the_same_runs_each_time(self):
+    trained = make(validation_epochs=3)
+    first, improved = trained.validate()
+    second, again = trained.validate()
+    self.assertTrue(improved)
+    self.assertFalse(again)
+    np.testing.assert_array_equal(first, second)
+    self.assertEqual(first.shape, (3, 5))
+    expected = evaluation.Evaluator(
+        trained._network, PROBLEM, 4)(
+            [seeds.derive(SEED, "validation", i) for i in range(3)])
+    np.testing.assert_array_equal(first, expected)
+    np.testing.assert_allclose(trained.best, np.mean(first[:, -1]), rtol=1e-6)
+
+  def test_validation_does_not_train(self):
+    one, two = make(), make()
+    one.validate()
+    self.assertEqual(one.run_epoch(), two.run_epoch())
+
+  def test_best_is_the_least_mean_final_loss(self):
+    trained = make()
+    results = iter([3., np.nan, 2., np.inf, 2.5, 1.])
+    trained._validation = lambda _: np.float32([[0., next(results)]])
+    self.assertEqual([trained.validate()[1] for _ in range(6)],
+                     [True, False, True, False, False, True])
+    self.assertEqual(trained.best, 1.)
+
+  @parameterized.parameters(np.nan, np.inf)
+  def test_first_validation_is_the_best_however_bad(self, value):
+    trained = make()
+    results = iter([value, value, 2.])
+    trained._validation = lambda _: np.float32([[0., next(results)]])
+    self.assertEqual([trained.validate()[1] for _ in range(3)],
+                     [True, False, True])
+
+  def test_diverged_epochs_are_dropped_and_counted(self):
+    trained = make(toys.Moody(), num_steps=5, len_unroll=2)
+    num_sick = 0
+    for i in range(12):
+      seed = seeds.derive(SEED, "training", i)
+      run = unroll.start(networks.Sgd(), toys.Moody(), seed)
+      sick = np.isnan(run.constants)
+      before = weights(trained)
+      epoch = trained.run_epoch()
+      self.assertEqual(epoch.num_dropped, 3 if sick else 0)
+      self.assertEqual(np.isfinite(epoch.final_loss), not sick)
+      same = [np.array_equal(a, b)
+              for a, b in zip(before, weights(trained), strict=True)]
+      self.assertEqual(all(same), bool(sick))
+      num_sick += bool(sick)
+    self.assertBetween(num_sick, 1, 11)
+    self.assertTrue(all(np.all(np.isfinite(w)) for w in weights(trained)))
+
+  def test_num_dropped_counts_what_is_not_finite(self):
+    epoch = training.Epoch(1., 2., [1., np.inf, 0., np.nan, -np.inf])
+    self.assertEqual(epoch.num_dropped, 3)
+
+  def test_restored_training_goes_on_bit_for_bit(self):
+    expected = make()
+    epochs = [expected.run_epoch() for _ in range(2)]
+    expected.validate()
+    epochs += [expected.run_epoch() for _ in range(3)]
+    validation = expected.validate()
+    with tempfile.TemporaryDirectory() as folder:
+      stopped = make()
+      self.assertEqual([stopped.run_epoch() for _ in range(2)], epochs[:2])
+      stopped.validate()
+      path = tf.train.Checkpoint(training=stopped).write(
+          os.path.join(folder, "checkpoint"))
+      restored = make()
+      tf.train.Checkpoint(training=restored).read(path).assert_consumed()
+    self.assertEqual(restored.epoch, 2)
+    self.assertEqual(restored.best, stopped.best)
+    self.assertEqual([restored.run_epoch() for _ in range(3)], epochs[2:])
+    toys.assert_equal(weights(restored), weights(expected))
+    toys.assert_equal(restored.validate(), validation)
+    toys.assert_equal(*[[np.array(v) for v in t._optimizer.variables]
+                        for t in (restored, expected)])
+
+
+if __name__ == "__main__":
+  absltest.main()
