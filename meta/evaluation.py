@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+import checks
 from meta import seeds as seeds_lib
 from meta import unroll
 import networks
@@ -31,9 +32,7 @@ class Evaluator:
       ValueError: `num_steps` is not a positive integer, or the network cannot
         optimize the parameters of this problem.
     """
-    if not isinstance(num_steps, int) or num_steps < 1:
-      raise ValueError(
-          f"num_steps is {num_steps!r}, but must be a positive integer.")
+    checks.positive_integer("num_steps", num_steps)
     unroll.start(network, problem, seed=0)  # Makes the network's variables.
 
     @tf.function

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+import checks
 from meta import seeds, unroll
 import networks
 import problems
@@ -39,7 +40,7 @@ class MetaLoss:
       ValueError: `len_unroll` is not a positive integer, or the network cannot
         optimize the parameters of this problem.
     """
-    _check_positive("len_unroll", len_unroll, int)
+    checks.positive_integer("len_unroll", len_unroll)
     self.network = network
     self.problem = problem
     self.len_unroll = len_unroll
@@ -101,7 +102,7 @@ class MetaStep(MetaLoss):
     Raises:
       ValueError: See `MetaLoss`; or `learning_rate` is not positive.
     """
-    _check_positive("learning_rate", learning_rate, (int, float))
+    checks.positive("learning_rate", learning_rate)
     super().__init__(network, problem, len_unroll, second_derivatives)
     # As in TensorFlow 1, epsilon stands outside the bias correction.
     self.optimizer = tf.keras.optimizers.Adam(learning_rate, epsilon=1e-8)
@@ -212,9 +213,3 @@ class MetaOptimizer:
     """
     for key, network in self.networks.items():
       networks.save(network, os.path.join(path, f"{key}.l2l"), trained_on)
-
-
-def _check_positive(name, value, types):
-  if not isinstance(value, types) or not value > 0:
-    kind = "integer" if types is int else "number"
-    raise ValueError(f"{name} is {value!r}, but must be a positive {kind}.")

@@ -1,5 +1,7 @@
 """Seeds: what may be given as one, and independent ones for each purpose."""
 
+import numbers
+
 import tensorflow as tf
 
 _PURPOSES = ("training", "validation", "test")
@@ -14,8 +16,8 @@ def as_seed(seed: int | tf.Tensor) -> tf.Tensor:
   Raises:
     ValueError: It is neither.
   """
-  if isinstance(seed, int) and -2**63 <= seed < 2**63:
-    return tf.bitcast(tf.constant(seed, tf.int64), tf.int32)
+  if isinstance(seed, numbers.Integral) and -2**63 <= seed < 2**63:
+    return tf.bitcast(tf.constant(int(seed), tf.int64), tf.int32)
   if tf.is_tensor(seed) and seed.dtype == tf.int32 and seed.shape == (2,):
     return seed
   raise ValueError(f"seed is {seed!r}, but must be an integer of 64 bits or an "

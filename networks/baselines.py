@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import sonnet as snt
 import tensorflow as tf
 
+import checks
 from networks import base
 
 
@@ -14,7 +15,7 @@ class Sgd(base.Network):
 
   def __init__(self, learning_rate: float = 0.001, name: str | None = None):
     super().__init__(name)
-    self._learning_rate = _positive("learning_rate", learning_rate)
+    self._learning_rate = checks.positive("learning_rate", learning_rate)
 
   @property
   def options(self) -> dict[str, Any]:
@@ -58,10 +59,10 @@ class Adam(base.Network):
                beta2: float = 0.999, epsilon: float = 1e-8,
                name: str | None = None):
     super().__init__(name)
-    self._learning_rate = _positive("learning_rate", learning_rate)
-    self._beta1 = _fraction("beta1", beta1)
-    self._beta2 = _fraction("beta2", beta2)
-    self._epsilon = _positive("epsilon", epsilon)
+    self._learning_rate = checks.positive("learning_rate", learning_rate)
+    self._beta1 = checks.fraction("beta1", beta1)
+    self._beta2 = checks.fraction("beta2", beta2)
+    self._epsilon = checks.positive("epsilon", epsilon)
 
   @property
   def options(self) -> dict[str, Any]:
@@ -83,15 +84,3 @@ class Adam(base.Network):
     updates, m, v = (tf.nest.pack_sequence_as(gradients, flat)
                      for flat in zip(*results))
     return updates, AdamState(t, m, v)
-
-
-def _positive(name: str, value: float) -> float:
-  if not value > 0:
-    raise ValueError(f"{name} is {value!r}, but must be positive.")
-  return value
-
-
-def _fraction(name: str, value: float) -> float:
-  if not 0 <= value < 1:
-    raise ValueError(f"{name} is {value!r}, but must be in [0, 1).")
-  return value

@@ -3,6 +3,7 @@
 import inspect
 from typing import Any
 
+import checks
 from networks import base, baselines, lstm, weights
 
 _CLASSES = {cls.__name__: cls for cls in (
@@ -28,26 +29,45 @@ def factory(net: str, net_options: Any = (),
     ValueError: The name or an option is unknown, or contradicts the file.
     FileNotFoundError: There is no such file.
   """
-  if net not in _CLASSES:
-    raise ValueError(f"net is {net!r}, but must be one of {sorted(_CLASSES)}.")
+  cls = _CLASSES[checks.one_of("net", net, _CLASSES)]
   options = dict(net_options)
   if net_path is not None:
     options = _with_file(net, options, net_path)
-  known = _option_names(_CLASSES[net])
+  known = _parameters(cls)
   unknown = sorted(set(options) - set(known))
-  if unknown:
-    raise ValueError(f"net_options has {unknown}, but the options of {net} are "
-                     f"{known}.")
-  return _CLASSES[net](**options)
+  missing = sorted(name for name, parameter in known.items()
+                   if parameter.default is parameter.empty
+                   and name not in options)
+  if unknown or missing:
+    problem = f"has {unknown}" if unknown else f"lacks {missing}"
+    raise ValueError(f"net_options {problem}, but the options of {net} are "
+                     f"{sorted(known)}.")
+  network = cls(**options)
+  if net_path is not None:
+    _check_layers(network, options.get("initializer", {}), net_path)
+  return network
 
 
-def _option_names(cls: type) -> list[str]:
-  """Arguments of a class, and of its parent where it hands them on."""
-  names = list(inspect.signature(cls.__init__).parameters)
-  if "kwargs" in names:
-    names += inspect.signature(cls.__base__.__init__).parameters
-    names.remove("output_size")  # The subclasses determine it.
-  return sorted(set(names) - {"self", "name", "kwargs"})
+def _parameters(cls: type) -> dict[str, inspect.Parameter]:
+  """Parameters of a class, and of its parent where it hands them on."""
+  parameters = dict(inspect.signature(cls.__init__).parameters)
+  if "kwargs" in parameters:
+    parameters = _parameters(cls.__base__) | parameters
+    del parameters["output_size"]  # The subclasses determine it.
+  return {name: parameter for name, parameter in parameters.items()
+          if name not in ("self", "name", "kwargs")}
+
+
+def _check_layers(network, layers, net_path):
+  """Raises ValueError where a file lacks layers of its network."""
+  hidden = network.options.get("layers")
+  if hidden is None:
+    return
+  needed = {"linear", *(f"lstm_{i + 1}" for i in range(len(hidden)))}
+  if set(layers) != needed:
+    raise ValueError(
+        f"{net_path} holds the weights of {sorted(layers)}, but a network of "
+        f"layers={hidden} needs those of {sorted(needed)}.")
 
 
 def save(network: base.Network, filename: str,

@@ -8,6 +8,7 @@ import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
+import checks
 from networks import base, initializers, preprocess
 
 
@@ -72,18 +73,14 @@ class StandardDeepLSTM(base.Network):
       ValueError: An argument is not as described.
     """
     super().__init__(name)
-    layers = tuple(layers)
-    for key, sizes in (("output_size", (output_size,)), ("layers", layers)):
-      if not all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes):
-        raise ValueError(f"{key} is {sizes}, but must be positive integers.")
-    self._output_size = output_size
-    self._layers = layers
+    self._output_size = checks.positive_integer("output_size", output_size)
+    self._layers = tuple(checks.positive_integers("layers", layers))
     self._preprocess_name = preprocess_name
     self._preprocess_options = dict(preprocess_options or {})
     self._preprocess = preprocess.by_name(preprocess_name, preprocess_options)
-    self._scale = scale
+    self._scale = checks.finite("scale", scale)
     fields = {f"lstm_{i + 1}": ("w_gates", "b_gates")
-              for i in range(len(layers))}
+              for i in range(len(self._layers))}
     self._initializers = initializers.Initializers(
         initializer, fields | {"linear": ("w", "b")}, seed)
     self._lstms = None  # They are made when the number of features is known.
@@ -198,11 +195,13 @@ class KernelDeepLSTM(StandardDeepLSTM):
       name: Name of the module.
       **kwargs: See `StandardDeepLSTM`.
     """
-    self._kernel_shape = tuple(kernel_shape)
+    self._kernel_shape = tuple(
+        checks.positive_integers("kernel_shape", kernel_shape))
     if len(self._kernel_shape) != 2:
       raise ValueError(f"kernel_shape is {kernel_shape!r}, but must be a "
                        "height and a width.")
-    super().__init__(math.prod(kernel_shape), layers, name=name, **kwargs)
+    super().__init__(
+        math.prod(self._kernel_shape), layers, name=name, **kwargs)
 
   @property
   def options(self) -> dict[str, Any]:

@@ -44,6 +44,9 @@ class Partition(base.Network):
       if key not in networks:
         raise ValueError(f"net_assignments names the network {key!r}, but the "
                          f"networks are {sorted(networks)}.")
+      if not names:
+        raise ValueError(f"net_assignments gives no parameters to the network "
+                         f"{key!r}: leave it out.")
       if key in self._names:
         raise ValueError(f"net_assignments names the network {key!r} twice: "
                          "give all its parameters in one pair.")

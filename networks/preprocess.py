@@ -3,6 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
+import checks
+
 
 class Identity:
   """Leaves the gradients as they are."""
@@ -42,9 +44,7 @@ class LogAndSign:
     Raises:
       ValueError: k is not positive.
     """
-    if not k > 0:
-      raise ValueError(f"k is {k!r}, but must be a positive number.")
-    self._k = k
+    self._k = checks.positive("k", k)
 
   def __call__(self, gradients: tf.Tensor) -> tf.Tensor:
     """Maps [..., D] to [..., 2 D]: D logarithms, then D signs."""
@@ -64,9 +64,7 @@ def by_name(name: str, options: dict[str, float] | None = None):
   Raises:
     ValueError: There is none of that name, or it does not take the options.
   """
-  if name not in _BY_NAME:
-    raise ValueError(
-        f"preprocess_name is {name!r}, but must be one of {sorted(_BY_NAME)}.")
+  checks.one_of("preprocess_name", name, _BY_NAME)
   try:
     return _BY_NAME[name](**(options or {}))
   except TypeError as error:

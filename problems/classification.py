@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from problems import base, checks
+import checks
+from problems import base
 
 _STDDEV = 0.01  # Of weights and biases alike, at the start.
 

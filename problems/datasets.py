@@ -11,7 +11,7 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
-from problems import checks
+import checks
 
 # As in `tf.keras.datasets.mnist`.
 MNIST_URL = ("https://storage.googleapis.com/tensorflow/tf-keras-datasets/"

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from problems import base, checks
+import checks
+from problems import base
 
 
 class Ensemble(base.Problem):

@@ -5,7 +5,8 @@ import itertools
 
 import tensorflow as tf
 
-from problems import base, checks, classification, datasets
+import checks
+from problems import base, classification, datasets
 
 _ACTIVATIONS = {"sigmoid": tf.sigmoid, "relu": tf.nn.relu}
 _NUM_PIXELS = 28 * 28

@@ -2,7 +2,8 @@
 
 import tensorflow as tf
 
-from problems import base, checks
+import checks
+from problems import base
 
 _COEFFICIENTS = {
     "uniform": tf.random.stateless_uniform,  # In [0, 1).

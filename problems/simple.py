@@ -2,7 +2,8 @@
 
 import tensorflow as tf
 
-from problems import base, checks
+import checks
+from problems import base
 
 
 class Simple(base.Problem):

@@ -273,7 +273,7 @@ class MetaOptimizerTest(parameterized.TestCase):
       ([[("net", ["y"])]], r"\['y'\] to network 'net', but the parameters are "
        r"\['x'\]"),
       ([[("cw", ["x"])]], r"network 'cw', but the networks are \['net'\]"),
-      ([[("net", ["x"]), ("net", [])]], "network 'net' twice"))
+      ([[("net", ["x"]), ("net", ["x"])]], "network 'net' twice"))
   def test_bad_assignments_are_named(self, assignments, message):
     meta = optimizer.MetaOptimizer(net=SMALL)
     for method in (meta.meta_loss, meta.meta_minimize):

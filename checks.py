@@ -5,6 +5,8 @@ import math
 import numbers
 from typing import Any
 
+import numpy as np
+
 
 def positive_integer(name: str, value: Any) -> int:
   """Returns the value, a positive integer.
@@ -26,7 +28,7 @@ def positive_integers(name: str, values: Any) -> list[int]:
   Raises:
     ValueError: They are something else.
   """
-  is_sequence = isinstance(values, (list, tuple))
+  is_sequence = isinstance(values, (list, tuple, np.ndarray))
   if not is_sequence:
     raise ValueError(
         f"{name} is {values!r}, but must be a tuple of positive integers.")
@@ -40,11 +42,32 @@ def finite(name: str, value: Any, minimum: float = -math.inf) -> float:
   Raises:
     ValueError: It is something else.
   """
-  is_finite = isinstance(value, numbers.Real) and math.isfinite(value)
-  if not is_finite or value < minimum:
+  if not _is_finite(value) or value < minimum:
     bound = "" if minimum == -math.inf else f" of at least {minimum}"
     raise ValueError(
         f"{name} is {value!r}, but must be a finite number{bound}.")
+  return float(value)
+
+
+def positive(name: str, value: Any) -> float:
+  """Returns the value, a finite number above zero.
+
+  Raises:
+    ValueError: It is something else.
+  """
+  if not _is_finite(value) or value <= 0:
+    raise ValueError(f"{name} is {value!r}, but must be a positive number.")
+  return float(value)
+
+
+def fraction(name: str, value: Any) -> float:
+  """Returns the value, a number of at least 0 and less than 1.
+
+  Raises:
+    ValueError: It is something else.
+  """
+  if not _is_finite(value) or not 0 <= value < 1:
+    raise ValueError(f"{name} is {value!r}, but must be in [0, 1).")
   return float(value)
 
 
@@ -58,3 +81,9 @@ def one_of(name: str, value: Any, allowed: Collection[str]) -> str:
     raise ValueError(
         f"{name} is {value!r}, but must be one of {sorted(allowed)}.")
   return value
+
+
+def _is_finite(value: Any) -> bool:
+  # A bool is a Real too, but nobody means it as a quantity.
+  return (isinstance(value, numbers.Real) and not isinstance(value, bool)
+          and math.isfinite(value))
