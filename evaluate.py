@@ -12,6 +12,7 @@ import cli  # First: it keeps the start-up messages of TensorFlow away.
 # isort: split
 import matplotlib.pyplot as plt
 import numpy as np
+import tabulate
 
 from meta import evaluation, experiments, optimizer, seeds
 import networks
@@ -57,6 +58,7 @@ def main() -> None:
       losses[name] = evaluator(run_seeds, cli.progress)
       seconds = (time.perf_counter() - start) / FLAGS.num_epochs
       cli.print_stats(name, evaluation.summarize(losses[name][:, -1]), seconds)
+    print_table(losses)
     if FLAGS.output:
       write_csv(FLAGS.output, losses)
     if FLAGS.plot:
@@ -90,6 +92,17 @@ def check_writable(filename: str | None) -> None:
   if filename is not None:
     with open(filename, "ab"):
       pass
+
+
+def print_table(losses: dict[str, np.ndarray]) -> None:
+  """Prints the final losses of every optimizer, side by side."""
+  rows = [(name, s.mean, s.standard_error, s.median, s.lower_quartile,
+           s.upper_quartile, s.num_diverged)
+          for name, s in ((name, evaluation.summarize(of_runs[:, -1]))
+                          for name, of_runs in losses.items())]
+  print(tabulate.tabulate(
+      rows, headers=("Optimizer", "Mean", "Std. error", "Median",
+                     "25 %", "75 %", "Diverged"), floatfmt=".4g"))
 
 
 def write_csv(filename: str, losses: dict[str, np.ndarray]) -> None:

@@ -63,7 +63,8 @@ class Evaluator:
 
 class Summary(NamedTuple):
   """Statistics of final losses."""
-  mean: float  # Of the runs that did not diverge, as are the quartiles.
+  mean: float  # Of the runs that did not diverge, as are those below.
+  standard_error: float  # Of the mean.
   lower_quartile: float
   median: float
   upper_quartile: float
@@ -84,8 +85,9 @@ def summarize(final_losses: np.ndarray) -> Summary:
   """
   finite = final_losses[np.isfinite(final_losses)].astype(np.float64)
   if finite.size:
-    statistics = [np.mean(finite), *np.percentile(finite, (25, 50, 75))]
+    statistics = [np.mean(finite), np.std(finite) / np.sqrt(finite.size),
+                  *np.percentile(finite, (25, 50, 75))]
   else:
-    statistics = [math.inf] * 4
+    statistics = [math.inf] * 5
   return Summary(*map(float, statistics), final_losses.size,
                  final_losses.size - finite.size)
