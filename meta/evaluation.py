@@ -64,7 +64,7 @@ class Evaluator:
 class Summary(NamedTuple):
   """Statistics of final losses."""
   mean: float  # Of the runs that did not diverge, as are those below.
-  standard_error: float  # Of the mean.
+  standard_error: float  # Of the mean; NaN where there is a single run.
   lower_quartile: float
   median: float
   upper_quartile: float
@@ -85,7 +85,9 @@ def summarize(final_losses: np.ndarray) -> Summary:
   """
   finite = final_losses[np.isfinite(final_losses)].astype(np.float64)
   if finite.size:
-    statistics = [np.mean(finite), np.std(finite) / np.sqrt(finite.size),
+    with np.errstate(invalid="ignore"):
+      standard_error = np.std(finite) / np.sqrt(finite.size - 1)
+    statistics = [np.mean(finite), standard_error,
                   *np.percentile(finite, (25, 50, 75))]
   else:
     statistics = [math.inf] * 5

@@ -129,21 +129,29 @@ class SummarizeTest(parameterized.TestCase):
       high = min(low + 1, num_runs - 1)
       return ranks[low] + (position - low) * (ranks[high] - ranks[low])
 
+    mean = sum(losses) / num_runs
     np.testing.assert_allclose(
-        summary[:4], [sum(losses) / num_runs, quantile(.25), quantile(.5),
-                      quantile(.75)], rtol=1e-6)
-    self.assertEqual(summary[4:], (num_runs, 0))
+        (summary.mean, summary.lower_quartile, summary.median,
+         summary.upper_quartile),
+        (mean, quantile(.25), quantile(.5), quantile(.75)), rtol=1e-6)
+    np.testing.assert_allclose(
+        summary.standard_error,
+        math.sqrt(sum((loss - mean) ** 2 for loss in losses)
+                  / (num_runs - 1) / num_runs) if num_runs > 1 else math.nan,
+        rtol=1e-6)
+    self.assertEqual((summary.num_runs, summary.num_diverged), (num_runs, 0))
 
   def test_diverged_runs_are_counted_and_left_out(self):
     finite = np.float32([4., 1., 2., 3.])
     losses = np.float32([np.nan, *finite, np.inf, -np.inf])
     summary = evaluation.summarize(losses)
-    self.assertEqual(summary[:4], evaluation.summarize(finite)[:4])
-    self.assertEqual(summary[4:], (7, 3))
+    self.assertEqual(
+        summary,
+        evaluation.summarize(finite)._replace(num_runs=7, num_diverged=3))
 
   def test_all_diverged_is_infinite(self):
     summary = evaluation.summarize(np.float32([np.nan, np.inf]))
-    self.assertEqual(summary, (*[math.inf] * 4, 2, 2))
+    self.assertEqual(summary, (*[math.inf] * 5, 2, 2))
     self.assertEqual(summary.log_mean, math.inf)
 
   def test_large_losses_do_not_overflow(self):
