@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator
 import contextlib
+import math
 import os
+import re
 import sys
 
 from absl import app, flags, logging
@@ -37,12 +39,17 @@ def run(main: Callable[[], int | None]) -> None:
     if rest[1:]:
       fail(f"{rest[1]!r} is not a flag: write --name=value.")
     return rest
-  app.run(lambda _: main(), flags_parser=parse)
+  try:
+    app.run(lambda _: main(), flags_parser=parse)
+  except KeyboardInterrupt:
+    sys.exit(130)  # 128 + SIGINT, as the shells have it.
 
 
 def fail(error: Exception | str) -> None:
   """Ends the script with one line and exit status 1."""
-  sys.exit(f"error: {' '.join(str(error).split())}")
+  # TensorFlow adds the names of its nodes.
+  text = re.sub(r"\{\{.*?\}\}|\[Op:\w+\]( name:)?", "", str(error))
+  sys.exit(f"error: {' '.join(text.split())}")
 
 
 @contextlib.contextmanager
@@ -52,17 +59,19 @@ def user_errors() -> Iterator[None]:
     yield
   except (ValueError, OSError) as error:
     fail(error)
+  except tf.errors.OpError as error:  # Of a file.
+    fail(error.message)
 
 
 def check_positive(*names: str) -> None:
-  """Checks that the flags of these names are positive.
+  """Checks that the flags of these names are positive and finite.
 
   Raises:
     ValueError: One is not.
   """
   for name in names:
     value = FLAGS[name].value
-    if value is not None and not value > 0:
+    if value is not None and not 0 < value < math.inf:
       raise ValueError(f"--{name} is {value}, but must be positive.")
 
 

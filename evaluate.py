@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import secrets
 import time
 
@@ -19,6 +20,7 @@ import networks
 from networks import weights
 
 FLAGS = flags.FLAGS
+flags.adopt_module_key_flags(cli)  # For --help.
 flags.DEFINE_list("optimizer", ["L2L"], "L2L, the learned one, and Adam or Sgd;"
                   " several, with commas between, run on the same functions.")
 flags.DEFINE_string("path", None, "Folder of the trained networks; without it, "
@@ -40,13 +42,13 @@ def main() -> None:
   cli.print_device()
   with cli.user_errors():
     cli.check_positive("num_steps", "num_epochs", "learning_rate")
-    for filename in (FLAGS.output, FLAGS.plot):
-      check_writable(filename)
     problem, experiment = cli.make_problem(FLAGS.split)
     evaluators = {
         name: evaluation.Evaluator(make_network(name, experiment), problem,
                                    FLAGS.num_steps)
-        for name in FLAGS.optimizer}
+        for name in FLAGS.optimizer or [""]}
+    for filename in (FLAGS.output, FLAGS.plot):
+      check_writable(filename)
     seed = secrets.randbits(31) if FLAGS.seed is None else FLAGS.seed
     run_seeds = [seeds.derive(seed, "test", i) for i in range(FLAGS.num_epochs)]
     split = f" (split {FLAGS.split})" if experiment.has_data else ""
@@ -88,10 +90,16 @@ def make_network(name: str,
 
 
 def check_writable(filename: str | None) -> None:
-  """Raises OSError where the file could not be written, before any work."""
-  if filename is not None:
-    with open(filename, "ab"):
-      pass
+  """Raises an error where the file could not be written, before any work."""
+  if filename is None:
+    return
+  exists = os.path.lexists(filename)
+  if exists and not os.path.isfile(filename):  # A device would be replaced.
+    raise ValueError(f"{filename} is not a file.")
+  with open(filename, "ab"):
+    pass
+  if not exists:
+    os.remove(filename)
 
 
 def print_table(losses: dict[str, np.ndarray]) -> None:
@@ -120,9 +128,11 @@ def plot(filename: str, losses: dict[str, np.ndarray]) -> None:
   """Draws the mean loss at each step, with a band of the quartiles."""
   _, axes = plt.subplots(figsize=(6, 4), layout="constrained")
   for name, of_runs in losses.items():
-    finite = of_runs[np.isfinite(of_runs).all(axis=1)]
+    # Sums of the largest losses are no float32.
+    finite = of_runs[np.isfinite(of_runs).all(axis=1)].astype(np.float64)
     if not len(finite):
-      continue  # The legend says nothing of it, as the table does.
+      axes.plot([], [], label=f"{name} (all diverged)")
+      continue
     steps = np.arange(of_runs.shape[1])
     line, = axes.plot(steps, np.mean(finite, axis=0), label=name)
     axes.fill_between(steps, *np.percentile(finite, (25, 75), axis=0),
@@ -130,7 +140,7 @@ def plot(filename: str, losses: dict[str, np.ndarray]) -> None:
   axes.set(xlabel="Step", ylabel="Loss", yscale="log", title=FLAGS.problem)
   axes.legend()
   axes.grid(alpha=.3)
-  plt.savefig(filename, dpi=150)
+  plt.savefig(filename, format="png", dpi=150)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from meta import evaluation, experiments, optimizer, training
 from networks import weights
 
 FLAGS = flags.FLAGS
+flags.adopt_module_key_flags(cli)  # For --help.
 flags.DEFINE_string("save_path", None, "Folder to save the run in.")
 flags.DEFINE_bool("resume", False, "Whether to go on with the run in "
                   "--save_path, if there is one.")
@@ -153,8 +154,12 @@ class Saver:
         tf.train.Checkpoint(training=state),
         os.path.join(FLAGS.save_path, "checkpoints"), max_to_keep=2)
     if self._manager.latest_checkpoint:
-      self._manager.checkpoint.restore(
-          self._manager.latest_checkpoint).assert_consumed()
+      try:
+        self._manager.checkpoint.restore(
+            self._manager.latest_checkpoint).assert_consumed()
+      except tf.errors.OpError as error:
+        raise OSError(f"Cannot read {self._manager.latest_checkpoint}: "
+                      f"{error.message}") from error
       print(f"Resuming {FLAGS.save_path} after epoch {int(state.epoch)}.")
     self._state = state
     self._dropped = 0
@@ -175,11 +180,12 @@ class Saver:
 
   def log_validation(self, number: int, losses: np.ndarray) -> None:
     """Writes a validation's TensorBoard scalars; losses [runs, T + 1]."""
+    curve = np.mean(losses, axis=0, dtype=np.float64)  # float32 may overflow.
     with self._writer.as_default():
-      tf.summary.scalar("validation/final_loss", np.mean(losses[:, -1]), number)
+      tf.summary.scalar("validation/final_loss", curve[-1], number)
       # The curve replaces that of the validation before, for which TensorBoard
       # sees steps that it has been at already.
-      for step, loss in enumerate(np.mean(losses, axis=0)):
+      for step, loss in enumerate(curve):
         tf.summary.scalar("validation/loss_curve", loss, step)
 
   def save_networks(self, number: int) -> None:
@@ -202,8 +208,9 @@ class Saver:
       self._writer.flush()
     except tf.errors.OpError as error:
       raise OSError(
-          f"Cannot write a checkpoint under {FLAGS.save_path}: {error.message} "
-          "The last one is intact: make room, then go on with --resume."
+          f"Cannot write a checkpoint under {FLAGS.save_path}, but the last "
+          "one is intact: make room, then go on with --resume. TensorFlow "
+          f"says: {error.message}"
       ) from error
 
   def _claim_folder(self):
@@ -222,7 +229,10 @@ class Saver:
                        "--resume, or give another folder.")
     else:
       with open(settings_file, encoding="utf-8") as file:
-        saved = json.load(file)
+        try:
+          saved = dict(json.load(file))
+        except (ValueError, TypeError) as error:
+          raise ValueError(f"{settings_file} is damaged: {error}.") from error
       changed = [f"--{name}={saved.get(name)}" for name in _FIXED
                  if saved.get(name) != self._settings[name]]
       if changed:

@@ -35,7 +35,7 @@ class Evaluator:
     checks.positive_integer("num_steps", num_steps)
     unroll.start(network, problem, seed=0)  # Makes the network's variables.
 
-    @tf.function
+    @tf.function(autograph=False)
     def losses(seed):
       run = unroll.start(network, problem, seed)
       return unroll.unroll(network, problem, run, num_steps)[0]

@@ -46,8 +46,8 @@ class MetaLoss:
     self.len_unroll = len_unroll
     self._second_derivatives = second_derivatives
     self._start = tf.function(
-        lambda seed: unroll.start(network, problem, seed))
-    self._unroll = tf.function(self._unroll)
+        lambda seed: unroll.start(network, problem, seed), autograph=False)
+    self._unroll = tf.function(self._unroll, autograph=False)
     # A function that makes variables would be traced twice.
     unroll.start(network, problem, seed=0)
 
@@ -107,7 +107,7 @@ class MetaStep(MetaLoss):
     # As in TensorFlow 1, epsilon stands outside the bias correction.
     self.optimizer = tf.keras.optimizers.Adam(learning_rate, epsilon=1e-8)
     self.optimizer.build(network.trainable_variables)
-    self._train = tf.function(self._train)
+    self._train = tf.function(self._train, autograph=False)
 
   def step(self, run: unroll.Run) -> tuple[tf.Tensor, unroll.Run]:
     """Makes the updates of one unroll, then one of the network's weights.
@@ -144,8 +144,8 @@ class MetaStep(MetaLoss):
     if not variables:  # All the optimizers are designed by hand.
       return StepInfo(losses, meta_loss, tf.zeros([], meta_loss.dtype)), run
     norm = tf.linalg.global_norm(gradients)
-    if tf.math.is_finite(norm):
-      self.optimizer.apply(gradients, variables)
+    tf.cond(tf.math.is_finite(norm),
+            lambda: self.optimizer.apply(gradients, variables), lambda: None)
     return StepInfo(losses, meta_loss, norm), run
 
 

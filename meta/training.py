@@ -60,7 +60,7 @@ class Training(tf.Module):
       infos.append(info)
     self.epoch.assign_add(1)
     return Epoch(
-        final_loss=float(np.mean(infos[-1].losses[-1])),
+        final_loss=float(np.mean(infos[-1].losses[-1], dtype=np.float64)),
         meta_loss=float(sum(i.meta_loss for i in infos)),
         gradient_norms=[float(i.gradient_norm) for i in infos])
 

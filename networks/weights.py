@@ -112,9 +112,11 @@ def write_atomically(filename: str, data: bytes) -> None:
       file.flush()
       os.fsync(file.fileno())
     os.replace(temporary, filename)
-  except BaseException:
+  except BaseException as error:
     with contextlib.suppress(OSError):
       os.remove(temporary)
+    if isinstance(error, OSError) and error.filename is None:
+      error.filename = filename  # A full disk has no name.
     raise
 
 
