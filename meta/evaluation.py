@@ -8,38 +8,37 @@ import numpy as np
 import tensorflow as tf
 
 import checks
+from meta import optimizer
 from meta import seeds as seeds_lib
-from meta import unroll
 import networks
 import problems
 
 
 class Evaluator:
-  """Runs a network on functions drawn from a problem, compiled once.
+  """Runs a network on functions drawn from a problem, many side by side.
 
   The same seeds give the same functions, starting points and minibatches to
   every network.
   """
 
   def __init__(self, network: networks.Network, problem: problems.Problem,
-               num_steps: int):
+               num_steps: int, jit_compile: bool | None = None):
     """Args:
       network: Any optimizer, learned or designed by hand.
       problem: What it optimizes.
       num_steps: Updates in a run, T.
+      jit_compile: See `optimizer.MetaLoss`.
 
     Raises:
       ValueError: `num_steps` is not a positive integer, or the network cannot
         optimize the parameters of this problem.
     """
     checks.positive_integer("num_steps", num_steps)
-    unroll.start(network, problem, seed=0)  # Makes the network's variables.
-
-    @tf.function(autograph=False)
-    def losses(seed):
-      run = unroll.start(network, problem, seed)
-      return unroll.unroll(network, problem, run, num_steps)[0]
-    self._losses = losses
+    self._meta_loss = optimizer.MetaLoss(
+        network, problem, num_steps, jit_compile=jit_compile)
+    params = self._meta_loss.reset(seed=0).params
+    size = sum(p.shape.num_elements() for p in params.values())
+    self._max_side_by_side = max(1, _max_coordinates() // size)
 
   def __call__(self, seeds: Sequence[int | tf.Tensor],
                progress: Callable = lambda x: x) -> np.ndarray:
@@ -54,11 +53,25 @@ class Evaluator:
       [seeds, T + 1]. Where the problem is one of S functions at once, each of
       them is a row, [seeds * S, T + 1].
     """
+    num_chunks = math.ceil(len(seeds) / self._max_side_by_side)
+    size = math.ceil(len(seeds) / num_chunks)
     rows = []
-    for seed in progress(seeds):
-      losses = self._losses(seeds_lib.as_seed(seed)).numpy()  # [T + 1, ...]
+    for start in progress(range(0, len(seeds), size)):
+      # The last chunk goes round to the first seeds: all have the same shape.
+      chunk = [seeds_lib.as_seed(seeds[(start + i) % len(seeds)])
+               for i in range(size)]
+      run = self._meta_loss.reset(tf.stack(chunk) if size > 1 else chunk[0])
+      losses = self._meta_loss.unroll(run)[0].numpy()  # [T + 1, ...]
+      losses = losses.reshape([len(losses), size, -1])
+      losses = losses[:, :len(seeds) - start]
       rows.append(losses.reshape([len(losses), -1]).T)
     return np.concatenate(rows)
+
+
+def _max_coordinates() -> int:
+  """Coordinates that are worth being optimized side by side."""
+  # More are no faster on a CPU, and fit in the memory of any GPU.
+  return 2**20 if tf.config.list_physical_devices("GPU") else 2**15
 
 
 class Summary(NamedTuple):

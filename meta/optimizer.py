@@ -1,6 +1,7 @@
 """The learned optimizer and its training, under the original's names."""
 
 from collections.abc import Mapping
+import functools
 import os
 from typing import Any, NamedTuple
 
@@ -28,13 +29,15 @@ class MetaLoss:
   """The losses of a problem that a network optimizes, compiled."""
 
   def __init__(self, network: networks.Network, problem: problems.Problem,
-               len_unroll: int, second_derivatives: bool = False):
+               len_unroll: int, second_derivatives: bool = False,
+               jit_compile: bool | None = None):
     """Args:
       network: The optimizer.
       problem: What it optimizes.
       len_unroll: Updates in an unroll, T.
       second_derivatives: Whether the gradients that are fed to the network
         are differentiated too.
+      jit_compile: Whether XLA compiles the unroll; None, where it can.
 
     Raises:
       ValueError: `len_unroll` is not a positive integer, or the network cannot
@@ -45,17 +48,22 @@ class MetaLoss:
     self.problem = problem
     self.len_unroll = len_unroll
     self._second_derivatives = second_derivatives
+    # A function that makes variables would be traced twice.
+    run = unroll.start(network, problem, seed=0)
+    if jit_compile is None:
+      jit_compile = unroll.can_compile(network, problem, run)
+    self._jit_compile = jit_compile
+    # Not by XLA, which draws other random numbers.
     self._start = tf.function(
         lambda seed: unroll.start(network, problem, seed), autograph=False)
-    self._unroll = tf.function(self._unroll, autograph=False)
-    # A function that makes variables would be traced twice.
-    unroll.start(network, problem, seed=0)
+    self._unroll = self._compiled(unroll.unroll)
 
   def reset(self, seed: int | tf.Tensor) -> unroll.Run:
     """Starts a run on a function drawn with the seed.
 
     Args:
-      seed: An integer of 64 bits, or an int32 tensor of shape [2].
+      seed: An integer of 64 bits, or an int32 tensor of shape [2]; of shape
+        [K, 2], it starts K runs side by side.
     """
     return self._start(seeds.as_seed(seed))
 
@@ -68,20 +76,22 @@ class MetaLoss:
       num_steps: Updates, where they are not `len_unroll`.
 
     Returns:
-      The losses, shape [T + 1] or [T + 1, S], and the run after them. The sum
-      over T (and mean over S) of the losses is the meta-loss.
+      The losses, shape [T + 1], and [..., K] or [..., S] or both, and the run
+      after them. The sum over T (and mean over K and S) of the losses is the
+      meta-loss.
     """
-    return self._unroll(run, num_steps or self.len_unroll)
+    return self._unroll(run, num_steps or self.len_unroll,
+                        self._second_derivatives)
 
-  def _unroll(self, run, num_steps):
-    return unroll.unroll(self.network, self.problem, run, num_steps,
-                         self._second_derivatives)
+  def _compiled(self, function):
+    return tf.function(functools.partial(function, self.network, self.problem),
+                       autograph=False, jit_compile=self._jit_compile)
 
 
 class StepInfo(NamedTuple):
   """What a step of meta-training did."""
-  losses: tf.Tensor  # Of the optimizee, shape [T + 1] or [T + 1, S].
-  meta_loss: tf.Tensor  # Their sum over T and mean over S, shape [].
+  losses: tf.Tensor  # Of the optimizee, as `MetaLoss.unroll` returns them.
+  meta_loss: tf.Tensor  # Their sum over T and mean over K and S, shape [].
   gradient_norm: tf.Tensor  # Of the meta-gradient, shape []. Where it is not
   # finite, the weights were not changed.
 
@@ -91,22 +101,26 @@ class MetaStep(MetaLoss):
 
   def __init__(self, network: networks.Network, problem: problems.Problem,
                len_unroll: int, learning_rate: float,
-               second_derivatives: bool = False):
+               second_derivatives: bool = False,
+               jit_compile: bool | None = None):
     """Args:
       network: The optimizer, to be trained by Adam.
       problem: What it optimizes.
       len_unroll: Updates in an unroll, T.
       learning_rate: Of Adam.
       second_derivatives: See `MetaLoss`.
+      jit_compile: See `MetaLoss`.
 
     Raises:
       ValueError: See `MetaLoss`; or `learning_rate` is not positive.
     """
     checks.positive("learning_rate", learning_rate)
-    super().__init__(network, problem, len_unroll, second_derivatives)
+    super().__init__(
+        network, problem, len_unroll, second_derivatives, jit_compile)
     # As in TensorFlow 1, epsilon stands outside the bias correction.
     self.optimizer = tf.keras.optimizers.Adam(learning_rate, epsilon=1e-8)
     self.optimizer.build(network.trainable_variables)
+    self._differentiate = self._compiled(unroll.unroll_and_differentiate)
     self._train = tf.function(self._train, autograph=False)
 
   def step(self, run: unroll.Run) -> tuple[tf.Tensor, unroll.Run]:
@@ -133,14 +147,13 @@ class MetaStep(MetaLoss):
     return self._train(run, num_steps or self.len_unroll)
 
   def _train(self, run, num_steps):
+    if self._second_derivatives:
+      losses, run, gradients = unroll.unroll_and_differentiate_twice(
+          self.network, self.problem, run, num_steps)
+    else:
+      losses, run, gradients = self._differentiate(run, num_steps)
+    meta_loss = unroll.meta_loss(losses)
     variables = self.network.trainable_variables
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-      tape.watch(variables)
-      losses, run = self._unroll(run, num_steps)
-      meta_loss = tf.reduce_sum(losses) / losses[0].shape.num_elements()
-    gradients = tape.gradient(
-        meta_loss, variables,
-        unconnected_gradients=tf.UnconnectedGradients.ZERO)
     if not variables:  # All the optimizers are designed by hand.
       return StepInfo(losses, meta_loss, tf.zeros([], meta_loss.dtype)), run
     norm = tf.linalg.global_norm(gradients)
@@ -168,7 +181,8 @@ class MetaOptimizer:
   def meta_loss(
       self, problem: problems.Problem, len_unroll: int,
       net_assignments: networks.Assignments | None = None,
-      second_derivatives: bool = False) -> MetaLoss:
+      second_derivatives: bool = False,
+      jit_compile: bool | None = None) -> MetaLoss:
     """Returns the losses of a problem that the networks optimize.
 
     Args:
@@ -177,18 +191,20 @@ class MetaOptimizer:
       net_assignments: Pairs of a network's id and the names of the parameters
         it optimizes; None gives all to the only network.
       second_derivatives: See `MetaLoss`.
+      jit_compile: See `MetaLoss`.
 
     Raises:
       ValueError: See `MetaLoss` and `networks.Partition`.
     """
     return MetaLoss(networks.Partition(self.networks, net_assignments), problem,
-                    len_unroll, second_derivatives)
+                    len_unroll, second_derivatives, jit_compile)
 
   def meta_minimize(
       self, problem: problems.Problem, len_unroll: int,
       learning_rate: float = 0.01,
       net_assignments: networks.Assignments | None = None,
-      second_derivatives: bool = False) -> MetaStep:
+      second_derivatives: bool = False,
+      jit_compile: bool | None = None) -> MetaStep:
     """Returns the step that trains the networks on a problem.
 
     Args:
@@ -197,12 +213,13 @@ class MetaOptimizer:
       learning_rate: Of Adam, which trains the networks.
       net_assignments: See `meta_loss`.
       second_derivatives: See `MetaLoss`.
+      jit_compile: See `MetaLoss`.
 
     Raises:
       ValueError: See `MetaStep` and `networks.Partition`.
     """
     return MetaStep(networks.Partition(self.networks, net_assignments), problem,
-                    len_unroll, learning_rate, second_derivatives)
+                    len_unroll, learning_rate, second_derivatives, jit_compile)
 
   def save(self, path: str, trained_on: dict[str, Any] | None = None) -> None:
     """Writes each network to `<path>/<id>.l2l`.

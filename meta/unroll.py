@@ -4,6 +4,8 @@ theta_{t+1} = theta_t + g_t with (g_t, h_{t+1}) = m(grad_t, h_t; phi), section 2
 of the paper (Andrychowicz et al. 2016).
 """
 
+from collections.abc import Callable
+import functools
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -14,7 +16,10 @@ import problems
 
 
 class Run(NamedTuple):
-  """One optimization under way."""
+  """One optimization under way, or K of them side by side.
+
+  K optimizations have an axis [K] before all others, in every tensor.
+  """
   params: problems.Params  # Where it stands.
   constants: problems.Constants  # The function that it minimises.
   state: networks.State  # What the network remembers of it.
@@ -24,18 +29,53 @@ class Run(NamedTuple):
 
 def start(network: networks.Network, problem: problems.Problem,
           seed: int | tf.Tensor) -> Run:
-  """Draws a function, a point to start from, and the noise of a run."""
-  draw, noise = tf.unstack(
-      tf.random.split(seeds.as_seed(seed), 2, alg="philox"))
-  params, constants = problem.sample(draw)
-  return Run(params, constants, network.initial_state(params), noise,
-             tf.constant(0))
+  """Draws a function, a point to start from, and the noise of a run.
+
+  Args:
+    network: The optimizer.
+    problem: What it is to optimize.
+    seed: An integer of 64 bits, or an int32 tensor of shape [2]; of shape
+      [K, 2], it starts K runs side by side.
+  """
+  def draw(seed):
+    function, noise = tf.unstack(tf.random.split(seed, 2, alg="philox"))
+    params, constants = problem.sample(function)
+    return Run(params, constants, network.initial_state(params), noise,
+               tf.constant(0))
+
+  seed = seeds.as_seed(seed)
+  return side_by_side(draw, seed)(seed)
+
+
+def can_compile(network: networks.Network, problem: problems.Problem,
+                run: Run) -> bool:
+  """Returns whether XLA knows all operations of a step."""
+  compiled = tf.function(lambda run: step(network, problem, run),
+                         autograph=False, jit_compile=True)
+  try:
+    compiled.experimental_get_compiler_ir(run)(stage="hlo")
+  except ValueError:
+    return False
+  return True
+
+
+def side_by_side(function: Callable, seed: tf.Tensor) -> Callable:
+  """Returns the function of K runs, where `seed` has the shape [K, 2]."""
+  if seed.shape.rank == 1:
+    return function
+  return lambda *args: tf.vectorized_map(
+      lambda args: function(*args), args, warn=False)
 
 
 def evaluate(problem: problems.Problem, run: Run) -> tf.Tensor:
-  """Returns the loss of a run where it stands, shape [] or [S]."""
-  seed = tf.random.fold_in(run.seed, run.step, alg="philox")
-  return problem.loss(run.params, run.constants, seed)
+  """Returns the loss of a run where it stands, shape [], [S] or [K, ...]."""
+  return side_by_side(functools.partial(_loss, problem), run.seed)(
+      run.params, run.constants, run.seed, run.step)
+
+
+def _loss(problem, params, constants, seed, step):
+  seed = tf.random.fold_in(seed, step, alg="philox")
+  return problem.loss(params, constants, seed)
 
 
 def step(network: networks.Network, problem: problems.Problem, run: Run,
@@ -50,19 +90,18 @@ def step(network: networks.Network, problem: problems.Problem, run: Run,
       the gradient that is fed to the network.
 
   Returns:
-    The loss before the update, shape [] or [S], and the run after it.
+    The loss before the update, shape [], [S] or [K, ...], and the run after it.
   """
-  differentiate = _differentiate if second_derivatives else _differentiate_once
-  loss, gradients = differentiate(problem, run)
-  updates, state = network(gradients, run.state)
-  params = {k: run.params[k] + updates[k] for k in run.params}
-  return loss, run._replace(params=params, state=state, step=run.step + 1)
+  loss, gradients = _differentiate(problem, run)
+  if not second_derivatives:
+    gradients = tf.nest.map_structure(tf.stop_gradient, gradients)
+  return loss, _update(network, run, gradients)
 
 
 def unroll(network: networks.Network, problem: problems.Problem, run: Run,
            num_steps: int,
            second_derivatives: bool = False) -> tuple[tf.Tensor, Run]:
-  """Makes `num_steps` updates in a loop that can be differentiated.
+  """Makes `num_steps` updates in a loop that a tape can differentiate.
 
   Args:
     network: The optimizer.
@@ -72,52 +111,133 @@ def unroll(network: networks.Network, problem: problems.Problem, run: Run,
     second_derivatives: See `step`.
 
   Returns:
-    The losses before each update and after the last one, shape [T + 1] or
-    [T + 1, S], and the run after the last update.
+    The losses before each update and after the last one, shape [T + 1], and
+    [..., K] or [..., S] or both; and the run after the last update.
   """
-  # The loss also tells the loop the shape and type of its results.
-  first = evaluate(problem, run)
-  losses = tf.TensorArray(first.dtype, num_steps, element_shape=first.shape)
+  losses = _array(num_steps, evaluate(problem, run))
 
   def body(i, losses, run):
     loss, run = step(network, problem, run, second_derivatives)
     return i + 1, losses.write(i, loss), run
 
-  _, losses, run = tf.while_loop(
-      lambda i, *_: i < num_steps, body, (0, losses, run),
-      maximum_iterations=num_steps, parallel_iterations=1)
+  _, losses, run = _loop(num_steps, body, losses, run)
   return tf.concat([losses.stack(), evaluate(problem, run)[tf.newaxis]], 0), run
 
 
-def _differentiate(problem, run):
-  """The loss and its gradients, which can be differentiated again."""
+def meta_loss(losses: tf.Tensor) -> tf.Tensor:
+  """Returns the sum of losses over T, and their mean over K and S, shape []."""
+  return tf.reduce_sum(losses) / losses[0].shape.num_elements()
+
+
+def unroll_and_differentiate_twice(
+    network: networks.Network, problem: problems.Problem, run: Run,
+    num_steps: int) -> tuple[tf.Tensor, Run, list[tf.Tensor]]:
+  """Does what `unroll_and_differentiate` does, with second derivatives."""
   with tf.GradientTape(watch_accessed_variables=False) as tape:
-    tape.watch(run.params)
-    loss = evaluate(problem, run)
-  return loss, tape.gradient(
-      loss, run.params, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    tape.watch(network.trainable_variables)
+    losses, run = unroll(network, problem, run, num_steps, True)
+    loss = meta_loss(losses)
+  return losses, run, tape.gradient(
+      loss, [*network.trainable_variables],
+      unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
-def _differentiate_once(problem, run):
-  """The loss and its gradients, which count as constants.
+def unroll_and_differentiate(
+    network: networks.Network, problem: problems.Problem, run: Run,
+    num_steps: int) -> tuple[tf.Tensor, Run, list[tf.Tensor]]:
+  """Makes `num_steps` updates, and differentiates the meta-loss.
 
-  The derivative of the loss with respect to the parameters is the gradients at
-  hand: the optimizee is neither differentiated again, nor are its activations
-  kept for the backward pass.
+  As the gradients fed to the network count as constants, and are the
+  derivatives of the losses too, nothing is differentiated but the network:
+  backwards, step by step, from its inputs, which are all that is kept.
+
+  Args:
+    network: The optimizer.
+    problem: What `run` was started on.
+    run: The run so far.
+    num_steps: T.
+
+  Returns:
+    The losses and the run, as `unroll` does, and the derivatives of the
+    meta-loss by the network's trainable variables.
   """
-  @tf.custom_gradient
-  def loss_and_gradients(*flat):
-    params = tf.nest.pack_sequence_as(run.params, flat)
-    loss, gradients = _differentiate(problem, run._replace(params=params))
-    flat_gradients = tf.nest.flatten(gradients)
+  first, gradients = _differentiate(problem, run)
+  losses = _array(num_steps, first)
+  inputs = [_array(num_steps, t)
+            for t in tf.nest.flatten((gradients, run.state))]
 
-    def backward(d_loss, *_):
-      # Of S functions, each has its entry in the leading axis.
-      ones = [[1] * (g.shape.rank - loss.shape.rank) for g in flat_gradients]
-      return [g * tf.reshape(d_loss, loss.shape + one)
-              for g, one in zip(flat_gradients, ones)]
+  def forward(i, losses, inputs, run):
+    loss, gradients = _differentiate(problem, run)
+    inputs = [array.write(i, t) for array, t in zip(
+        inputs, tf.nest.flatten((gradients, run.state)), strict=True)]
+    return (i + 1, losses.write(i, loss), inputs,
+            _update(network, run, gradients))
 
-    return (loss, *flat_gradients), backward
+  _, losses, inputs, run = _loop(num_steps, forward, losses, inputs, run)
+  loss, d_params = _differentiate(problem, run)
+  losses = tf.concat([losses.stack(), loss[tf.newaxis]], 0)
 
-  loss, *gradients = loss_and_gradients(*tf.nest.flatten(run.params))
-  return loss, tf.nest.pack_sequence_as(run.params, gradients)
+  def backward(i, d_variables, d_params, d_state):
+    gradients, state = tf.nest.pack_sequence_as(
+        (d_params, run.state),
+        [array.read(num_steps - 1 - i) for array in inputs])
+    of_step, d_state = _pull_back(
+        network, run, gradients, state, d_params, d_state)
+    return (i + 1, _add(d_variables, of_step), _add(d_params, gradients),
+            d_state)
+
+  _, d_variables, _, _ = _loop(
+      num_steps, backward,
+      [tf.zeros_like(v) for v in network.trainable_variables], d_params,
+      [tf.zeros_like(t) for t in _floating(run.state)])
+  return losses, run, [d / first.shape.num_elements() for d in d_variables]
+
+
+def _pull_back(network, run, gradients, state, d_params, d_state):
+  """Derivatives by a step's variables and state, from those by its results."""
+  sources = [*network.trainable_variables], _floating(state)
+  with tf.GradientTape(watch_accessed_variables=False) as tape:
+    tape.watch(sources)
+    updates, state = side_by_side(network, run.seed)(gradients, state)
+  return tape.gradient(
+      (updates, _floating(state)), sources, (d_params, d_state),
+      unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+
+def _update(network, run, gradients):
+  """The run after the update that the network makes of the gradients."""
+  updates, state = side_by_side(network, run.seed)(gradients, run.state)
+  return run._replace(params=_add(run.params, updates), state=state,
+                      step=run.step + 1)
+
+
+def _differentiate(problem, run):
+  """The loss of a run where it stands, and its gradients."""
+  def loss_and_gradients(params, *args):
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+      tape.watch(params)
+      loss = _loss(problem, params, *args)
+    return loss, tape.gradient(
+        loss, params, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+  return side_by_side(loss_and_gradients, run.seed)(
+      run.params, run.constants, run.seed, run.step)
+
+
+def _array(size, like):
+  return tf.TensorArray(like.dtype, size, element_shape=like.shape)
+
+
+def _loop(num_steps, body, *variables):
+  return tf.while_loop(
+      lambda i, *_: i < num_steps, body, (0, *variables),
+      maximum_iterations=num_steps, parallel_iterations=1)
+
+
+def _add(a, b):
+  return tf.nest.map_structure(tf.add, a, b)
+
+
+def _floating(nest):
+  """The tensors that have derivatives."""
+  return [t for t in tf.nest.flatten(nest) if t.dtype.is_floating]

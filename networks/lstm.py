@@ -15,7 +15,8 @@ from networks import base, initializers, preprocess
 class LSTM(snt.Module):
   """An LSTM layer with the gates, and the variables, of Sonnet 1.
 
-  The forget bias of 1 is added at run time, not kept in `b_gates`.
+  The forget bias of 1 is added at run time, not kept in `b_gates`. Coordinates
+  are the last axis, so that each gate is one block of memory.
   """
 
   def __init__(self, w_gates: tf.Tensor, b_gates: tf.Tensor, name: str):
@@ -33,11 +34,14 @@ class LSTM(snt.Module):
 
   def __call__(self, inputs: tf.Tensor,
                state: snt.LSTMState) -> tuple[tf.Tensor, snt.LSTMState]:
-    """Makes one step of N independent sequences, inputs [N, F]."""
-    gates = tf.nn.bias_add(  # [N, 4 H]
-        tf.concat([inputs, state.hidden], axis=1) @ self.w_gates,
-        self.b_gates + self._forget_bias)
-    i, g, f, o = tf.split(gates, 4, axis=1)  # [N, H] each; g the candidate.
+    """Makes one step of N independent sequences, inputs [F, N]."""
+    # The biases are the weights of an input that is 1: one product does all.
+    weights = tf.concat(
+        [self.w_gates, (self.b_gates + self._forget_bias)[tf.newaxis]], 0)
+    inputs = tf.concat(
+        [inputs, state.hidden, tf.ones_like(inputs[:1])], 0)  # [F + H + 1, N]
+    gates = tf.matmul(weights, inputs, transpose_a=True)  # [4 H, N]
+    i, g, f, o = tf.split(gates, 4)  # [H, N] each; g the candidate.
     cell = tf.sigmoid(f) * state.cell + tf.sigmoid(i) * tf.tanh(g)
     hidden = tf.sigmoid(o) * tf.tanh(cell)
     return hidden, snt.LSTMState(hidden, cell)
@@ -97,17 +101,18 @@ class StandardDeepLSTM(base.Network):
     rows = self._concat(params)
     self._build(self._features(rows).shape[1], rows.dtype)
     return tuple(
-        snt.LSTMState(*[tf.zeros([rows.shape[0], h], rows.dtype)] * 2)
+        snt.LSTMState(*[tf.zeros([h, rows.shape[0]], rows.dtype)] * 2)
         for h in self._layers)
 
   def __call__(self, gradients: base.Params,
                state: base.State) -> tuple[base.Params, base.State]:
-    outputs = self._features(self._concat(gradients))  # [N, F]
+    outputs = tf.transpose(self._features(self._concat(gradients)))  # [F, N]
     next_state = []
     for lstm, lstm_state in zip(self._lstms, state, strict=True):
       outputs, lstm_state = lstm(outputs, lstm_state)
       next_state.append(lstm_state)
-    outputs = self._linear(outputs) * self._scale  # [N, output_size]
+    outputs = tf.matmul(self._linear.w, outputs, transpose_a=True)
+    outputs = (tf.transpose(outputs) + self._linear.b) * self._scale
     return self._split(outputs, gradients), tuple(next_state)
 
   def _build(self, num_features: int, dtype: tf.DType):

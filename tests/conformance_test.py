@@ -7,7 +7,7 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
-from meta import evaluation, unroll
+from meta import evaluation, optimizer, unroll
 import networks
 import problems
 from tests import toys
@@ -81,10 +81,15 @@ class ConformanceTest(parameterized.TestCase):
       np.testing.assert_array_equal(
           np.concatenate([first[:-1], second]), losses)
       toys.assert_equal(run, end)
-    with self.subTest("graph_is_eager"):
-      graph = evaluation.Evaluator(network, problem, T)([1])
+    with self.subTest("graph_side_by_side_is_eager"):
+      evaluate = evaluation.Evaluator(network, problem, T, jit_compile=False)
+      both = evaluate([1, 2])
       np.testing.assert_allclose(
-          graph, losses.numpy().reshape([T + 1, -1]).T, rtol=1e-4, atol=1e-6)
+          both[:len(both) // 2], losses.numpy().reshape([T + 1, -1]).T,
+          rtol=1e-4, atol=1e-6)
+      np.testing.assert_allclose(
+          both, np.concatenate([evaluate([1]), evaluate([2])]),
+          rtol=1e-5, atol=1e-6)
 
   @parameterized.parameters(*REFUSED)
   def test_network_refuses_problem_of_other_shapes(self, net, problem):
@@ -123,10 +128,44 @@ class ConformanceTest(parameterized.TestCase):
     for a, e in zip(compiled, gradients(run), strict=True):
       np.testing.assert_allclose(a, e, rtol=1e-3, atol=1e-4 * np.abs(e).max())
 
+  @parameterized.parameters(
+      *(p for p in PAIRS if p[0] not in ("sgd", "adam")))
+  def test_fast_meta_gradient_is_the_tapes(self, net, problem):
+    network, problem = NETWORKS[net](), PROBLEMS[problem]()
+    run = unroll.start(network, problem, 1)
+    with tf.GradientTape() as tape:
+      losses, end = unroll.unroll(network, problem, run, T)
+      meta_loss = unroll.meta_loss(losses)
+    gradients = tape.gradient(meta_loss, [*network.variables])
+    fast = unroll.unroll_and_differentiate(network, problem, run, T)
+    toys.assert_close(fast[:2], (losses, end))
+    self.assert_gradients(fast[2], gradients)
+
+  @parameterized.parameters(
+      ("log_and_sign", "regression", False), ("kernel", "filters", False),
+      ("standard", "separate", False), ("partition", "simple_multi", True))
+  def test_meta_gradient_side_by_side_is_the_mean(self, net, problem,
+                                                  jit_compile):
+    network, problem = NETWORKS[net](), PROBLEMS[problem]()
+    step = optimizer.MetaStep(network, problem, T, 1., jit_compile=jit_compile)
+    runs = tf.constant([[1, 2], [3, 4]])
+    losses, _, gradients = step._differentiate(step.reset(runs), T)
+    alone = [unroll.unroll_and_differentiate(
+        network, problem, unroll.start(network, problem, seed), T)
+             for seed in tf.unstack(runs)]
+    toys.assert_close(losses, tf.stack([a[0] for a in alone], 1))
+    self.assert_gradients(
+        gradients, [(a + b) / 2 for a, b in zip(*(a[2] for a in alone))])
+
+  def assert_gradients(self, actual, expected):
+    for a, e in zip(actual, expected, strict=True):
+      np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-5 * np.abs(e).max())
+
   @parameterized.parameters(*(pair for pair in PAIRS if pair[0] == "adam"))
   def test_adam_makes_progress(self, net, problem):
     losses = evaluation.Evaluator(
-        NETWORKS[net](), PROBLEMS[problem](), 100)(range(2))
+        NETWORKS[net](), PROBLEMS[problem](), 100,
+        jit_compile=False)(range(2))
     self.assertLess(np.mean(losses[:, -10:]), np.mean(losses[:, :10]))
 
 

@@ -52,7 +52,8 @@ def by_order(state):
   if hasattr(state, "t"):
     return [state.t, tf.reshape(state.m["x"], [-1, 1]),
             tf.reshape(state.v["x"], [-1, 1])]
-  return [array for layer in state for array in (layer.hidden, layer.cell)]
+  return [tf.transpose(array) for layer in state
+          for array in (layer.hidden, layer.cell)]
 
 
 class GoldenNetworksTest(parameterized.TestCase):

@@ -79,12 +79,15 @@ class LstmTest(parameterized.TestCase):
     theirs.input_to_hidden.assign(w[:2, order])
     theirs.hidden_to_hidden.assign(w[2:, order])
     theirs.b.assign((b + np.repeat([0, 0, 1, 0], 3))[order])
-    state = theirs.initial_state(num_rows)
-    actual = expected = (None, state)
+    expected = theirs.initial_state(num_rows)
+    actual = tf.nest.map_structure(tf.transpose, expected)
     for _ in range(T):
       x = tf.constant(rng.normal(size=(num_rows, 2)), tf.float32)
-      actual, expected = ours(x, actual[1]), theirs(x, expected[1])
-      toys.assert_close(actual, expected, atol=1e-6)
+      _, expected = theirs(x, expected)
+      hidden, actual = ours(tf.transpose(x), actual)
+      toys.assert_close(hidden, actual.hidden)
+      toys.assert_close(tf.nest.map_structure(tf.transpose, actual), expected,
+                        atol=1e-6)
 
   @parameterized.product(
       cls=CLASSES, layers=((), (5,), (4, 3), (2, 3, 4)),
@@ -110,9 +113,9 @@ class LstmTest(parameterized.TestCase):
       np.testing.assert_allclose(
           outputs[:, n], expected, rtol=1e-4, atol=1e-6)
       for (hidden, cell), layer in zip(final, state, strict=True):
-        np.testing.assert_allclose(layer.hidden[n], hidden, rtol=1e-4,
+        np.testing.assert_allclose(layer.hidden[:, n], hidden, rtol=1e-4,
                                    atol=1e-6)
-        np.testing.assert_allclose(layer.cell[n], cell, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(layer.cell[:, n], cell, rtol=1e-4, atol=1e-6)
 
   @parameterized.parameters(*CLASSES)
   def test_initial_state_is_zero(self, cls):
@@ -122,7 +125,7 @@ class LstmTest(parameterized.TestCase):
     state = network.initial_state({"x": tf.ones(shape(cls, 5))})
     self.assertLen(state, 2)
     for layer, units in zip(state, (4, 3)):
-      zeros = np.zeros([num_rows, units])
+      zeros = np.zeros([units, num_rows])
       toys.assert_equal(layer, snt.LSTMState(zeros, zeros))
 
   @parameterized.parameters(*CLASSES)
@@ -181,7 +184,7 @@ class LstmTest(parameterized.TestCase):
     gradients, column = draw(size, (2,))
     updates, state = toys.steps(network, {"x": gradients, "y": column})
     self.assertEqual(updates["x"].shape, (T, *size))
-    self.assertEqual(state[0].hidden.shape, [math.prod(size) + 2, 4])
+    self.assertEqual(state[0].hidden.shape, [4, math.prod(size) + 2])
     flat, _ = toys.steps(network, {"x": gradients.reshape(T, -1), "y": column})
     np.testing.assert_array_equal(updates["x"].reshape(T, -1), flat["x"])
 

@@ -40,7 +40,8 @@ class MetaLossTest(parameterized.TestCase):
 
   @parameterized.parameters(0, -1, 2**32, 2**62)
   def test_same_seed_gives_the_same_run(self, seed):
-    loss = optimizer.MetaOptimizer(net=SMALL).meta_loss(toys.Regression(), 3)
+    loss = optimizer.MetaOptimizer(net=SMALL).meta_loss(
+        toys.Regression(), 3, jit_compile=False)
     toys.assert_equal(loss.reset(seed), loss.reset(seed))
     toys.assert_equal(
         loss.unroll(loss.reset(seed)), loss.unroll(loss.reset(seed)))
@@ -145,7 +146,8 @@ class MetaStepTest(parameterized.TestCase):
 
   def test_float64_problems_train(self):
     meta = optimizer.MetaOptimizer(net=SMALL)
-    step = meta.meta_minimize(toys.Regression(tf.float64), 3)
+    step = meta.meta_minimize(
+        toys.Regression(tf.float64), 3, jit_compile=False)
     weights = step.network.trainable_variables[0].numpy()
     info, _ = step.train(step.reset(0))
     self.assertEqual(info.losses.dtype, tf.float64)

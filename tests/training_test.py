@@ -23,10 +23,11 @@ def make(problem=None, num_steps=4, len_unroll=2, seed=SEED,
   meta = optimizer.MetaOptimizer(net={
       "net": "CoordinateWiseDeepLSTM",
       "net_options": {"layers": (), "scale": 0.1}})
-  step = meta.meta_minimize(problem, len_unroll)
+  step = meta.meta_minimize(problem, len_unroll, jit_compile=False)
+  validation = evaluation.Evaluator(
+      step.network, problem, num_steps, jit_compile=False)
   return training.Training(
-      step, evaluation.Evaluator(step.network, problem, num_steps), seed,
-      num_steps, validation_epochs)
+      step, validation, seed, num_steps, validation_epochs)
 
 
 def weights(trained):
@@ -95,7 +96,7 @@ class TrainingTest(parameterized.TestCase):
     np.testing.assert_array_equal(first, second)
     self.assertEqual(first.shape, (3, 5))
     expected = evaluation.Evaluator(
-        trained._network, PROBLEM, 4)(
+        trained._network, PROBLEM, 4, jit_compile=False)(
             [seeds.derive(SEED, "validation", i) for i in range(3)])
     np.testing.assert_array_equal(first, expected)
     np.testing.assert_allclose(trained.best, np.mean(first[:, -1]), rtol=1e-6)

@@ -113,9 +113,11 @@ class MetaGradientTest(parameterized.TestCase):
         total += meta_loss(unroll.evaluate(self.problem, run)[tf.newaxis])
       return total
 
+    expected = central_differences(function, self.variables)
+    self.assert_gradients(self.gradient(second_derivatives=False), expected)
     self.assert_gradients(
-        self.gradient(second_derivatives=False),
-        central_differences(function, self.variables))
+        unroll.unroll_and_differentiate(
+            self.network, self.problem, self.run_, T)[2], expected)
 
   @parameterized.product(
       problem=tuple(PROBLEMS), second_derivatives=(False, True))
