@@ -25,6 +25,8 @@ flags.DEFINE_integer("num_steps", 100, "Updates of the optimizee in an epoch.")
 flags.DEFINE_string("data_dir", None, "Folder of the data set.")
 flags.DEFINE_bool("download", False,
                   "Whether to download a data set that is not there.")
+flags.DEFINE_enum("jit_compile", "auto", ["auto", "true", "false"],
+                  "Whether XLA compiles the unroll; auto: where it can.")
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -83,6 +85,11 @@ def make_problem(split: str) -> tuple[problems.Problem,
     return experiment.make_problem(), experiment
   return experiment.make_problem(
       split=split, data_dir=FLAGS.data_dir, download=FLAGS.download), experiment
+
+
+def jit_compile() -> bool | None:
+  """Returns what --jit_compile says, None for auto."""
+  return {"auto": None, "true": True, "false": False}[FLAGS.jit_compile]
 
 
 def print_device() -> None:

@@ -45,7 +45,7 @@ def main() -> None:
     problem, experiment = cli.make_problem(FLAGS.split)
     evaluators = {
         name: evaluation.Evaluator(make_network(name, experiment), problem,
-                                   FLAGS.num_steps)
+                                   FLAGS.num_steps, cli.jit_compile())
         for name in FLAGS.optimizer or [""]}
     for filename in (FLAGS.output, FLAGS.plot):
       check_writable(filename)

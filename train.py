@@ -31,6 +31,8 @@ flags.DEFINE_integer("evaluation_period", 1000,
 flags.DEFINE_integer("evaluation_epochs", 20, "Runs in a validation.")
 flags.DEFINE_integer("unroll_length", 20,
                      "Updates that the meta-gradient goes back through.")
+flags.DEFINE_integer("num_tasks", 1, "Functions optimized side by side; the "
+                     "meta-loss is their mean.")
 flags.DEFINE_float("learning_rate", None, "Of Adam, which trains the networks. "
                    "(default: 0.001, or what the paper-* problems note)")
 flags.DEFINE_bool("second_derivatives", False,
@@ -43,7 +45,7 @@ _SETTINGS_FILE = "run.json"
 # The settings that a run cannot change on its way.
 _FIXED = ("problem", "num_steps", "unroll_length", "learning_rate",
           "second_derivatives", "seed", "split", "evaluation_period",
-          "evaluation_epochs")
+          "evaluation_epochs", "num_tasks", "jit_compile")
 
 
 def main() -> int:
@@ -51,7 +53,7 @@ def main() -> int:
   with cli.user_errors():
     cli.check_positive(
         "num_steps", "num_epochs", "log_period", "evaluation_period",
-        "evaluation_epochs", "unroll_length", "learning_rate")
+        "evaluation_epochs", "unroll_length", "learning_rate", "num_tasks")
     if FLAGS.resume and FLAGS.save_path is None:
       raise ValueError("--resume needs the --save_path of the run to resume.")
     problem, experiment = cli.make_problem(FLAGS.split)
@@ -62,10 +64,12 @@ def main() -> int:
         **experiments.with_seed(experiment.net_config, FLAGS.seed))
     step = meta_optimizer.meta_minimize(
         problem, FLAGS.unroll_length, learning_rate, experiment.net_assignments,
-        FLAGS.second_derivatives)
+        FLAGS.second_derivatives, cli.jit_compile())
+    validation = evaluation.Evaluator(
+        step.network, problem, FLAGS.num_steps, cli.jit_compile())
     state = training.Training(
-        step, evaluation.Evaluator(step.network, problem, FLAGS.num_steps),
-        FLAGS.seed, FLAGS.num_steps, FLAGS.evaluation_epochs)
+        step, validation, FLAGS.seed, FLAGS.num_steps, FLAGS.evaluation_epochs,
+        FLAGS.num_tasks)
     saver = Saver(state, meta_optimizer, settings) if FLAGS.save_path else None
   if saver is None:
     tqdm.tqdm.write("Nothing is saved: give a --save_path to keep the network.")

@@ -9,8 +9,8 @@ from meta import evaluation, optimizer, seeds
 
 
 class Epoch(NamedTuple):
-  """What an epoch, one run of the optimizee from start to end, came to."""
-  final_loss: float  # Of the optimizee, after the last update.
+  """What an epoch, a run of every task from start to end, came to."""
+  final_loss: float  # Of the optimizees, after the last update.
   meta_loss: float  # Sum of the meta-losses of its unrolls.
   gradient_norms: list[float]  # Of the meta-gradient of each unroll.
 
@@ -29,7 +29,7 @@ class Training(tf.Module):
 
   def __init__(self, step: optimizer.MetaStep,
                validation: evaluation.Evaluator, seed: int, num_steps: int,
-               validation_epochs: int):
+               validation_epochs: int, num_tasks: int = 1):
     """Args:
       step: The step of meta-training.
       validation: Evaluates the network that is trained.
@@ -37,6 +37,7 @@ class Training(tf.Module):
       num_steps: Updates in an epoch. Those that do not fill an unroll are a
         shorter one at the end.
       validation_epochs: Runs in a validation, the same in each.
+      num_tasks: Runs side by side in an epoch, K.
     """
     super().__init__("training")
     self.epoch = tf.Variable(0, trainable=False, dtype=tf.int64)
@@ -47,13 +48,17 @@ class Training(tf.Module):
     self._validation = validation
     self._seed = seed
     self._num_steps = num_steps
+    self._num_tasks = num_tasks
     self._validation_seeds = [
         seeds.derive(seed, "validation", i) for i in range(validation_epochs)]
 
   def run_epoch(self) -> Epoch:
     """Trains for one epoch."""
-    seed = seeds.derive(self._seed, "training", int(self.epoch))
-    run, infos = self._step.reset(seed), []
+    first = int(self.epoch) * self._num_tasks
+    tasks = [seeds.derive(self._seed, "training", first + k)
+             for k in range(self._num_tasks)]
+    run = self._step.reset(tf.stack(tasks) if len(tasks) > 1 else tasks[0])
+    infos = []
     for done in range(0, self._num_steps, self._step.len_unroll):
       info, run = self._step.train(
           run, min(self._step.len_unroll, self._num_steps - done))

@@ -38,11 +38,12 @@ class EvaluatorTest(parameterized.TestCase):
           unroll.unroll(network, problem, run, 4)[0], rtol=1e-5)
 
   def test_same_seeds_give_the_same_numbers(self):
-    evaluate = evaluation.Evaluator(toys.coordinatewise(), toys.Regression(), 4)
+    problem = problems.Quadratic(2, 3)
+    evaluate = evaluation.Evaluator(toys.coordinatewise(), problem, 4)
     first = evaluate(SEEDS)
     np.testing.assert_array_equal(evaluate(SEEDS), first)
     np.testing.assert_array_equal(evaluate(SEEDS[::-1]), first[::-1])
-    again = evaluation.Evaluator(toys.coordinatewise(), toys.Regression(), 4)
+    again = evaluation.Evaluator(toys.coordinatewise(), problem, 4)
     np.testing.assert_array_equal(again(SEEDS), first)
 
   def test_all_integers_are_different_seeds(self):
@@ -56,7 +57,7 @@ class EvaluatorTest(parameterized.TestCase):
         evaluate([seeds.as_seed(seed) for seed in SEEDS]), evaluate(SEEDS))
 
   def test_networks_meet_the_same_functions_and_minibatches(self):
-    class Noise(toys.Regression):
+    class Noise(problems.Simple):
       def loss(self, params, constants, seed):
         noise = tf.cast(seed[0] % 1000 * 10 + seed[1] % 10, tf.float32)
         return noise + 0. * super().loss(params, constants, seed)

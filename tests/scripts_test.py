@@ -379,6 +379,8 @@ class TrainTest(ScriptsTest):
       (("--evaluation_epochs=1",), "--evaluation_epochs=2"),
       (("--second_derivatives",), "--second_derivatives=False"),
       (("--split=test",), "--split=train"),
+      (("--num_tasks=2",), "--num_tasks=1"),
+      (("--jit_compile=false",), "--jit_compile=auto"),
       (("--problem=simple-multi",), "--problem=simple"))
   def test_resume_with_other_settings_is_refused(self, argv, named):
     before = files(self.reference)
@@ -448,7 +450,8 @@ class TrainTest(ScriptsTest):
 
   @parameterized.product(
       name=("num_steps", "unroll_length", "learning_rate", "num_epochs",
-            "log_period", "evaluation_period", "evaluation_epochs"),
+            "log_period", "evaluation_period", "evaluation_epochs",
+            "num_tasks"),
       value=(0, -1))
   def test_flag_that_is_not_positive_is_refused(self, name, value):
     folder = self.path("run")
@@ -558,8 +561,8 @@ class EvaluateTest(ScriptsTest):
     output = pathlib.Path(self.path("losses.csv"))
     output.write_text("Unique.")
     self.assert_error(
-        run(*SGD, f"--output={output}",
-            before=functools.partial(_limit_files, 100)),
+        run(*SGD, "--num_steps=100", f"--output={output}",
+            before=functools.partial(_limit_files, 5000)),
         "File too large.*losses.csv")
     self.assertEqual(files(self.folder), {"losses.csv": b"Unique."})
 

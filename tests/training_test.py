@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest, parameterized
 import numpy as np
@@ -17,7 +18,7 @@ PROBLEM = problems.Quadratic(2, 2, stddev=1.)
 
 
 def make(problem=None, num_steps=4, len_unroll=2, seed=SEED,
-         validation_epochs=2):
+         validation_epochs=2, num_tasks=1):
   """Meta-training of a small network."""
   problem = problem or PROBLEM
   meta = optimizer.MetaOptimizer(net={
@@ -27,7 +28,7 @@ def make(problem=None, num_steps=4, len_unroll=2, seed=SEED,
   validation = evaluation.Evaluator(
       step.network, problem, num_steps, jit_compile=False)
   return training.Training(
-      step, validation, seed, num_steps, validation_epochs)
+      step, validation, seed, num_steps, validation_epochs, num_tasks)
 
 
 def weights(trained):
@@ -54,6 +55,26 @@ class TrainingTest(parameterized.TestCase):
         epoch.meta_loss, np.sum([info.meta_loss for info in losses]), rtol=1e-6)
     toys.assert_equal(
         weights(trained), [v.numpy() for v in step.network.variables])
+
+  def test_tasks_are_runs_of_their_own(self):
+    trained = make(num_steps=2, num_tasks=3)
+    alone = []
+    for index in range(6):
+      run = trained._step.reset(seeds.derive(SEED, "training", index))
+      losses, _ = unroll.unroll(trained._network, PROBLEM, run, 2)
+      alone.append(losses.numpy())
+    epoch = trained.run_epoch()
+    np.testing.assert_allclose(
+        epoch.meta_loss, np.sum(np.mean(alone[:3], axis=0)), rtol=1e-5)
+    np.testing.assert_allclose(
+        epoch.final_loss, np.mean(alone[:3], axis=0)[-1], rtol=1e-5)
+    # The first losses of the second epoch do not depend on the weights.
+    with mock.patch.object(
+        trained._step, "train", side_effect=trained._step.train) as train:
+      trained.run_epoch()
+    run, = train.call_args.args[:1]
+    np.testing.assert_allclose(
+        unroll.evaluate(PROBLEM, run), [a[0] for a in alone[3:]], rtol=1e-5)
 
   def test_losses_of_many_functions_are_averaged(self):
     trained = make(problems.Quadratic(3, 2, separate=True), num_steps=2)
