@@ -19,6 +19,9 @@ class Evaluator:
 
   The same seeds give the same functions, starting points and minibatches to
   every network.
+
+  Attributes:
+    max_side_by_side: Runs that are made at once.
   """
 
   def __init__(self, network: networks.Network, problem: problems.Problem,
@@ -38,7 +41,7 @@ class Evaluator:
         network, problem, num_steps, jit_compile=jit_compile)
     params = self._meta_loss.reset(seed=0).params
     size = sum(p.shape.num_elements() for p in params.values())
-    self._max_side_by_side = max(1, _max_coordinates() // size)
+    self.max_side_by_side = max(1, _max_coordinates() // size)
 
   def __call__(self, seeds: Sequence[int | tf.Tensor],
                progress: Callable = lambda x: x) -> np.ndarray:
@@ -53,7 +56,7 @@ class Evaluator:
       [seeds, T + 1]. Where the problem is one of S functions at once, each of
       them is a row, [seeds * S, T + 1].
     """
-    num_chunks = math.ceil(len(seeds) / self._max_side_by_side)
+    num_chunks = math.ceil(len(seeds) / self.max_side_by_side)
     size = math.ceil(len(seeds) / num_chunks)
     rows = []
     for start in progress(range(0, len(seeds), size)):

@@ -92,7 +92,7 @@ def step(network: networks.Network, problem: problems.Problem, run: Run,
   Returns:
     The loss before the update, shape [], [S] or [K, ...], and the run after it.
   """
-  loss, gradients = _differentiate(problem, run)
+  loss, gradients = loss_and_gradients(problem, run)
   if not second_derivatives:
     gradients = tf.nest.map_structure(tf.stop_gradient, gradients)
   return loss, _update(network, run, gradients)
@@ -161,20 +161,20 @@ def unroll_and_differentiate(
     The losses and the run, as `unroll` does, and the derivatives of the
     meta-loss by the network's trainable variables.
   """
-  first, gradients = _differentiate(problem, run)
+  first, gradients = loss_and_gradients(problem, run)
   losses = _array(num_steps, first)
   inputs = [_array(num_steps, t)
             for t in tf.nest.flatten((gradients, run.state))]
 
   def forward(i, losses, inputs, run):
-    loss, gradients = _differentiate(problem, run)
+    loss, gradients = loss_and_gradients(problem, run)
     inputs = [array.write(i, t) for array, t in zip(
         inputs, tf.nest.flatten((gradients, run.state)), strict=True)]
     return (i + 1, losses.write(i, loss), inputs,
             _update(network, run, gradients))
 
   _, losses, inputs, run = _loop(num_steps, forward, losses, inputs, run)
-  loss, d_params = _differentiate(problem, run)
+  loss, d_params = loss_and_gradients(problem, run)
   losses = tf.concat([losses.stack(), loss[tf.newaxis]], 0)
 
   def backward(i, d_variables, d_params, d_state):
@@ -211,8 +211,9 @@ def _update(network, run, gradients):
                       step=run.step + 1)
 
 
-def _differentiate(problem, run):
-  """The loss of a run where it stands, and its gradients."""
+def loss_and_gradients(
+    problem: problems.Problem, run: Run) -> tuple[tf.Tensor, problems.Params]:
+  """Returns the loss of a run where it stands, and its gradients."""
   def loss_and_gradients(params, *args):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(params)

@@ -87,7 +87,7 @@ class StandardDeepLSTM(base.Network):
               for i in range(len(self._layers))}
     self._initializers = initializers.Initializers(
         initializer, fields | {"linear": ("w", "b")}, seed)
-    self._lstms = None  # They are made when the number of features is known.
+    self.lstms = None  # They are made when the number of features is known.
     self._linear = None
 
   @property
@@ -108,7 +108,7 @@ class StandardDeepLSTM(base.Network):
                state: base.State) -> tuple[base.Params, base.State]:
     outputs = tf.transpose(self._features(self._concat(gradients)))  # [F, N]
     next_state = []
-    for lstm, lstm_state in zip(self._lstms, state, strict=True):
+    for lstm, lstm_state in zip(self.lstms, state, strict=True):
       outputs, lstm_state = lstm(outputs, lstm_state)
       next_state.append(lstm_state)
     outputs = tf.matmul(self._linear.w, outputs, transpose_a=True)
@@ -120,10 +120,10 @@ class StandardDeepLSTM(base.Network):
     if self._linear is not None:
       return
     sizes = (num_features, *self._layers)
-    self._lstms = []
+    self.lstms = []
     for i, (f, h) in enumerate(zip(sizes, self._layers)):
       name = f"lstm_{i + 1}"
-      self._lstms.append(LSTM(
+      self.lstms.append(LSTM(
           self._initializers(name, "w_gates", [f + h, 4 * h], dtype),
           self._initializers(name, "b_gates", [4 * h], dtype), name))
     self._linear = snt.Linear(

@@ -103,7 +103,7 @@ class EvaluatorTest(parameterized.TestCase):
         toys.coordinatewise(), problems.Quadratic(3, 2, separate=True), 4,
         jit_compile=False)
     expected = evaluate(SEEDS)
-    evaluate._max_side_by_side = max_side_by_side
+    evaluate.max_side_by_side = max_side_by_side
     np.testing.assert_allclose(evaluate(SEEDS), expected, rtol=1e-5)
 
   @parameterized.parameters(0, -3, 2.5, "3", None)
