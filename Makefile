@@ -9,7 +9,7 @@ BIN := .venv/bin
 
 train: .venv/installed
 	$(BIN)/python train.py --problem=paper-quadratic --save_path=$(RUN) \
-	    --num_epochs=400 --evaluation_period=100 --evaluation_epochs=2 --resume
+	    --num_epochs=600 --evaluation_period=100 --evaluation_epochs=2 --resume
 	$(BIN)/python evaluate.py --problem=paper-quadratic --path=$(RUN) \
 	    --optimizer=L2L,Adam --learning_rate=1.5 --num_epochs=10 --seed=0 \
 	    --output=$(RUN)/losses.csv --plot=$(RUN)/losses.png

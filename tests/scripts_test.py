@@ -567,9 +567,9 @@ class EvaluateTest(ScriptsTest):
     self.assertEqual(files(self.folder), {"losses.csv": b"Unique."})
 
   def test_interrupt_ends_it_without_a_traceback(self):
-    process = Process((*SGD, "--seed=0", "--num_epochs=200", "--num_steps=500"))
+    process = Process((*SGD, "--seed=0", "--num_epochs=5000", "--num_steps=500"))
     process.wait_for(
-        "Evaluating on quadratic: 200 runs of 500 steps, seed 0")
+        "Evaluating on quadratic: 5000 runs of 500 steps, seed 0")
     process.kill(signal.SIGINT)
     result = process.result()
     self.assertNotIn("Traceback", result.stderr)
