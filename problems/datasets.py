@@ -3,12 +3,14 @@
 import gzip
 import math
 import os
+import pathlib
 import struct
 import tempfile
 import zipfile
 import zlib
 
 import numpy as np
+from PIL import Image, ImageOps
 import tensorflow as tf
 
 import checks
@@ -170,3 +172,191 @@ def _download(url: str, sha256: str, path: str):
     reason = str(error).rstrip(".")
     raise OSError(f"{url} could not be downloaded to {path}: {reason}. Put "
                   f"{name} there by hand.") from error
+
+
+# Of a part of the content images, in their file.
+_CONTENT_ARRAYS = {"train": "train", "validation": "valid", "test": "test"}
+_CONTENT_SIZE = 64  # Those of another size have it in their name: `test128`.
+_IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+
+
+def content_images(data_dir: str | None, split: str,
+                   image_size: int) -> np.ndarray:
+  """Returns the photographs of a part, which are to be painted in a style.
+
+  They are in `content_images.npz`, as the arrays `train`, `valid` and `test`
+  (64 pixels a side) or, for instance, `test128` (128 pixels a side); or else
+  in the folders `content/train`, `content/validation` and `content/test`.
+
+  Args:
+    data_dir: The directory that holds the file or the folders.
+    split: "train", "validation" or "test".
+    image_size: Pixels a side. Images in folders are cropped and resized.
+
+  Returns:
+    The images, uint8, shape [n, image_size, image_size, 3].
+
+  Raises:
+    ValueError: An argument is out of its range, or a file is broken.
+    OSError: The files are not there.
+  """
+  checks.one_of("split", split, _CONTENT_ARRAYS)
+  if data_dir is None:
+    raise ValueError(
+        "data_dir is None, but must be the directory that holds the content "
+        "images. Give it with --data_dir.")
+  data_dir = os.path.expanduser(data_dir)
+  npz = os.path.join(data_dir, "content_images.npz")
+  folder = os.path.join(data_dir, "content", split)
+  if not os.path.exists(npz):
+    if not os.path.isdir(folder):
+      raise FileNotFoundError(
+          f"No content images under {data_dir}. Put content_images.npz there, "
+          f"or images into {folder}.")
+    return image_folder(folder, image_size)
+  name = _CONTENT_ARRAYS[split]
+  if image_size != _CONTENT_SIZE:
+    name += str(image_size)
+  images, = _read_npz(npz, (name,))
+  if images.dtype != np.uint8 or images.shape[1:] != (
+      image_size, image_size, 3):
+    raise ValueError(
+        f"{npz}, {name} is {images.dtype} of shape {list(images.shape)}, but "
+        f"must be uint8 of shape [n, {image_size}, {image_size}, 3].")
+  if not len(images):
+    raise ValueError(f"{npz}, {name} has no images.")
+  return images
+
+
+def image_folder(folder: str, image_size: int) -> np.ndarray:
+  """Returns all images of a folder, in the order of their names.
+
+  Args:
+    folder: Its path. Folders within it, and other files, are left out.
+    image_size: Pixels a side, to which the images are cropped and resized.
+
+  Returns:
+    The images, uint8, shape [n, image_size, image_size, 3].
+
+  Raises:
+    ValueError: There is none, or one is broken.
+    OSError: The folder is not there.
+  """
+  folder = os.path.expanduser(folder)
+  if not os.path.isdir(folder):
+    raise FileNotFoundError(f"No folder {folder}.")
+  paths = [str(path) for path in sorted(pathlib.Path(folder).iterdir())
+           if path.suffix.lower() in _IMAGE_SUFFIXES and path.is_file()]
+  if not paths:
+    raise ValueError(f"{folder} has no images. Put files there that end with "
+                     f"one of {list(_IMAGE_SUFFIXES)}.")
+  return np.stack([image(path, image_size) for path in paths])
+
+
+def image(path: str, image_size: int) -> np.ndarray:
+  """Returns the central square of an image, resized.
+
+  Args:
+    path: An image file of any size.
+    image_size: Pixels a side.
+
+  Returns:
+    Red, green and blue, uint8, shape [image_size, image_size, 3].
+
+  Raises:
+    ValueError: It is not an image, or broken.
+    OSError: The file is not there.
+  """
+  path = os.path.expanduser(path)
+  if not os.path.isfile(path):
+    raise FileNotFoundError(f"No image {path}.")
+  try:
+    with Image.open(path) as file:
+      upright = ImageOps.exif_transpose(file).convert("RGB")
+  except Exception as error:  # Broken files raise a SyntaxError, for instance.
+    raise ValueError(
+        f"{path} cannot be read as an image: {error!r}.") from error
+  side = min(upright.size)
+  left, top = ((length - side) // 2 for length in upright.size)
+  square = upright.crop((left, top, left + side, top + side))
+  return np.asarray(
+      square.resize((image_size, image_size), Image.Resampling.LANCZOS))
+
+
+def vgg19(layers: tuple[str, ...], data_dir: str | None,
+          download: bool = False) -> dict[str, np.ndarray]:
+  """Returns weights of VGG-19, trained on ImageNet.
+
+  The file is `vgg19_conv.npz`, with the arrays `conv1_1_w` (height, width,
+  inputs, outputs), `conv1_1_b`, and so on, and `mean_rgb`. It may have any
+  number of channels.
+
+  Args:
+    layers: Names of the first convolutions, such as "conv1_1", in their order.
+    data_dir: The directory that holds the file.
+    download: Whether to let Keras download its weights, if there is no file.
+
+  Returns:
+    By name, float32: for each layer `<layer>_w`, shape [3, 3, inputs, outputs],
+    and `<layer>_b`, shape [outputs]; and `mean_rgb`, shape [3], to be taken
+    from pixels of 0 to 255 in the order red, green, blue.
+
+  Raises:
+    ValueError: An argument is out of its range, or the file is broken.
+    OSError: The file is not there, or could not be downloaded.
+  """
+  if data_dir is None and not download:
+    raise ValueError(
+        "data_dir is None, but must be the directory that holds VGG-19. Give "
+        "it with --data_dir, or let VGG-19 be downloaded with --download.")
+  npz = os.path.join(os.path.expanduser(data_dir or ""), "vgg19_conv.npz")
+  if data_dir is not None and os.path.exists(npz):
+    names = ("mean_rgb", *(f"{layer}_{kind}"
+                           for layer in layers for kind in "wb"))
+    arrays = dict(zip(names, _read_npz(npz, names)))
+    _check_vgg19(layers, arrays, npz)
+  elif download:
+    arrays = _keras_vgg19(layers)
+  else:
+    raise FileNotFoundError(
+        f"No VGG-19 under {data_dir}. Put vgg19_conv.npz there, or let it be "
+        "downloaded with --download.")
+  return {name: array.astype(np.float32) for name, array in arrays.items()}
+
+
+def _check_vgg19(layers: tuple[str, ...], arrays: dict[str, np.ndarray],
+                 path: str):
+  """Raises a ValueError if the arrays are not those of such layers."""
+  shapes, channels = {"mean_rgb": (3,)}, 3
+  for layer in layers:
+    outputs = arrays[f"{layer}_b"].size
+    shapes[f"{layer}_w"] = (3, 3, channels, outputs)
+    shapes[f"{layer}_b"] = (outputs,)
+    channels = outputs
+  for name, shape in shapes.items():
+    array = arrays[name]
+    if array.dtype.kind != "f" or array.shape != shape:
+      raise ValueError(
+          f"{path}, {name} is {array.dtype} of shape {list(array.shape)}, but "
+          f"must be floats of shape {list(shape)}.")
+    if not np.isfinite(array).all():
+      raise ValueError(f"{path}, {name} has values that are not finite.")
+
+
+def _keras_vgg19(layers: tuple[str, ...]) -> dict[str, np.ndarray]:
+  """Returns the weights that Keras has, downloaded if they are not there."""
+  try:
+    model = tf.keras.applications.VGG19(weights="imagenet", include_top=False)
+  except Exception as error:  # Keras raises bare ones.
+    reason = str(error).rstrip(".")
+    raise OSError(f"VGG-19 could not be downloaded: {reason}. Put "
+                  "vgg19_conv.npz into --data_dir by hand.") from error
+  # Of ImageNet's training images, as in Keras: red, green, blue.
+  arrays = {"mean_rgb": np.float32([123.68, 116.779, 103.939])}
+  for layer in layers:
+    block, number = layer.removeprefix("conv").split("_")
+    arrays[f"{layer}_w"], arrays[f"{layer}_b"] = model.get_layer(
+        f"block{block}_conv{number}").get_weights()
+  # Its first layer takes blue, green, red.
+  arrays["conv1_1_w"] = arrays["conv1_1_w"][:, :, ::-1]
+  return arrays

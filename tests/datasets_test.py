@@ -11,8 +11,11 @@ import zipfile
 
 from absl.testing import absltest, parameterized
 import numpy as np
+from PIL import Image
+import tensorflow as tf
 
-from problems import datasets
+from problems import datasets, vgg
+from tests import toys
 
 SPLITS = ("train", "validation", "test")
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -311,6 +314,207 @@ class DownloadTest(parameterized.TestCase):
     self.dir = self.origin / "below_a_file"
     with self.assertRaisesRegex(OSError, "could not be downloaded"):
       datasets.mnist(str(self.dir), "train", download=True)
+
+
+class ContentImagesTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.dir = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
+    self.npz = self.dir / "content_images.npz"
+
+  @parameterized.parameters(
+      ("train", 64, "train"), ("validation", 64, "valid"), ("test", 64, "test"),
+      ("train", 5, "train5"), ("validation", 5, "valid5"),
+      ("test", 128, "test128"))
+  def test_split_and_size_name_the_array(self, split, size, name):
+    images = np.random.default_rng(0).integers(
+        0, 256, [3, size, size, 3], np.uint8)
+    np.savez(self.npz, **{name: images})
+    np.testing.assert_array_equal(
+        datasets.content_images(str(self.dir), split, size), images,
+        strict=True)
+
+  @parameterized.parameters("train", "validation", "test")
+  def test_split_is_a_folder_where_there_is_no_file(self, split):
+    for i, name in enumerate(("train", "validation", "test")):
+      (self.dir / "content" / name).mkdir(parents=True)
+      for j in range(i + 1):
+        toys.write_image(
+            self.dir / "content" / name / f"{j}.png", np.zeros([9, 9, 3]))
+    images = datasets.content_images(str(self.dir), split, 4)
+    number = {"train": 1, "validation": 2, "test": 3}[split]
+    self.assertEqual(images.shape, (number, 4, 4, 3))
+
+  @parameterized.parameters(
+      (np.zeros([2, 64, 64, 3], np.float32), "train is float32"),
+      (np.zeros([2, 64, 64], np.uint8), r"shape \[2, 64, 64\], but must be"),
+      (np.zeros([2, 32, 32, 3], np.uint8), r"of shape \[n, 64, 64, 3\]"),
+      (np.zeros([0, 64, 64, 3], np.uint8), "train has no images"))
+  def test_wrong_array(self, array, message):
+    np.savez(self.npz, train=array)
+    with self.assertRaisesRegex(ValueError, f"{self.npz}.*{message}"):
+      datasets.content_images(str(self.dir), "train", 64)
+
+  def test_missing_array(self):
+    np.savez(self.npz, train=np.zeros([2, 64, 64, 3], np.uint8))
+    with self.assertRaisesRegex(ValueError, r"lacks the arrays \['test128'\]"):
+      datasets.content_images(str(self.dir), "test", 128)
+
+  def test_nothing_found_is_an_error_with_its_remedy(self):
+    with self.assertRaisesRegex(
+        FileNotFoundError, f"No content images under {self.dir}. Put content_"
+        f"images.npz there, or images into {self.dir}/content/test."):
+      datasets.content_images(str(self.dir), "test", 64)
+
+  def test_no_directory_given_is_an_error_with_its_remedy(self):
+    with self.assertRaisesRegex(ValueError, "data_dir is None.*--data_dir"):
+      datasets.content_images(None, "train", 64)
+
+  def test_unknown_split_is_an_error(self):
+    with self.assertRaisesRegex(ValueError, "split is 'dev', but must be one"):
+      datasets.content_images(str(self.dir), "dev", 64)
+
+
+class ImageTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.dir = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
+
+  @parameterized.parameters((20, 60), (60, 20), (20, 20))
+  def test_image_is_the_central_square(self, height, width):
+    pixels = np.full([height, width, 3], 255, np.uint8)
+    top, left = (height - 20) // 2, (width - 20) // 2
+    pixels[top:top + 20, left:left + 20] = (10, 20, 30)
+    toys.write_image(self.dir / "a.png", pixels)
+    for size in (8, 20, 33):
+      np.testing.assert_array_equal(
+          datasets.image(str(self.dir / "a.png"), size),
+          np.full([size, size, 3], (10, 20, 30), np.uint8), strict=True)
+
+  def test_image_of_its_own_size_is_as_it_is(self):
+    pixels = np.random.default_rng(0).integers(0, 256, [9, 9, 3], np.uint8)
+    toys.write_image(self.dir / "a.png", pixels)
+    np.testing.assert_array_equal(
+        datasets.image(str(self.dir / "a.png"), 9), pixels)
+
+  @parameterized.parameters("L", "RGBA", "P", "1")
+  def test_image_of_another_mode_has_three_channels(self, mode):
+    Image.new(mode, (9, 7), 1).save(self.dir / "a.png")
+    self.assertEqual(
+        datasets.image(str(self.dir / "a.png"), 5).shape, (5, 5, 3))
+
+  def test_photograph_is_turned_upright(self):
+    pixels = np.zeros([8, 8, 3], np.uint8)
+    pixels[0] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 3  # Upside down.
+    Image.fromarray(pixels).save(self.dir / "a.png", exif=exif)
+    np.testing.assert_array_equal(
+        datasets.image(str(self.dir / "a.png"), 8), pixels[::-1])
+
+  @parameterized.named_parameters(
+      ("empty", lambda content: b""), ("text", lambda content: b"no image"),
+      ("truncated", lambda content: content[:-60]),
+      ("changed", lambda content: content.replace(b"IDAT", b"IDAX")))
+  def test_broken_image_is_named(self, corrupt):
+    path = self.dir / "a.png"
+    toys.write_image(path, np.random.default_rng(0).integers(0, 256, [9, 9, 3]))
+    path.write_bytes(corrupt(path.read_bytes()))
+    with self.assertRaisesRegex(
+        ValueError, f"{path} cannot be read as an image"):
+      datasets.image(str(path), 8)
+
+  def test_missing_image_is_named(self):
+    with self.assertRaisesRegex(FileNotFoundError, f"No image {self.dir}/no"):
+      datasets.image(str(self.dir / "no.png"), 8)
+
+  def test_folder_is_read_in_the_order_of_names(self):
+    for i, name in enumerate(("b.png", "a.JPG", "c.jpeg")):
+      toys.write_image(self.dir / name, np.full([9 + i, 12, 3], 100 * i))
+    (self.dir / "notes.txt").write_text("These are mine.")
+    (self.dir / "d.png").mkdir()
+    images = datasets.image_folder(str(self.dir), 4)
+    self.assertEqual(images.dtype, np.uint8)
+    np.testing.assert_array_equal(
+        images, np.broadcast_to(
+            np.reshape([100, 0, 200], [3, 1, 1, 1]), [3, 4, 4, 3]))
+
+  def test_empty_folder_is_named(self):
+    (self.dir / "notes.txt").write_text("Nothing yet.")
+    with self.assertRaisesRegex(ValueError, f"{self.dir} has no images.*png"):
+      datasets.image_folder(str(self.dir), 4)
+
+  def test_missing_folder_is_named(self):
+    with self.assertRaisesRegex(FileNotFoundError, "No folder .*/nowhere"):
+      datasets.image_folder(str(self.dir / "nowhere"), 4)
+
+
+class Vgg19Test(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.dir = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
+    self.arrays = toys.small_vgg()
+
+  def read(self, **changes):
+    np.savez(self.dir / "vgg19_conv.npz", **{**self.arrays, **changes})
+    return datasets.vgg19(vgg.LAYERS, str(self.dir))
+
+  def test_weights_are_read_as_float32(self):
+    half = self.arrays["conv4_2_w"].astype(np.float16)
+    weights = self.read(conv4_2_w=half)
+    self.assertCountEqual(weights, self.arrays)
+    for name, array in (self.arrays | {"conv4_2_w": half}).items():
+      np.testing.assert_array_equal(
+          weights[name], array.astype(np.float32), strict=True)
+
+  def test_other_layers_are_left_out(self):
+    self.read()
+    weights = datasets.vgg19(("conv1_1",), str(self.dir))
+    self.assertCountEqual(weights, ["mean_rgb", "conv1_1_w", "conv1_1_b"])
+
+  @parameterized.parameters(
+      ("mean_rgb", np.zeros([1], np.float32), r"floats of shape \[3\]"),
+      ("conv1_1_w", np.zeros([3, 3, 3, 2], np.int32), "is int32 .* be floats"),
+      ("conv1_1_w", np.zeros([2, 3, 3, 3], np.float32),
+       r"shape \[2, 3, 3, 3\], but must be floats of shape \[3, 3, 3, 2\]"),
+      ("conv2_1_w", np.zeros([3, 3, 9, 2], np.float32), "must be floats"),
+      ("conv5_1_b", np.zeros([1, 2], np.float32), r"of shape \[2\]"),
+      ("conv3_3_b", np.float32([1., np.nan]), "not finite"))
+  def test_wrong_array_is_named(self, name, value, message):
+    with self.assertRaisesRegex(
+        ValueError, f"{self.dir}/vgg19_conv.npz, {name} .*{message}"):
+      self.read(**{name: value})
+
+  def test_missing_arrays_are_named(self):
+    np.savez(self.dir / "vgg19_conv.npz", mean_rgb=self.arrays["mean_rgb"])
+    with self.assertRaisesRegex(
+        ValueError, r"lacks the arrays \['conv1_1_b', 'conv1_1_w'\]"):
+      datasets.vgg19(("conv1_1",), str(self.dir))
+
+  def test_no_directory_given_is_an_error_with_its_remedy(self):
+    with self.assertRaisesRegex(ValueError, "data_dir is None.*--download"):
+      datasets.vgg19(vgg.LAYERS, None)
+
+  def test_nothing_found_is_an_error_with_its_remedy(self):
+    with self.assertRaisesRegex(
+        FileNotFoundError, f"No VGG-19 under {self.dir}.*--download"):
+      datasets.vgg19(vgg.LAYERS, str(self.dir))
+
+  def test_file_goes_before_a_download(self):
+    self.read()
+    with mock.patch.object(tf.keras.applications, "VGG19") as model:
+      datasets.vgg19(vgg.LAYERS, str(self.dir), download=True)
+    model.assert_not_called()
+
+  def test_failed_download_is_reported(self):
+    with mock.patch.object(
+        tf.keras.applications, "VGG19", side_effect=Exception("No network.")):
+      with self.assertRaisesRegex(
+          OSError, "VGG-19 could not be downloaded: No network. Put vgg19_"):
+        datasets.vgg19(vgg.LAYERS, None, download=True)
 
 
 if __name__ == "__main__":
