@@ -3,9 +3,10 @@
 from problems.base import Constants, Params, Problem
 from problems.ensemble import Ensemble
 from problems.mnist import Mnist
+from problems.neural_art import NeuralArt
 from problems.quadratic import Quadratic
 from problems.simple import Simple, SimpleMultiOptimizer
 
 __all__ = [
-    "Constants", "Ensemble", "Mnist", "Params", "Problem", "Quadratic",
-    "Simple", "SimpleMultiOptimizer"]
+    "Constants", "Ensemble", "Mnist", "NeuralArt", "Params", "Problem",
+    "Quadratic", "Simple", "SimpleMultiOptimizer"]

@@ -32,6 +32,14 @@ def mnist():
     return problems.Mnist(layers=(3,), batch_size=4, data_dir=folder)
 
 
+@functools.cache
+def neural_art():
+  with tempfile.TemporaryDirectory() as folder:
+    toys.write_neural_art(folder, "train16", image_size=16)
+    return problems.NeuralArt(f"{folder}/style/{toys.STYLES[0]}", image_size=16,
+                              data_dir=folder)
+
+
 PROBLEMS = {
     "simple": problems.Simple,
     "simple_multi": lambda: problems.SimpleMultiOptimizer(3),
@@ -40,13 +48,16 @@ PROBLEMS = {
     "ensemble": lambda: problems.Ensemble(
         [problems.Quadratic(2, 3), problems.Quadratic(1, 3)]),
     "mnist": mnist,
+    "neural_art": neural_art,
     "regression": toys.Regression,
     "filters": toys.Filters,
 }
 ONLY = {"standard": ("quadratic", "separate", "ensemble"),
         "kernel": ("filters",)}  # The others take parameters of any shape.
+SLOW = {"neural_art": ("log_and_sign", "adam")}  # Two networks are enough.
 PAIRS = [(net, problem) for net in NETWORKS for problem in PROBLEMS
-         if problem in ONLY.get(net, PROBLEMS)]
+         if problem in ONLY.get(net, PROBLEMS)
+         and net in SLOW.get(problem, NETWORKS)]
 REFUSED = [(net, problem) for net in NETWORKS for problem in PROBLEMS
            if problem not in ONLY.get(net, PROBLEMS)]
 
