@@ -23,6 +23,19 @@ def _coordinatewise(**net_options):
   return {"cw": {"net": "CoordinateWiseDeepLSTM", "net_options": net_options}}
 
 
+def _neural_art(style: str, image_size: int) -> Callable[..., problems.Problem]:
+  """Returns a maker of the problem with a picture of the data directory."""
+  def make(data_dir=None, **data):
+    return problems.NeuralArt(
+        os.path.join(data_dir or "", "style", style), image_size=image_size,
+        data_dir=data_dir, **data)
+  return make
+
+
+_PAPER_NEURAL_ART = _coordinatewise(
+    layers=(20, 20), preprocess_name="LogAndSign", preprocess_options={"k": 10},
+    # Random first updates end in noise, which takes many epochs to unlearn.
+    initializer={"linear": "zeros"})
 _ZERO = _coordinatewise(layers=(), initializer="zeros")
 
 EXPERIMENTS = {
@@ -53,6 +66,13 @@ EXPERIMENTS = {
                         # rate ends in saturated sigmoids.
                         initializer={"linear": "zeros"}),
         learning_rate=0.01, has_data=True),
+    "paper-neural-art": Experiment(
+        _neural_art("van_gogh_starry_night.png", image_size=64),
+        _PAPER_NEURAL_ART, learning_rate=0.003, has_data=True),
+    # For the test of a network trained on the former.
+    "paper-neural-art-128": Experiment(
+        _neural_art("kandinsky_transverse_line.png", image_size=128),
+        _PAPER_NEURAL_ART, learning_rate=0.003, has_data=True),
 }
 
 

@@ -17,7 +17,8 @@ LEGACY = pathlib.Path(__file__).parent / "data" / "legacy"
 SIZES = {  # Numbers of coordinates and of functions, as published.
     "simple": (1, 1), "simple-multi": (2, 1), "quadratic": (1280, 1),
     "mnist": (15910, 1), "paper-quadratic": (1280, 128),
-    "paper-mnist": (15910, 1)}
+    "paper-mnist": (15910, 1), "paper-neural-art": (64 * 64 * 3, 1),
+    "paper-neural-art-128": (128 * 128 * 3, 1)}
 
 
 class ExperimentsTest(parameterized.TestCase):
@@ -32,6 +33,9 @@ class ExperimentsTest(parameterized.TestCase):
     options = {}
     if experiment.has_data:
       toys.write_mnist(self.folder)
+      size = 128 if name.endswith("-128") else 64
+      toys.write_neural_art(
+          self.folder, "test128" if size == 128 else "test", image_size=size)
       options = {"data_dir": self.folder, "split": "test", "download": False}
     return (experiment.make_problem(**options),
             optimizer.MetaOptimizer(**experiment.net_config))
@@ -52,7 +56,8 @@ class ExperimentsTest(parameterized.TestCase):
     self.assertTrue(np.isfinite(info.gradient_norm))
 
   @parameterized.parameters("mnist", "paper-mnist", "quadratic",
-                            "paper-quadratic")
+                            "paper-quadratic", "paper-neural-art",
+                            "paper-neural-art-128")
   def test_networks_have_two_layers_of_20(self, name):
     (_, config), = experiments.get(name).net_config.items()
     self.assertEqual(config["net"], "CoordinateWiseDeepLSTM")
@@ -62,7 +67,8 @@ class ExperimentsTest(parameterized.TestCase):
       ("quadratic", "identity", {}, 1.),
       ("paper-quadratic", "identity", {}, 1.),
       ("mnist", "LogAndSign", {"k": 5}, 0.01),
-      ("paper-mnist", "LogAndSign", {"k": 10}, 0.1))
+      ("paper-mnist", "LogAndSign", {"k": 10}, 0.1),
+      ("paper-neural-art", "LogAndSign", {"k": 10}, 1.))
   def test_networks_are_as_published(self, name, preprocess, options, scale):
     network, = optimizer.MetaOptimizer(
         **experiments.get(name).net_config).networks.values()
@@ -77,6 +83,19 @@ class ExperimentsTest(parameterized.TestCase):
         problem, 1)([0])
     # The network of zeros leaves x_0 at 1; Adam's first update is its rate.
     np.testing.assert_allclose(losses, [[2., 1 + 0.9**2]], rtol=1e-5)
+
+  def test_neural_art_is_tested_on_another_style(self):
+    one, other = (self.make(name)[0]
+                  for name in ("paper-neural-art", "paper-neural-art-128"))
+    self.assertEqual(other.style.shape, (128, 128, 3))
+    self.assertGreater(
+        np.mean(np.abs(one.style - np.float32(other.style[::2, ::2]))), 20.)
+
+  @parameterized.parameters("paper-neural-art", "paper-neural-art-128")
+  def test_neural_art_needs_a_directory(self, name):
+    with self.assertRaisesRegex(ValueError, "--data_dir"):
+      experiments.get(name).make_problem(
+          data_dir=None, split="train", download=True)
 
   def test_unknown_experiment_lists_the_known_ones(self):
     with self.assertRaisesRegex(
