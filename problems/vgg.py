@@ -15,7 +15,7 @@ def features(weights: Mapping[str, tf.Tensor], images: tf.Tensor,
   """Returns the activations of the layers, after their ReLU.
 
   Blocks are joined by average pooling, where VGG-19 has maxima: so do Gatys et
-  al. 2015 (section "Methods"), and its gradient is the cheaper one.
+  al. 2015 (section "Methods"), who found the pictures better.
 
   Args:
     weights: By name, as `datasets.vgg19` returns them.
