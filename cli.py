@@ -21,7 +21,12 @@ import problems
 FLAGS = flags.FLAGS
 flags.DEFINE_string("problem", "simple",
                     f"One of {', '.join(experiments.EXPERIMENTS)}.")
-flags.DEFINE_integer("num_steps", 100, "Updates of the optimizee in an epoch.")
+flags.DEFINE_integer("num_steps", 100, "Updates of the optimizee in an epoch. "
+                     "(128 for neural art)")
+flags.DEFINE_list("layers", None, "Units of each hidden layer of the network "
+                  "that classifies MNIST. (default: 20)")
+flags.DEFINE_enum("activation", None, ["sigmoid", "relu"], "Of these layers. "
+                  "(default: sigmoid)")
 flags.DEFINE_string("data_dir", None, "Folder of the data set.")
 flags.DEFINE_bool("download", False,
                   "Whether to download a data set that is not there.")
@@ -79,12 +84,32 @@ def check_positive(*names: str) -> None:
 
 def make_problem(split: str) -> tuple[problems.Problem,
                                       experiments.Experiment]:
-  """Returns what --problem names, and its other settings."""
+  """Returns what --problem names, and its other settings.
+
+  Flags that are not given take the experiment's defaults.
+  """
   experiment = experiments.get(FLAGS.problem)
-  if not experiment.has_data:
-    return experiment.make_problem(), experiment
-  return experiment.make_problem(
-      split=split, data_dir=FLAGS.data_dir, download=FLAGS.download), experiment
+  FLAGS.set_default("num_steps", experiment.num_steps)
+  options = {}
+  if FLAGS.layers is not None:
+    options["layers"] = [_integer("layers", units) for units in FLAGS.layers]
+  if FLAGS.activation is not None:
+    options["activation"] = FLAGS.activation
+  if options and experiment.make_problem is not problems.Mnist:
+    raise ValueError(f"--{next(iter(options))} is for mnist and paper-mnist, "
+                     f"not {FLAGS.problem}.")
+  if experiment.has_data:
+    options |= {"split": split, "data_dir": FLAGS.data_dir,
+                "download": FLAGS.download}
+  return experiment.make_problem(**options), experiment
+
+
+def _integer(name: str, text: str) -> int:
+  try:
+    return int(text)
+  except ValueError:
+    raise ValueError(
+        f"--{name} has {text!r}, but must be whole numbers.") from None
 
 
 def jit_compile() -> bool | None:

@@ -1,7 +1,7 @@
 """Evaluates optimizers, learned and designed by hand, on a problem."""
 
-import csv
-import io
+import json
+import math
 import os
 import secrets
 import time
@@ -11,60 +11,156 @@ from absl import flags
 import cli  # First: it keeps the start-up messages of TensorFlow away.
 
 # isort: split
-import matplotlib.pyplot as plt
-import numpy as np
-import tabulate
-
-from meta import evaluation, experiments, optimizer, seeds
+from meta import evaluation, experiments, optimizer, seeds, tuning, unroll
 import networks
 from networks import weights
+import problems
+import report
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(cli)  # For --help.
-flags.DEFINE_list("optimizer", ["L2L"], "L2L, the learned one, and Adam or Sgd;"
-                  " several, with commas between, run on the same functions.")
+_BASELINES = {cls.__name__: cls for cls in (
+    networks.Sgd, networks.Momentum, networks.Nesterov, networks.Rprop,
+    networks.Adagrad, networks.RMSProp, networks.Adam)}
+flags.DEFINE_list("optimizer", ["L2L"], "L2L, the learned one, or one designed "
+                  f"by hand: {', '.join(_BASELINES)}; several, with commas "
+                  "between, run on the same functions. all: all of them, those "
+                  "designed by hand tuned.")
 flags.DEFINE_string("path", None, "Folder of the trained networks; without it, "
                     "L2L is untrained.")
 flags.DEFINE_integer("num_epochs", 100, "Runs to evaluate.")
 flags.DEFINE_integer("seed", None, "Of the runs, for the same ones again. "
                      "(default: a random one, which is printed)")
-flags.DEFINE_float("learning_rate", 0.001, "Of Adam and Sgd.")
+flags.DEFINE_float("learning_rate", 0.001,
+                   "Of the optimizers designed by hand.")
+flags.DEFINE_bool("tune", False, "Whether to search the learning rate of each "
+                  "optimizer designed by hand, on validation runs.")
+flags.DEFINE_integer("tuning_epochs", 10, "Validation runs at each rate.")
 flags.DEFINE_string("split", "test",
                     "Part of the data set: train, validation or test.")
-flags.DEFINE_string("output", None,
-                    "CSV file to write, one row a run and step.")
+flags.DEFINE_string("output", None, "CSV file to write, one row a run and step;"
+                    " what was tuned is kept in tuning.json beside it.")
 flags.DEFINE_string("plot", None, "PNG file of the learning curves to write.")
+flags.DEFINE_string("pictures", None, "PNG file of the pictures of neural art "
+                    "to write.")
+flags.DEFINE_string("logdir", None,
+                    "Folder to write the learning curves to, for TensorBoard.")
 
-_BASELINES = {"Adam": networks.Adam, "Sgd": networks.Sgd}
+_NUM_PICTURES = 6  # Runs that are drawn.
 
 
 def main() -> None:
   cli.print_device()
   with cli.user_errors():
-    cli.check_positive("num_steps", "num_epochs", "learning_rate")
+    cli.check_positive(
+        "num_steps", "num_epochs", "learning_rate", "tuning_epochs")
+    names = ["L2L", *_BASELINES] if FLAGS.optimizer == ["all"] else (
+        FLAGS.optimizer or [""])
     problem, experiment = cli.make_problem(FLAGS.split)
-    evaluators = {
-        name: evaluation.Evaluator(make_network(name, experiment), problem,
-                                   FLAGS.num_steps, cli.jit_compile())
-        for name in FLAGS.optimizer or [""]}
-    for filename in (FLAGS.output, FLAGS.plot):
+    if FLAGS.pictures and not isinstance(problem, problems.NeuralArt):
+      raise ValueError(f"--pictures is for neural art, not {FLAGS.problem}.")
+    for filename in (FLAGS.output, FLAGS.plot, FLAGS.pictures):
       check_writable(filename)
+    evaluators = {name: make_evaluator(make_network(name, experiment), problem)
+                  for name in names}
+    rates = learning_rates([name for name in names if name in _BASELINES])
     seed = secrets.randbits(31) if FLAGS.seed is None else FLAGS.seed
     run_seeds = [seeds.derive(seed, "test", i) for i in range(FLAGS.num_epochs)]
     split = f" (split {FLAGS.split})" if experiment.has_data else ""
     print(f"Evaluating on {FLAGS.problem}{split}: {FLAGS.num_epochs} runs of "
           f"{FLAGS.num_steps} steps, seed {seed}", flush=True)
-    losses = {}
+    losses, params = {}, {}
     for name, evaluator in evaluators.items():
       start = time.perf_counter()
-      losses[name] = evaluator(run_seeds, cli.progress)
+      losses[name], params[name] = evaluator.run(
+          run_seeds, cli.progress,
+          [rates[name]] * len(run_seeds) if name in rates else None)
       seconds = (time.perf_counter() - start) / FLAGS.num_epochs
       cli.print_stats(name, evaluation.summarize(losses[name][:, -1]), seconds)
-    print_table(losses)
+    report.print_table(losses, rates)
     if FLAGS.output:
-      write_csv(FLAGS.output, losses)
+      report.write_csv(FLAGS.output, losses)
     if FLAGS.plot:
-      plot(FLAGS.plot, losses)
+      report.plot(FLAGS.plot, losses, FLAGS.problem)
+    if FLAGS.logdir:
+      report.write_tensorboard(FLAGS.logdir, losses)
+    if FLAGS.pictures:
+      contents = [
+          unroll.start(networks.Sgd(), problem, s).constants.image.numpy()
+          for s in run_seeds[:_NUM_PICTURES]]
+      report.draw_pictures(
+          FLAGS.pictures, problem, contents,
+          {name: p["image"][:_NUM_PICTURES] for name, p in params.items()})
+
+
+def make_evaluator(network: networks.Network,
+                   problem: problems.Problem) -> evaluation.Evaluator:
+  """Returns the evaluator that the flags ask for."""
+  return evaluation.Evaluator(
+      network, problem, FLAGS.num_steps, cli.jit_compile())
+
+
+def learning_rates(names: list[str]) -> dict[str, float]:
+  """Returns the learning rates of optimizers designed by hand, by name."""
+  if not FLAGS.tune and FLAGS.optimizer != ["all"]:
+    return dict.fromkeys(names, FLAGS.learning_rate)
+  if FLAGS["learning_rate"].present:
+    raise ValueError("--learning_rate is what --tune searches: give one of "
+                     "them.")
+  problem, _ = cli.make_problem("validation")
+  rates = {}
+  for name in names:
+    found = tune(name, problem)
+    report.print_tuning(name, found)
+    rates[name] = found.best
+  return rates
+
+
+def tune(name: str, problem: problems.Problem) -> tuning.Tuning:
+  """Returns the search of a learning rate, from tuning.json if it is there."""
+  network = _BASELINES[name]()
+  settings = {flag: FLAGS[flag].value for flag in (
+      "problem", "layers", "activation", "num_steps", "tuning_epochs",
+      "data_dir")}
+  settings |= {"optimizer": name, "options": network.options}
+  filename = FLAGS.output and os.path.join(
+      os.path.dirname(FLAGS.output), "tuning.json")
+  searches = read_searches(filename) if filename else []
+  for search in searches:
+    if search["settings"] == settings:
+      return tuning.Tuning(search["learning_rates"], [
+          math.inf if loss is None else loss for loss in search["losses"]])
+  found = tuning.tune(
+      make_evaluator(network, problem),
+      [seeds.derive(0, "validation", i) for i in range(FLAGS.tuning_epochs)],
+      cli.progress)
+  searches.append({
+      "settings": settings, "learning_rates": found.learning_rates,
+      "losses": [loss if math.isfinite(loss) else None
+                 for loss in found.losses]})
+  if filename:
+    weights.write_atomically(
+        filename, json.dumps(searches, indent=2).encode())
+  return found
+
+
+def read_searches(filename: str) -> list[dict]:
+  """Returns what tuning.json holds.
+
+  Raises:
+    ValueError: It is damaged.
+  """
+  if not os.path.exists(filename):
+    return []
+  with open(filename, encoding="utf-8") as file:
+    try:
+      searches = json.load(file)
+      for search in searches:
+        search["settings"], search["learning_rates"], search["losses"]
+    except (ValueError, TypeError, KeyError) as error:
+      raise ValueError(
+          f"{filename} is damaged, delete it: {error!r}.") from error
+  return searches
 
 
 def make_network(name: str,
@@ -100,47 +196,6 @@ def check_writable(filename: str | None) -> None:
     pass
   if not exists:
     os.remove(filename)
-
-
-def print_table(losses: dict[str, np.ndarray]) -> None:
-  """Prints the final losses of every optimizer, side by side."""
-  rows = [(name, s.mean, s.standard_error, s.median, s.lower_quartile,
-           s.upper_quartile, s.num_diverged)
-          for name, s in ((name, evaluation.summarize(of_runs[:, -1]))
-                          for name, of_runs in losses.items())]
-  print(tabulate.tabulate(
-      rows, headers=("Optimizer", "Mean", "Std. error", "Median",
-                     "25 %", "75 %", "Diverged"), floatfmt=".4g"))
-
-
-def write_csv(filename: str, losses: dict[str, np.ndarray]) -> None:
-  """Writes the losses [runs, T + 1] of each optimizer."""
-  file = io.StringIO()
-  rows = csv.writer(file, lineterminator="\n")
-  rows.writerow(["optimizer", "run", "step", "loss"])
-  for name, of_runs in losses.items():
-    rows.writerows((name, run, step, loss)
-                   for (run, step), loss in np.ndenumerate(of_runs))
-  weights.write_atomically(filename, file.getvalue().encode())
-
-
-def plot(filename: str, losses: dict[str, np.ndarray]) -> None:
-  """Draws the mean loss at each step, with a band of the quartiles."""
-  _, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-  for name, of_runs in losses.items():
-    # Sums of the largest losses are no float32.
-    finite = of_runs[np.isfinite(of_runs).all(axis=1)].astype(np.float64)
-    if not len(finite):
-      axes.plot([], [], label=f"{name} (all diverged)")
-      continue
-    steps = np.arange(of_runs.shape[1])
-    line, = axes.plot(steps, np.mean(finite, axis=0), label=name)
-    axes.fill_between(steps, *np.percentile(finite, (25, 75), axis=0),
-                      color=line.get_color(), alpha=.2, linewidth=0)
-  axes.set(xlabel="Step", ylabel="Loss", yscale="log", title=FLAGS.problem)
-  axes.legend()
-  axes.grid(alpha=.3)
-  plt.savefig(filename, format="png", dpi=150)
 
 
 if __name__ == "__main__":

@@ -30,9 +30,12 @@ flags.DEFINE_integer("evaluation_period", 1000,
                      "Epochs from one validation to the next.")
 flags.DEFINE_integer("evaluation_epochs", 20, "Runs in a validation.")
 flags.DEFINE_integer("unroll_length", 20,
-                     "Updates that the meta-gradient goes back through.")
+                     "Updates that the meta-gradient goes back through. "
+                     "(32 for neural art)")
 flags.DEFINE_integer("num_tasks", 1, "Functions optimized side by side; the "
                      "meta-loss is their mean.")
+flags.DEFINE_bool("stagger", False, "Whether these functions are at different "
+                  "steps of their runs.")
 flags.DEFINE_float("learning_rate", None, "Of Adam, which trains the networks. "
                    "(default: 0.001, or what the paper-* problems note)")
 flags.DEFINE_bool("second_derivatives", False,
@@ -43,9 +46,10 @@ flags.DEFINE_string("split", "train",
 
 _SETTINGS_FILE = "run.json"
 # The settings that a run cannot change on its way.
-_FIXED = ("problem", "num_steps", "unroll_length", "learning_rate",
-          "second_derivatives", "seed", "split", "evaluation_period",
-          "evaluation_epochs", "num_tasks", "jit_compile")
+_FIXED = ("problem", "layers", "activation", "num_steps", "unroll_length",
+          "learning_rate", "second_derivatives", "seed", "split",
+          "evaluation_period", "evaluation_epochs", "num_tasks", "stagger",
+          "jit_compile")
 
 
 def main() -> int:
@@ -57,6 +61,7 @@ def main() -> int:
     if FLAGS.resume and FLAGS.save_path is None:
       raise ValueError("--resume needs the --save_path of the run to resume.")
     problem, experiment = cli.make_problem(FLAGS.split)
+    FLAGS.set_default("unroll_length", experiment.unroll_length)
     learning_rate = FLAGS.learning_rate or experiment.learning_rate
     settings = {name: FLAGS[name].value for name in _FIXED}
     settings["learning_rate"] = learning_rate
@@ -69,7 +74,7 @@ def main() -> int:
         step.network, problem, FLAGS.num_steps, cli.jit_compile())
     state = training.Training(
         step, validation, FLAGS.seed, FLAGS.num_steps, FLAGS.evaluation_epochs,
-        FLAGS.num_tasks)
+        FLAGS.num_tasks, FLAGS.stagger)
     saver = Saver(state, meta_optimizer, settings) if FLAGS.save_path else None
   if saver is None:
     tqdm.tqdm.write("Nothing is saved: give a --save_path to keep the network.")

@@ -44,31 +44,58 @@ class Evaluator:
     self.max_side_by_side = max(1, _max_coordinates() // size)
 
   def __call__(self, seeds: Sequence[int | tf.Tensor],
-               progress: Callable = lambda x: x) -> np.ndarray:
+               progress: Callable = lambda x: x,
+               learning_rates: Sequence[float] | None = None) -> np.ndarray:
+    """Makes a run for every seed, and returns their losses; see `run`."""
+    return self.run(seeds, progress, learning_rates)[0]
+
+  def run(self, seeds: Sequence[int | tf.Tensor],
+          progress: Callable = lambda x: x,
+          learning_rates: Sequence[float] | None = None
+          ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Makes a run for every seed.
 
     Args:
       seeds: Integers or int32 tensors of shape [2].
       progress: Wraps the seeds in a progress bar.
+      learning_rates: For every run that of the optimizer, one designed by hand,
+        in the place of its own.
 
     Returns:
       The losses before each update and after the last one, shape
       [seeds, T + 1]. Where the problem is one of S functions at once, each of
-      them is a row, [seeds * S, T + 1].
+      them is a row, [seeds * S, T + 1]. And the parameters after the last
+      update, each of shape [seeds, ...].
     """
     num_chunks = math.ceil(len(seeds) / self.max_side_by_side)
     size = math.ceil(len(seeds) / num_chunks)
-    rows = []
+    rows, params = [], []
     for start in progress(range(0, len(seeds), size)):
       # The last chunk goes round to the first seeds: all have the same shape.
-      chunk = [seeds_lib.as_seed(seeds[(start + i) % len(seeds)])
-               for i in range(size)]
-      run = self._meta_loss.reset(tf.stack(chunk) if size > 1 else chunk[0])
-      losses = self._meta_loss.unroll(run)[0].numpy()  # [T + 1, ...]
-      losses = losses.reshape([len(losses), size, -1])
-      losses = losses[:, :len(seeds) - start]
+      chunk = [(start + i) % len(seeds) for i in range(size)]
+      run = self._start(
+          [seeds_lib.as_seed(seeds[i]) for i in chunk],
+          learning_rates and [float(learning_rates[i]) for i in chunk])
+      losses, run = self._meta_loss.unroll(run)
+      count = min(size, len(seeds) - start)
+      losses = losses.numpy().reshape([len(losses), size, -1])[:, :count]
       rows.append(losses.reshape([len(losses), -1]).T)
-    return np.concatenate(rows)
+      params.append({name: (p[tf.newaxis] if size == 1 else p)[:count].numpy()
+                     for name, p in run.params.items()})
+    return np.concatenate(rows), tf.nest.map_structure(
+        lambda *parts: np.concatenate(parts), *params)
+
+  def _start(self, seeds, learning_rates):
+    """Starts runs side by side, or a single one."""
+    if len(seeds) == 1:
+      seeds, rates = seeds[0], learning_rates and learning_rates[0]
+    else:
+      seeds, rates = tf.stack(seeds), learning_rates
+    run = self._meta_loss.reset(seeds)
+    if rates is None:
+      return run
+    return run._replace(state=run.state._replace(
+        learning_rate=tf.constant(rates, tf.float32)))
 
 
 def _max_coordinates() -> int:

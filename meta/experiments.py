@@ -1,6 +1,7 @@
 """Settings of the experiments, as data: which networks on which problem."""
 
 from collections.abc import Callable
+import functools
 import os
 from typing import Any, NamedTuple
 
@@ -17,10 +18,23 @@ class Experiment(NamedTuple):
   net_assignments: networks.Assignments | None = None
   learning_rate: float = 0.001  # Of Adam, which trains the networks.
   has_data: bool = False  # make_problem takes split, data_dir and download.
+  num_steps: int = 100  # Updates in a run.
+  unroll_length: int = 20  # T.
 
 
-def _coordinatewise(**net_options):
-  return {"cw": {"net": "CoordinateWiseDeepLSTM", "net_options": net_options}}
+def _lstm(**net_options: Any) -> dict[str, Any]:
+  """Arguments of the factory for the coordinatewise network."""
+  return {"net": "CoordinateWiseDeepLSTM",
+          "net_options": {"layers": (20, 20)} | net_options}
+
+
+def _log_and_sign(k: float, **net_options: Any) -> dict[str, Any]:
+  return _lstm(preprocess_name="LogAndSign", preprocess_options={"k": k},
+               **net_options)
+
+
+def _cifar10(*labels: int) -> Callable[..., problems.Problem]:
+  return functools.partial(problems.Cifar10, labels=labels or None)
 
 
 def _neural_art(style: str, image_size: int) -> Callable[..., problems.Problem]:
@@ -32,47 +46,65 @@ def _neural_art(style: str, image_size: int) -> Callable[..., problems.Problem]:
   return make
 
 
-_PAPER_NEURAL_ART = _coordinatewise(
-    layers=(20, 20), preprocess_name="LogAndSign", preprocess_options={"k": 10},
-    # Random first updates end in noise, which takes many epochs to unlearn.
-    initializer={"linear": "zeros"})
-_ZERO = _coordinatewise(layers=(), initializer="zeros")
+_ZERO = _lstm(layers=(), initializer="zeros")
+_ORIGINAL = _log_and_sign(5, scale=0.01)
+# From random first updates, training at the learning rates here ends in
+# saturated sigmoids, and neural art in noise.
+_PAPER = functools.partial(_log_and_sign, 10, initializer={"linear": "zeros"})
+
+# The kernels of the convolutions have a network of their own.
+_CIFAR10_ASSIGNMENTS = [
+    ("conv", [f"conv_net_2d/conv_2d_{i}/w" for i in range(3)]),
+    ("fc", [*(f"conv_net_2d/conv_2d_{i}/b" for i in range(3)),
+            *(f"conv_net_2d/batch_norm_{i}/beta" for i in range(3)),
+            "mlp/linear_0/w", "mlp/linear_0/b", "mlp/batch_norm/beta",
+            "mlp/linear_1/w", "mlp/linear_1/b"])]
+
+
+def _paper_cifar10(*labels: int) -> Experiment:
+  return Experiment(
+      _cifar10(*labels), {"conv": _PAPER(scale=0.1), "fc": _PAPER(scale=0.1)},
+      _CIFAR10_ASSIGNMENTS, learning_rate=0.003, has_data=True)
+
+
+def _paper_neural_art(style: str, image_size: int) -> Experiment:
+  return Experiment(
+      _neural_art(style, image_size), {"cw": _PAPER()}, learning_rate=0.003,
+      has_data=True, num_steps=128, unroll_length=32)
+
 
 EXPERIMENTS = {
     # The original's.
-    "simple": Experiment(problems.Simple, _ZERO),
+    "simple": Experiment(problems.Simple, {"cw": _ZERO}),
     "simple-multi": Experiment(
         problems.SimpleMultiOptimizer,
-        _ZERO | {"adam": {"net": "Adam", "net_options": {"learning_rate": .1}}},
+        {"cw": _ZERO,
+         "adam": {"net": "Adam", "net_options": {"learning_rate": .1}}},
         [("cw", ["x_0"]), ("adam", ["x_1"])]),
     "quadratic": Experiment(
         lambda: problems.Quadratic(batch_size=128, num_dims=10),
-        _coordinatewise(layers=(20, 20))),
-    "mnist": Experiment(
-        lambda **data: problems.Mnist(layers=(20,), **data),
-        _coordinatewise(layers=(20, 20), preprocess_name="LogAndSign",
-                        preprocess_options={"k": 5}, scale=0.01),
+        {"cw": _lstm()}),
+    "mnist": Experiment(problems.Mnist, {"cw": _ORIGINAL}, has_data=True),
+    "cifar": Experiment(_cifar10(), {"cw": _ORIGINAL}, has_data=True),
+    "cifar-multi": Experiment(
+        _cifar10(), {"conv": _ORIGINAL, "fc": _ORIGINAL}, _CIFAR10_ASSIGNMENTS,
         has_data=True),
-    # The paper's.
+    # The paper's. Networks trained on one run on those of its family, too.
     "paper-quadratic": Experiment(
         lambda: problems.Quadratic(batch_size=128, num_dims=10, stddev=1.,
                                    distribution="normal", separate=True),
-        _coordinatewise(layers=(20, 20)), learning_rate=0.003),
+        {"cw": _lstm()}, learning_rate=0.003),
     "paper-mnist": Experiment(
-        lambda **data: problems.Mnist(layers=(20,), **data),
-        _coordinatewise(layers=(20, 20), preprocess_name="LogAndSign",
-                        preprocess_options={"k": 10}, scale=0.1,
-                        # From random first updates, training at this learning
-                        # rate ends in saturated sigmoids.
-                        initializer={"linear": "zeros"}),
-        learning_rate=0.01, has_data=True),
-    "paper-neural-art": Experiment(
-        _neural_art("van_gogh_starry_night.png", image_size=64),
-        _PAPER_NEURAL_ART, learning_rate=0.003, has_data=True),
-    # For the test of a network trained on the former.
-    "paper-neural-art-128": Experiment(
-        _neural_art("kandinsky_transverse_line.png", image_size=128),
-        _PAPER_NEURAL_ART, learning_rate=0.003, has_data=True),
+        problems.Mnist, {"cw": _PAPER(scale=0.1)}, learning_rate=0.01,
+        has_data=True),
+    "paper-cifar10": _paper_cifar10(),
+    "paper-cifar5": _paper_cifar10(0, 1, 2, 3, 4),
+    "paper-cifar5-sub": _paper_cifar10(5, 6, 7, 8, 9),
+    "paper-cifar2": _paper_cifar10(0, 1),
+    "paper-cifar2-sub": _paper_cifar10(2, 3, 4, 5, 6, 7, 8, 9),
+    "paper-neural-art": _paper_neural_art("van_gogh_starry_night.png", 64),
+    "paper-neural-art-128": _paper_neural_art(
+        "kandinsky_transverse_line.png", 128),
 }
 
 

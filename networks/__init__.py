@@ -2,7 +2,15 @@
 
 from networks import preprocess
 from networks.base import Network, Params, State
-from networks.baselines import Adam, Sgd
+from networks.baselines import (
+                           Adagrad,
+                           Adam,
+                           Momentum,
+                           Nesterov,
+                           RMSProp,
+                           Rprop,
+                           Sgd,
+)
 from networks.factory import factory, save
 from networks.lstm import (
                            CoordinateWiseDeepLSTM,
@@ -12,7 +20,8 @@ from networks.lstm import (
 from networks.partition import Assignments, Partition
 
 __all__ = [
-    "Adam", "Assignments", "CoordinateWiseDeepLSTM", "KernelDeepLSTM",
-    "Network", "Params", "Partition", "Sgd", "StandardDeepLSTM", "State",
-    "factory", "preprocess", "save",
+    "Adagrad", "Adam", "Assignments", "CoordinateWiseDeepLSTM",
+    "KernelDeepLSTM", "Momentum", "Nesterov", "Network", "Params", "Partition",
+    "RMSProp", "Rprop", "Sgd", "StandardDeepLSTM", "State", "factory",
+    "preprocess", "save",
 ]

@@ -8,7 +8,8 @@ from networks import base, baselines, lstm, weights
 
 _CLASSES = {cls.__name__: cls for cls in (
     lstm.StandardDeepLSTM, lstm.CoordinateWiseDeepLSTM, lstm.KernelDeepLSTM,
-    baselines.Sgd, baselines.Adam)}
+    baselines.Sgd, baselines.Momentum, baselines.Nesterov, baselines.Rprop,
+    baselines.Adagrad, baselines.RMSProp, baselines.Adam)}
 
 
 def factory(net: str, net_options: Any = (),

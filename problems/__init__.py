@@ -1,6 +1,7 @@
 """Problems: distributions over functions to be minimised."""
 
 from problems.base import Constants, Params, Problem
+from problems.cifar10 import Cifar10
 from problems.ensemble import Ensemble
 from problems.mnist import Mnist
 from problems.neural_art import NeuralArt
@@ -8,5 +9,5 @@ from problems.quadratic import Quadratic
 from problems.simple import Simple, SimpleMultiOptimizer
 
 __all__ = [
-    "Constants", "Ensemble", "Mnist", "NeuralArt", "Params", "Problem",
-    "Quadratic", "Simple", "SimpleMultiOptimizer"]
+    "Cifar10", "Constants", "Ensemble", "Mnist", "NeuralArt", "Params",
+    "Problem", "Quadratic", "Simple", "SimpleMultiOptimizer"]

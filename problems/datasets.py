@@ -5,6 +5,7 @@ import math
 import os
 import pathlib
 import struct
+import tarfile
 import tempfile
 import zipfile
 import zlib
@@ -44,14 +45,7 @@ def mnist(data_dir: str | None, split: str,
     OSError: The files are not there, or could not be downloaded.
   """
   checks.one_of("split", split, ("train", "validation", "test"))
-  if data_dir is None:
-    if not download:
-      raise ValueError(
-          "data_dir is None, but must be the directory that holds MNIST. Give "
-          "it with --data_dir, or let MNIST be downloaded with --download.")
-    data_dir = os.path.join(
-        os.environ.get("KERAS_HOME", "~/.keras"), "datasets")
-  data_dir = os.path.expanduser(data_dir)
+  data_dir = _directory(data_dir, "MNIST", download)
   images, labels = _read_mnist(data_dir, split == "test", download)
   num_validation = min(5000, len(images) // 12)
   part = {"validation": slice(num_validation),
@@ -62,6 +56,92 @@ def mnist(data_dir: str | None, split: str,
         f"split is {split!r}, but MNIST under {data_dir} has only "
         f"{len(images)} training images, and the twelfth part of them is none.")
   return images[part], labels[part]
+
+
+# The official address and its checksum.
+CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+CIFAR10_SHA256 = (
+    "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd")
+_CIFAR10_FOLDER = "cifar-10-batches-bin"
+_CIFAR10_RECORD = 1 + 3 * 32 * 32  # Bytes: the label; red, green and blue.
+
+
+def cifar10(data_dir: str | None, split: str,
+            download: bool = False) -> tuple[np.ndarray, np.ndarray]:
+  """Returns the images and labels of a part of CIFAR-10.
+
+  The files are those of the official binary version: `data_batch_1.bin` to
+  `data_batch_5.bin`, and `test_batch.bin`, in the folder
+  `cifar-10-batches-bin` or in the directory itself.
+
+  Args:
+    data_dir: The directory that holds the files or the folder.
+    split: "validation", the first tenth of the training images; "train", the
+      others; or "test".
+    download: Whether to download the folder to the directory, by default that
+      of Keras, if there is none.
+
+  Returns:
+    The images, uint8, shape [n, 32, 32, 3], and the labels, uint8, shape [n].
+
+  Raises:
+    ValueError: An argument is out of its range, or a file is broken.
+    OSError: The files are not there, or could not be downloaded.
+  """
+  checks.one_of("split", split, ("train", "validation", "test"))
+  data_dir = _directory(data_dir, "CIFAR-10", download)
+  names = ["test_batch.bin"] if split == "test" else [
+      f"data_batch_{i}.bin" for i in range(1, 6)]
+  folder = os.path.join(data_dir, _CIFAR10_FOLDER)
+  if not os.path.isdir(folder):
+    if os.path.exists(os.path.join(data_dir, names[0])):
+      folder = data_dir
+    elif download:
+      _download(CIFAR10_URL, CIFAR10_SHA256, folder, extract=True)
+    else:
+      raise FileNotFoundError(
+          f"No CIFAR-10 under {data_dir}. Put the folder {_CIFAR10_FOLDER} "
+          "there, or let it be downloaded with --download.")
+  records = np.concatenate(
+      [_read_cifar10(os.path.join(folder, name)) for name in names])
+  num_validation = len(records) // 10
+  records = {"validation": records[:num_validation],
+             "train": records[num_validation:], "test": records}[split]
+  if not len(records):
+    raise ValueError(f"split is {split!r}, but CIFAR-10 under {data_dir} has "
+                     "less than ten training images.")
+  images = records[:, 1:].reshape([-1, 3, 32, 32]).transpose([0, 2, 3, 1])
+  return np.ascontiguousarray(images), records[:, 0]
+
+
+def _read_cifar10(path: str) -> np.ndarray:
+  """Returns the records of a batch, [n, 3073]."""
+  if not os.path.exists(path):
+    raise FileNotFoundError(
+        f"No {path}: the folder of CIFAR-10 is not complete.")
+  size = os.path.getsize(path)
+  if not size or size % _CIFAR10_RECORD:
+    raise ValueError(
+        f"{path} has {size} bytes, but must have {_CIFAR10_RECORD} for each "
+        "image. It may be truncated: download it again.")
+  records = np.fromfile(path, np.uint8).reshape([-1, _CIFAR10_RECORD])
+  if records[:, 0].max() > 9:
+    raise ValueError(
+        f"{path} has the label {records[:, 0].max()}, but must have 0 to 9.")
+  return records
+
+
+def _directory(data_dir: str | None, name: str, download: bool) -> str:
+  """Returns the directory of a data set, by default that of Keras."""
+  if data_dir is None:
+    if not download:
+      raise ValueError(
+          f"data_dir is None, but must be the directory that holds {name}. "
+          f"Give it with --data_dir, or let {name} be downloaded with "
+          "--download.")
+    data_dir = os.path.join(
+        os.environ.get("KERAS_HOME", "~/.keras"), "datasets")
+  return os.path.expanduser(data_dir)
 
 
 def _read_mnist(data_dir: str, test: bool,
@@ -158,16 +238,23 @@ def _check_mnist(images: np.ndarray, labels: np.ndarray, images_source: str,
         f"{labels_source} has the label {labels.max()}, but must have 0 to 9.")
 
 
-def _download(url: str, sha256: str, path: str):
-  """Downloads a file; nothing is at the path until all of it has arrived."""
+def _download(url: str, sha256: str, path: str, extract: bool = False):
+  """Downloads a file, or an archive of the folder of that name.
+
+  Nothing is at the path until all of it has arrived.
+  """
   directory, name = os.path.split(path)
   try:
     os.makedirs(directory, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory) as scratch:
-      os.replace(
-          tf.keras.utils.get_file(name, url, file_hash=sha256,
-                                  cache_dir=scratch, cache_subdir=""),
-          path)
+      file = tf.keras.utils.get_file(
+          os.path.basename(url), url, file_hash=sha256, cache_dir=scratch,
+          cache_subdir="")
+      if extract:
+        with tarfile.open(file) as archive:
+          archive.extractall(scratch, filter="data")
+        file = os.path.join(scratch, name)
+      os.replace(file, path)
   except Exception as error:  # Keras raises bare ones.
     reason = str(error).rstrip(".")
     raise OSError(f"{url} could not be downloaded to {path}: {reason}. Put "

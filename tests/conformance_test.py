@@ -20,6 +20,7 @@ NETWORKS = {
     "standard": lambda: networks.StandardDeepLSTM(3, (4,), scale=0.1),
     "kernel": lambda: networks.KernelDeepLSTM((3, 2), (4,), scale=0.1),
     "sgd": lambda: networks.Sgd(0.01),
+    "rprop": lambda: networks.Rprop(0.01),  # The others are built as Adam is.
     "adam": lambda: networks.Adam(0.01),
     "partition": lambda: networks.Partition({"one": toys.coordinatewise()}),
 }
@@ -30,6 +31,13 @@ def mnist():
   with tempfile.TemporaryDirectory() as folder:
     toys.write_mnist(folder)
     return problems.Mnist(layers=(3,), batch_size=4, data_dir=folder)
+
+
+@functools.cache
+def cifar10():
+  with tempfile.TemporaryDirectory() as folder:
+    toys.write_cifar10(folder)
+    return problems.Cifar10((3, 2), (3,), batch_size=4, data_dir=folder)
 
 
 @functools.cache
@@ -48,13 +56,15 @@ PROBLEMS = {
     "ensemble": lambda: problems.Ensemble(
         [problems.Quadratic(2, 3), problems.Quadratic(1, 3)]),
     "mnist": mnist,
+    "cifar10": cifar10,
     "neural_art": neural_art,
     "regression": toys.Regression,
     "filters": toys.Filters,
 }
 ONLY = {"standard": ("quadratic", "separate", "ensemble"),
         "kernel": ("filters",)}  # The others take parameters of any shape.
-SLOW = {"neural_art": ("log_and_sign", "adam")}  # Two networks are enough.
+# Two networks are enough.
+SLOW = dict.fromkeys(("cifar10", "neural_art"), ("log_and_sign", "adam"))
 PAIRS = [(net, problem) for net in NETWORKS for problem in PROBLEMS
          if problem in ONLY.get(net, PROBLEMS)
          and net in SLOW.get(problem, NETWORKS)]

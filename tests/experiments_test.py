@@ -16,8 +16,13 @@ from tests import toys
 LEGACY = pathlib.Path(__file__).parent / "data" / "legacy"
 SIZES = {  # Numbers of coordinates and of functions, as published.
     "simple": (1, 1), "simple-multi": (2, 1), "quadratic": (1280, 1),
-    "mnist": (15910, 1), "paper-quadratic": (1280, 128),
-    "paper-mnist": (15910, 1), "paper-neural-art": (64 * 64 * 3, 1),
+    "mnist": (15910, 1), "cifar": (22682, 1), "cifar-multi": (22682, 1),
+    "paper-quadratic": (1280, 128), "paper-mnist": (15910, 1),
+    "paper-cifar10": (22682, 1), "paper-cifar5": (22682 - 5 * 33, 1),
+    "paper-cifar5-sub": (22682 - 5 * 33, 1),
+    "paper-cifar2": (22682 - 8 * 33, 1),
+    "paper-cifar2-sub": (22682 - 2 * 33, 1),
+    "paper-neural-art": (64 * 64 * 3, 1),
     "paper-neural-art-128": (128 * 128 * 3, 1)}
 
 
@@ -33,6 +38,7 @@ class ExperimentsTest(parameterized.TestCase):
     options = {}
     if experiment.has_data:
       toys.write_mnist(self.folder)
+      toys.write_cifar10(self.folder, per_batch=20)
       size = 128 if name.endswith("-128") else 64
       toys.write_neural_art(
           self.folder, "test128" if size == 128 else "test", image_size=size)

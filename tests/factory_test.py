@@ -22,6 +22,11 @@ NETWORKS = {
                       "preprocess_options": {"k": 5}, "seed": 8}, (2, 3)),
     "KernelDeepLSTM": ({"kernel_shape": (3, 2), "layers": ()}, (3, 2, 1, 4)),
     "Sgd": ({"learning_rate": 0.25}, (2,)),
+    "Momentum": ({"learning_rate": 0.25, "momentum": 0.5}, (2,)),
+    "Nesterov": ({"learning_rate": 0.25, "momentum": 0.5}, (2,)),
+    "Rprop": ({"learning_rate": 0.25, "eta_minus": 0.25}, (2,)),
+    "Adagrad": ({"learning_rate": 0.25, "epsilon": 0.5}, (2,)),
+    "RMSProp": ({"learning_rate": 0.25, "decay": 0.5}, (2,)),
     "Adam": ({"learning_rate": 0.25, "beta1": 0.5}, (2,)),
 }
 GRADIENT = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)

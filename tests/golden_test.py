@@ -1,18 +1,15 @@
 """Tests against numbers that DeepMind's program computed."""
 
-import pathlib
-
 from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
 from meta import optimizer, unroll
 import networks
-from networks import preprocess
+from networks import baselines, preprocess
 import problems
 from tests import toys
 
-DATA = pathlib.Path(__file__).parent / "data"
 COORDINATEWISE = "CoordinateWiseDeepLSTM"
 LOG_AND_SIGN = {"preprocess_name": "LogAndSign", "preprocess_options": {"k": 5}}
 NETWORKS = {
@@ -31,10 +28,7 @@ META_OPTIONS = {"layers": (20, 20), "scale": .1}
 
 
 def golden(key):
-  """The arrays under a key, by the rest of their names."""
-  with np.load(DATA / "golden_networks_and_meta.npz") as arrays:
-    return {name.removeprefix(f"{key}/"): arrays[name]
-            for name in arrays.files if name.startswith(f"{key}/")}
+  return toys.golden("golden_networks_and_meta.npz", key)
 
 
 def tree(arrays, prefix):
@@ -49,7 +43,9 @@ def tree(arrays, prefix):
 
 def by_order(state):
   """The arrays of a state in the order of the original."""
-  if hasattr(state, "t"):
+  if isinstance(state, baselines.SgdState):
+    return []
+  if isinstance(state, baselines.AdamState):
     return [state.t, tf.reshape(state.m["x"], [-1, 1]),
             tf.reshape(state.v["x"], [-1, 1])]
   return [tf.transpose(array) for layer in state
@@ -83,7 +79,7 @@ class GoldenNetworksTest(parameterized.TestCase):
   def test_old_weight_file(self, key, name):
     net, options = NETWORKS[key]
     self.assert_golden(networks.factory(
-        net, options, DATA / "legacy" / key / f"{name}.l2l"), key)
+        net, options, toys.DATA / "legacy" / key / f"{name}.l2l"), key)
 
   @parameterized.parameters("cw_logsign", "cw_identity")
   def test_several_parameters_are_the_one_that_holds_them(self, key):

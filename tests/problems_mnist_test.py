@@ -1,6 +1,5 @@
 """Tests of the network on MNIST."""
 
-import pathlib
 import tempfile
 
 from absl.testing import absltest, parameterized
@@ -8,17 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from problems import mnist
+from tests import toys
 
-GOLDEN = pathlib.Path(__file__).parent / "data" / "golden_mnist.npz"
 SEED = (1, 2)
 LABELS = {"train": 5, "validation": 0, "test": 9}  # One label a split.
-
-
-def golden(key):
-  """What DeepMind's program computed, by name."""
-  with np.load(GOLDEN) as arrays:
-    return {name.removeprefix(f"{key}/"): arrays[name]
-            for name in arrays.files if name.startswith(f"{key}/")}
 
 
 class MnistTest(parameterized.TestCase):
@@ -40,19 +32,8 @@ class MnistTest(parameterized.TestCase):
   @parameterized.parameters(("mnist", (20,), "sigmoid"),
                             ("mnist_relu2", (20, 20), "relu"))
   def test_loss_and_gradients_are_golden(self, key, layers, activation):
-    expected = golden(key)
-    params = {name.removeprefix("params/"): tf.constant(value)
-              for name, value in expected.items()
-              if name.startswith("params/")}
-    problem = self.make(layers=layers, activation=activation)
-    with tf.GradientTape() as tape:
-      tape.watch(params)
-      loss = problem.loss_on(params, expected["images"], expected["labels"])
-    np.testing.assert_allclose(loss, expected["loss"], rtol=1e-5)
-    for name, gradient in tape.gradient(loss, params).items():
-      np.testing.assert_allclose(
-          gradient, expected[f"gradients/{name}"], rtol=1e-4, atol=1e-7,
-          err_msg=name)
+    toys.assert_golden(self.make(layers=layers, activation=activation),
+                       toys.golden("golden_mnist.npz", key))
 
   @parameterized.parameters(
       ((), [784, 10]), ((20,), [784, 20, 10]), ([3, 7], [784, 3, 7, 10]))

@@ -567,7 +567,8 @@ class EvaluateTest(ScriptsTest):
     self.assertEqual(files(self.folder), {"losses.csv": b"Unique."})
 
   def test_interrupt_ends_it_without_a_traceback(self):
-    process = Process((*SGD, "--seed=0", "--num_epochs=5000", "--num_steps=500"))
+    process = Process(
+        (*SGD, "--seed=0", "--num_epochs=5000", "--num_steps=500"))
     process.wait_for(
         "Evaluating on quadratic: 5000 runs of 500 steps, seed 0")
     process.kill(signal.SIGINT)
@@ -578,7 +579,8 @@ class EvaluateTest(ScriptsTest):
   @parameterized.parameters("Foo", "adam", "L2L,Foo", "")
   def test_unknown_optimizer_lists_the_known_ones(self, names):
     self.assert_error(run(*EVALUATE, f"--optimizer={names}"),
-                      r"must be .*\['L2L', 'Adam', 'Sgd'\]")
+                      r"must be .*\['L2L', 'Sgd', 'Momentum', 'Nesterov', "
+                      r"'Rprop', 'Adagrad', 'RMSProp', 'Adam'\]")
 
   def test_path_without_weights_is_told(self):
     self.assert_error(run(*EVALUATE, f"--path={self.folder}"),

@@ -1,6 +1,7 @@
 """Small problems, and helpers, that the tests share."""
 
 import os
+import pathlib
 
 import numpy as np
 from PIL import Image
@@ -11,6 +12,7 @@ import problems
 from problems import vgg
 
 SEED = (3, 4)
+DATA = pathlib.Path(__file__).parent / "data"
 
 
 class Given(problems.Problem):
@@ -83,6 +85,40 @@ class Moody(problems.Problem):
     return tf.reduce_sum(params["x"]**2) * constants
 
 
+def golden(filename, key):
+  """What DeepMind's program computed, by name."""
+  with np.load(DATA / filename) as arrays:
+    return {name.removeprefix(f"{key}/"): arrays[name]
+            for name in arrays.files if name.startswith(f"{key}/")}
+
+
+def assert_golden(problem, expected):
+  """Checks the loss and the gradients of a problem of classification."""
+  params = {name.removeprefix("params/"): tf.constant(value)
+            for name, value in expected.items() if name.startswith("params/")}
+  with tf.GradientTape() as tape:
+    tape.watch(params)
+    loss = problem.loss_on(params, expected["images"], expected["labels"])
+  np.testing.assert_allclose(loss, expected["loss"], rtol=1e-5)
+  for name, gradient in tape.gradient(loss, params).items():
+    array = expected[f"gradients/{name}"]
+    np.testing.assert_allclose(
+        gradient, array, rtol=1e-4, atol=max(1e-7, 1e-4 * np.abs(array).max()),
+        err_msg=name)
+
+
+def write_cifar10(folder, per_batch=4, label=None):
+  """Writes records of noise in the form of CIFAR-10; returns them by file."""
+  rng = np.random.default_rng(0)
+  records = {}
+  for name in (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"):
+    batch = rng.integers(0, 256, [per_batch, 3073], np.uint8)
+    batch[:, 0] = rng.integers(0, 10, per_batch) if label is None else label
+    batch.tofile(f"{folder}/{name}")
+    records[name] = batch
+  return records
+
+
 def write_mnist(folder):
   """Writes a data set of noise in the form of MNIST."""
   rng = np.random.default_rng(0)
@@ -140,15 +176,15 @@ def coordinatewise(**options):
       **{"layers": (4, 3), "scale": 0.1, **options})
 
 
-def steps(network, gradients):
+def steps(network, gradients, state=None, stack=np.stack):
   """The updates [steps, ...] by name, and the final state."""
-  first = {name: tf.constant(g[0]) for name, g in gradients.items()}
-  state, updates = network.initial_state(first), []
+  first = {name: tf.convert_to_tensor(g[0]) for name, g in gradients.items()}
+  updates, state = [], state or network.initial_state(first)
   for t in range(len(next(iter(gradients.values())))):
-    step, state = network(
-        {name: tf.constant(g[t]) for name, g in gradients.items()}, state)
+    step, state = network({name: tf.convert_to_tensor(g[t])
+                           for name, g in gradients.items()}, state)
     updates.append(step)
-  return {name: np.stack([u[name] for u in updates]) for name in first}, state
+  return {name: stack([u[name] for u in updates]) for name in first}, state
 
 
 def assert_equal(actual, expected):

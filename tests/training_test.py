@@ -1,5 +1,6 @@
 """Tests of meta-training."""
 
+import functools
 import os
 import tempfile
 from unittest import mock
@@ -17,8 +18,8 @@ SEED = 7
 PROBLEM = problems.Quadratic(2, 2, stddev=1.)
 
 
-def make(problem=None, num_steps=4, len_unroll=2, seed=SEED,
-         validation_epochs=2, num_tasks=1):
+def make_training(problem=None, num_steps=4, len_unroll=2, seed=SEED,
+         validation_epochs=2, num_tasks=1, stagger=False):
   """Meta-training of a small network."""
   problem = problem or PROBLEM
   meta = optimizer.MetaOptimizer(net={
@@ -28,11 +29,14 @@ def make(problem=None, num_steps=4, len_unroll=2, seed=SEED,
   validation = evaluation.Evaluator(
       step.network, problem, num_steps, jit_compile=False)
   return training.Training(
-      step, validation, seed, num_steps, validation_epochs, num_tasks)
+      step, validation, seed, num_steps, validation_epochs, num_tasks, stagger)
 
 
 def weights(trained):
   return [v.numpy() for v in trained._network.variables]
+
+
+make = make_training
 
 
 class TrainingTest(parameterized.TestCase):
@@ -75,6 +79,49 @@ class TrainingTest(parameterized.TestCase):
     run, = train.call_args.args[:1]
     np.testing.assert_allclose(
         unroll.evaluate(PROBLEM, run), [a[0] for a in alone[3:]], rtol=1e-5)
+
+  def test_staggered_tasks_are_runs_that_begin_at_different_unrolls(self):
+    # Of 3 unrolls each; task k is k unrolls ahead.
+    trained = make(num_steps=6, num_tasks=3, stagger=True)
+    with mock.patch.object(
+        trained._step, "train", side_effect=trained._step.train) as train:
+      epochs = [trained.run_epoch() for _ in range(3)]
+    alone = {}
+    for number, call in enumerate(train.call_args_list):
+      run = call.args[0]
+      for k in range(3):
+        index, unrolls = divmod(number + k, 3)
+        if number == 0:
+          unrolls = 0
+        if unrolls == 0:
+          alone[k] = trained._step.reset(
+              seeds.derive(SEED, "training", 3 * index + k))
+        if number + k < 3:  # The first run is a shorter one.
+          unrolls = number
+        with self.subTest(unroll=number, task=k):
+          self.assertEqual(run.step[k], 2 * unrolls)
+          toys.assert_equal([t[k] for t in tf.nest.flatten(run.constants)],
+                            tf.nest.flatten(alone[k].constants))
+    self.assertEqual(trained.epoch, 3)
+    self.assertTrue(all(np.isfinite(e.final_loss) for e in epochs))
+
+  def test_staggered_tasks_have_the_losses_of_runs_alone(self):
+    trained = make(num_steps=4, num_tasks=2, stagger=True)
+    trained._step.optimizer.learning_rate = 0.  # The network stays the same.
+    epochs = [trained.run_epoch() for _ in range(3)]
+    alone = [
+        unroll.unroll(trained._network, PROBLEM, trained._step.reset(
+            seeds.derive(SEED, "training", i)), 4)[0] for i in range(6)]
+    # Task 1 is an unroll ahead: its first run ends after two of four updates.
+    np.testing.assert_allclose(
+        [e.final_loss for e in epochs],
+        [(alone[0][4] + alone[1][2]) / 2, (alone[2][4] + alone[3][4]) / 2,
+         (alone[4][4] + alone[5][4]) / 2], rtol=1e-5)
+
+  def test_staggered_unrolls_fill_their_runs(self):
+    with self.assertRaisesRegex(
+        ValueError, "^num_steps is 5, but must be a multiple of .* 2"):
+      make(num_steps=5, num_tasks=2, stagger=True)
 
   def test_losses_of_many_functions_are_averaged(self):
     trained = make(problems.Quadratic(3, 2, separate=True), num_steps=2)
@@ -165,7 +212,10 @@ class TrainingTest(parameterized.TestCase):
     epoch = training.Epoch(1., 2., [1., np.inf, 0., np.nan, -np.inf])
     self.assertEqual(epoch.num_dropped, 3)
 
-  def test_restored_training_goes_on_bit_for_bit(self):
+  @parameterized.parameters(
+      {}, {"num_tasks": 2}, {"num_tasks": 2, "stagger": True})
+  def test_restored_training_goes_on_bit_for_bit(self, **options):
+    make = functools.partial(make_training, **options)
     expected = make()
     epochs = [expected.run_epoch() for _ in range(2)]
     expected.validate()

@@ -1,0 +1,112 @@
+"""Tables, files and pictures of what optimizers came to."""
+
+from collections.abc import Mapping
+import csv
+import io
+import os
+
+import matplotlib.pyplot as plt
+import numpy as np
+import tabulate
+import tensorflow as tf
+
+from meta import evaluation, tuning
+from networks import weights
+import problems
+
+Losses = Mapping[str, np.ndarray]  # By optimizer, shape [runs, T + 1].
+
+
+def print_table(losses: Losses, learning_rates: Mapping[str, float]) -> None:
+  """Prints the final losses of every optimizer, the best one first."""
+  rows = [(name, learning_rates.get(name), s.mean, s.standard_error, s.median,
+           s.lower_quartile, s.upper_quartile, s.num_diverged)
+          for name, s in ((name, evaluation.summarize(of_runs[:, -1]))
+                          for name, of_runs in losses.items())]
+  rows.sort(key=lambda row: (row[-1], row[2]))  # Runs diverged, mean.
+  print(tabulate.tabulate(
+      [[("-" if isinstance(x, float) and not np.isfinite(x) else x)
+        for x in row] for row in rows],
+      headers=("Optimizer", "Rate", "Mean", "Std. error", "Median", "25 %",
+               "75 %", "Diverged"), floatfmt=".4g", missingval="-"))
+
+
+def print_tuning(name: str, found: tuning.Tuning) -> None:
+  """Prints the mean final loss at every learning rate that was tried."""
+  print(tabulate.tabulate(
+      [(f"{rate:g}", f"{loss:.4g}" if np.isfinite(loss) else "diverged",
+        "best" if rate == found.best else "")
+       for rate, loss in zip(*found, strict=True)],
+      headers=(f"{name}, rate", "Mean on validation", ""),
+      disable_numparse=True), flush=True)
+
+
+def write_csv(filename: str, losses: Losses) -> None:
+  """Writes one row a run and step."""
+  file = io.StringIO()
+  rows = csv.writer(file, lineterminator="\n")
+  rows.writerow(["optimizer", "run", "step", "loss"])
+  for name, of_runs in losses.items():
+    rows.writerows((name, run, step, loss)
+                   for (run, step), loss in np.ndenumerate(of_runs))
+  weights.write_atomically(filename, file.getvalue().encode())
+
+
+def write_tensorboard(folder: str, losses: Losses) -> None:
+  """Writes the mean loss at each step, a run of TensorBoard an optimizer."""
+  for name, of_runs in losses.items():
+    writer = tf.summary.create_file_writer(os.path.join(folder, name))
+    with writer.as_default():
+      for step, loss in enumerate(np.mean(of_runs, axis=0, dtype=np.float64)):
+        tf.summary.scalar("evaluation/loss", loss, step)
+    writer.close()
+
+
+def plot(filename: str, losses: Losses, title: str) -> None:
+  """Draws the mean loss at each step, with a band of the quartiles."""
+  figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+  for name, of_runs in losses.items():
+    # Sums of the largest losses are no float32.
+    finite = of_runs[np.isfinite(of_runs).all(axis=1)].astype(np.float64)
+    if not len(finite):
+      axes.plot([], [], label=f"{name} (all diverged)")
+      continue
+    steps = np.arange(of_runs.shape[1])
+    line, = axes.plot(steps, np.mean(finite, axis=0), label=name)
+    axes.fill_between(steps, *np.percentile(finite, (25, 75), axis=0),
+                      color=line.get_color(), alpha=.2, linewidth=0)
+  axes.set(xlabel="Step", ylabel="Loss", yscale="log", title=title)
+  axes.legend()
+  axes.grid(alpha=.3)
+  _save(figure, filename)
+
+
+def draw_pictures(filename: str, problem: problems.NeuralArt,
+                  contents: np.ndarray,
+                  results: Mapping[str, np.ndarray]) -> None:
+  """Draws content, style and what each optimizer made of them, side by side.
+
+  Args:
+    filename: PNG file to write.
+    problem: The problem that was optimized.
+    contents: The photographs, one a run, [runs, size, size, 3].
+    results: By optimizer the images of the same runs, [runs, 1, size, size, 3].
+  """
+  names = ["content", "style", *results]
+  figure, grid = plt.subplots(
+      len(contents), len(names), squeeze=False, layout="constrained",
+      figsize=(1.4 * len(names), 1.5 * len(contents)))
+  for i, (row, content) in enumerate(zip(grid, contents, strict=True)):
+    images = [content, problem.style,
+              *(problem.picture({"image": r[i]}) for r in results.values())]
+    for axes, name, image in zip(row, names, images, strict=True):
+      axes.imshow(image)
+      axes.set_axis_off()
+      if not i:
+        axes.set_title(name, fontsize=9)
+  _save(figure, filename)
+
+
+def _save(figure, filename):
+  figure.savefig(filename, format="png", dpi=150)
+  plt.close(figure)

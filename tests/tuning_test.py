@@ -1,0 +1,99 @@
+"""Tests of the search for a learning rate."""
+
+from absl.testing import absltest, parameterized
+import numpy as np
+import tensorflow as tf
+
+from meta import evaluation, tuning
+import networks
+import problems
+
+
+class Parabola(problems.Problem):
+  """c x^2 / 2 from x = 1, of which one step of the rate 1 / c is the end."""
+
+  def __init__(self, c):
+    self._c = c
+
+  def sample(self, seed):
+    return {"x": tf.ones([])}, ()
+
+  def loss(self, params, constants, seed):
+    return self._c * params["x"]**2 / 2
+
+
+class Cliff(Parabola):
+  """It is finite at the start only, and after steps of less than 0.04."""
+
+  def loss(self, params, constants, seed):
+    x = params["x"]
+    return x + tf.where(x > 0.96, 0., np.inf)
+
+
+class Abyss(Parabola):
+  """It is finite at the start only."""
+
+  def loss(self, params, constants, seed):
+    x = params["x"]
+    return self._c * x + tf.where(x == 1., 0., np.nan)
+
+
+def tune(problem, num_steps=1, num_seeds=2):
+  return tuning.tune(
+      evaluation.Evaluator(networks.Sgd(), problem, num_steps),
+      range(num_seeds))
+
+
+class TuningTest(parameterized.TestCase):
+
+  @parameterized.parameters(1., 1.8, 50., 3e-3, 1e5)
+  def test_best_rate_of_a_parabola_is_found(self, c):
+    found = tune(Parabola(c))
+    # The grid has twelve a decade: the best is off by half a step at most.
+    self.assertLessEqual(abs(np.log10(found.best * c)), 1 / 24 + 1e-3)
+
+  def test_losses_are_those_of_every_rate(self):
+    found = tune(Parabola(2.))
+    np.testing.assert_allclose(
+        found.losses, (1 - 2 * np.array(found.learning_rates))**2, rtol=1e-4,
+        atol=1e-6)
+
+  def test_grid_is_ascending_and_never_coarser_than_a_third_of_a_decade(self):
+    rates = tune(Parabola(1e-3)).learning_rates
+    steps = np.diff(np.log10(rates))
+    self.assertGreater(np.min(steps), 0.)
+    self.assertLessEqual(np.max(steps), 1 / 3 + 1e-3)
+
+  @parameterized.parameters(1., 1e-3, 1e5)
+  def test_best_is_not_at_an_edge(self, c):
+    found = tune(Parabola(c))
+    self.assertLess(found.learning_rates[0], found.best)
+    self.assertGreater(found.learning_rates[-1], found.best)
+
+  def test_rates_that_diverge_are_infinite_and_not_the_best(self):
+    found = tune(Cliff(1.))
+    for rate, loss in zip(*found, strict=True):
+      with self.subTest(rate=rate):
+        self.assertEqual(np.isinf(loss), rate > 0.04)
+    self.assertLess(found.best, 0.04)
+
+  def test_search_ends_where_every_rate_diverges(self):
+    found = tune(Abyss(1e9))
+    self.assertTrue(np.isinf(found.losses).all())
+
+  def test_losses_are_means_over_the_runs(self):
+    problem = problems.Quadratic(batch_size=2, num_dims=3)
+    evaluator = evaluation.Evaluator(networks.Sgd(), problem, 5)
+    found = tuning.tune(evaluator, [1, 2, 3])
+    index = len(found.losses) // 2
+    alone = evaluation.Evaluator(
+        networks.Sgd(found.learning_rates[index]), problem, 5)([1, 2, 3])
+    np.testing.assert_allclose(
+        found.losses[index], np.mean(alone[:, -1]), rtol=1e-5)
+
+  def test_same_seeds_find_the_same(self):
+    self.assertEqual(tune(Parabola(3.)), tune(Parabola(3.)))
+
+
+if __name__ == "__main__":
+  absltest.main()
