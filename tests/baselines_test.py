@@ -225,11 +225,11 @@ class BaselinesTest(parameterized.TestCase):
         total += tf.reduce_sum(updates["x"])
     self.assertTrue(np.all(np.isfinite(tape.gradient(total, g))))
 
-  @parameterized.parameters(*BASELINES)
+  # Rprop jumps where a sign changes.
+  @parameterized.parameters(
+      *(cls for cls in BASELINES if cls is not baselines.Rprop))
   def test_derivatives_are_finite_differences(self, cls):
-    # Rprop's step size has no derivative at its bounds.
-    bounds = {"min_step": 1e-12, "max_step": 50.} if "Rprop" in str(cls) else {}
-    network = cls(**OPTIONS[cls] | bounds)
+    network = cls(**OPTIONS[cls])
     gradients = draw((3,))[0].astype(np.float64)
     _, state = toys.steps(network, {"x": gradients})
     memory = [x for x in tf.nest.flatten(state) if x.dtype == tf.float64]
