@@ -15,7 +15,7 @@ train: .venv/installed
 	    --output=$(RUN)/losses.csv --plot=$(RUN)/losses.png
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadscope
 
 lint: .venv/installed
 	$(BIN)/ruff check

@@ -73,8 +73,7 @@ def main() -> None:
     for name, evaluator in evaluators.items():
       start = time.perf_counter()
       losses[name], params[name] = evaluator.run(
-          run_seeds, cli.progress,
-          [rates[name]] * len(run_seeds) if name in rates else None)
+          run_seeds, cli.progress, rates.get(name))
       seconds = (time.perf_counter() - start) / FLAGS.num_epochs
       cli.print_stats(name, evaluation.summarize(losses[name][:, -1]), seconds)
     report.print_table(losses, rates)

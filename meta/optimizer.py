@@ -55,7 +55,7 @@ class MetaLoss:
     self._jit_compile = jit_compile
     # Not by XLA, which draws other random numbers.
     self._start = tf.function(
-        lambda seed: unroll.start(network, problem, seed), autograph=False)
+        functools.partial(unroll.start, network, problem), autograph=False)
     self._unroll = self._compiled(unroll.unroll)
 
   def reset(self, seed: int | tf.Tensor) -> unroll.Run:

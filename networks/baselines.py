@@ -1,7 +1,7 @@
 """Optimizers designed by hand, as networks without variables.
 
 The defaults are those of Torch's package `optim`, as in the paper (Andrychowicz
-et al. 2016), section 3; `Momentum` has the one exception.
+et al. 2016), section 3; `Momentum` and `RMSProp` name their exceptions.
 """
 
 import abc
@@ -213,11 +213,12 @@ class RMSPropState(NamedTuple):
 class RMSProp(_Elementwise):
   """RMSProp (Tieleman & Hinton 2012, lecture 6.5).
 
-  As in `optim.rmsprop`, epsilon is added to the root, not under it; decay is
-  its alpha.
+  As in `optim.rmsprop`, epsilon is added to the root, not under it. The default
+  of decay, its alpha, is the lecture's 0.9: with 0.99, RMSProp stays above the
+  paper's loss on MNIST at any learning rate.
   """
 
-  def __init__(self, learning_rate: float = 1e-2, decay: float = 0.99,
+  def __init__(self, learning_rate: float = 1e-2, decay: float = 0.9,
                epsilon: float = 1e-8, name: str | None = None):
     super().__init__(name, learning_rate,
                      decay=checks.fraction("decay", decay),

@@ -76,7 +76,7 @@ def adagrad(gradients, learning_rate=1e-3, epsilon=1e-10):
   return -learning_rate * gradients / (np.array(norms) + epsilon)
 
 
-def rmsprop(gradients, learning_rate=1e-2, decay=0.99, epsilon=1e-8):
+def rmsprop(gradients, learning_rate=1e-2, decay=0.9, epsilon=1e-8):
   """The mean square as a sum of all squares, the older the less."""
   updates = []
   for t in range(T):

@@ -54,7 +54,8 @@ class ExperimentsTest(parameterized.TestCase):
     problem, meta = self.make(name)
     experiment = experiments.get(name)
     step = meta.meta_minimize(
-        problem, 2, experiment.learning_rate, experiment.net_assignments)
+        problem, 2, experiment.learning_rate, experiment.net_assignments,
+        jit_compile=False)  # Which takes less time here than to compile.
     info, run = step.train(step.reset(0))
     self.assertEqual(
         sum(int(tf.size(p)) for p in run.params.values()), sizes[0])

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from unittest import mock
 
 from absl.testing import absltest, parameterized
+import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 
@@ -40,7 +41,7 @@ TRAIN = ("train.py", *FIXED, "--num_epochs=60", "--log_period=20")
 # Networks whose files are larger than those of TensorBoard.
 LARGE = ("train.py", "--problem=quadratic", "--num_steps=2",
          "--unroll_length=2", "--log_period=1", "--evaluation_period=1",
-         "--evaluation_epochs=1")
+         "--evaluation_epochs=1", "--jit_compile=false")
 EVALUATE = ("evaluate.py", "--num_steps=5", "--num_epochs=3")
 SGD = (*EVALUATE, "--optimizer=Sgd", "--problem=quadratic")
 
@@ -49,7 +50,8 @@ STATS = (r"Log Mean Final Error: (-?\d+\.\d\d)\n"
          r"Mean epoch time: \d+\.\d\d s\n"
          r"Final error: mean (\S+), median \S+, quartiles \S+ to \S+, "
          r"0 of (\d+) diverged\n")
-TABLE = r"Optimizer +Mean +Std\. error +Median +25 % +75 % +Diverged\n[ -]+\n"
+TABLE = (r"Optimizer +Rate +Mean +Std\. error +Median +25 % +75 % +Diverged\n"
+         r"[ -]+\n")
 
 
 class Result(NamedTuple):
@@ -332,6 +334,22 @@ class TrainTest(ScriptsTest):
     self.assertIn(f"Resuming {folder} after epoch {epoch}.\n", result.stdout)
     self.assert_same_run(folder)
 
+  def test_staggered_run_is_resumed_as_if_it_never_was(self):
+    networks = []
+    for parts in ((4,), (1, 3, 4)):
+      folder = self.path(str(len(parts)))
+      for num_epochs in parts:
+        self.assert_done(run(
+            "train.py", "--num_steps=6", "--unroll_length=2", "--num_tasks=3",
+            "--stagger", f"--num_epochs={num_epochs}", "--resume",
+            "--evaluation_epochs=1", f"--save_path={folder}"))
+      networks.append(weights.read(os.path.join(folder, "cw.l2l")).weights)
+    tf.nest.map_structure(np.testing.assert_array_equal, *networks)
+
+  def test_tasks_that_cannot_be_staggered_are_refused(self):
+    self.assert_error(run(*TRAIN, "--num_tasks=2", "--stagger"),
+                      "num_steps is 25, but must be a multiple of .* 10")
+
   def test_resume_of_a_finished_run_changes_nothing(self):
     folder = self.path("run")
     shutil.copytree(self.reference, folder)
@@ -474,7 +492,8 @@ class EvaluateTest(ScriptsTest):
         result.stdout,
         rf"\A{DEVICE}L2L is untrained: give its --path\.\n"
         "Evaluating on quadratic: 3 runs of 5 steps, seed 0\n"
-        rf"L2L\n{STATS}Adam\n{STATS}{TABLE}L2L [^\n]+ 0\nAdam [^\n]+ 0\n\Z")
+        rf"L2L\n{STATS}Adam\n{STATS}{TABLE}"
+        r"Adam +0\.1 [^\n]+ 0\nL2L +- [^\n]+ 0\n\Z")
     with open(output, encoding="utf-8") as file:
       self.assertEqual(file.readline(), "optimizer,run,step,loss\n")
       self.assertLen(file.readlines(), 2 * 3 * 6)
@@ -484,7 +503,7 @@ class EvaluateTest(ScriptsTest):
       mean = np.mean([losses[name, i, 5] for i in range(3)], dtype=np.float64)
       self.assertEqual(printed,
                        (f"{np.log10(mean):.2f}", f"{mean:.4g}", "3"))
-      self.assertRegex(result.stdout, rf"\n{name} +{mean:.4g} ")
+      self.assertRegex(result.stdout, rf"\n{name} +[\d.-]+ +{mean:.4g} ")
       for i in range(3):  # They start from the same points.
         self.assertEqual(losses[name, i, 0], losses["Adam", i, 0])
     self.assertEqual(pathlib.Path(plot).read_bytes()[:8], b"\x89PNG\r\n\x1a\n")
@@ -497,6 +516,75 @@ class EvaluateTest(ScriptsTest):
       tables.append(pathlib.Path(output).read_bytes())
     self.assertEqual(tables[0], tables[1])
     self.assertNotEqual(tables[0], tables[2])
+
+  def test_tuned_rate_is_kept(self):
+    argv = (*EVALUATE, "--num_steps=1", "--optimizer=Sgd", "--tune",
+            "--jit_compile=false", f"--output={self.path('losses.csv')}")
+    result = run(*argv)
+    self.assert_done(result)
+    # From x = 1, a step leads to 1 - 2 rate: of the grid, 10^(-4 / 12) is best.
+    self.assertRegex(result.stdout, r"\n0\.464 +0\.005184 +best\n")
+    self.assertRegex(result.stdout, r"\nSgd +0\.464 +0\.005184 ")
+    search = pathlib.Path(self.path("tuning.json"))
+    # It is what the next evaluation goes by, until a setting is another.
+    search.write_text(search.read_text().replace("0.464", "0.25"))
+    for flags, rate in (((), "0.25"), (("--tuning_epochs=2",), "0.464")):
+      result = run(*argv, *flags)
+      self.assert_done(result)
+      self.assertRegex(result.stdout, rf"\nSgd +{rate} ")
+    self.assertEqual(search.read_text().count('"settings"'), 2)
+
+  def test_all_optimizers_are_tuned(self):
+    result = run(*EVALUATE, "--num_steps=2", "--num_epochs=1",
+                 "--tuning_epochs=1", "--optimizer=all", "--jit_compile=false")
+    self.assert_done(result)
+    rates = dict(re.findall(r"\n(\w+) +([\d.]+|-) [^\n]+ 0(?=\n)",
+                            result.stdout.rpartition("Optimizer")[2]))
+    self.assertCountEqual(rates, ["L2L", "Sgd", "Momentum", "Nesterov", "Rprop",
+                                  "Adagrad", "RMSProp", "Adam"])
+    for name, best in re.findall(
+        r"(\w+), rate [^,]+?\n([\d.]+) +\S+ +best\n", result.stdout):
+      self.assertEqual(rates.pop(name), best)
+    self.assertEqual(rates, {"L2L": "-"})
+
+  def test_learning_rate_is_given_or_tuned(self):
+    self.assert_error(run(*SGD, "--tune", "--learning_rate=0.1"),
+                      "--learning_rate is what --tune searches")
+
+  @parameterized.parameters("{", "[1]", '[{"settings": {}}]')
+  def test_damaged_search_is_told(self, text):
+    search = pathlib.Path(self.path("tuning.json"))
+    search.write_text(text)
+    self.assert_error(
+        run(*SGD, "--tune", f"--output={self.path('losses.csv')}"),
+        "tuning.json is damaged, delete it")
+    self.assertEqual(search.read_text(), text)
+
+  def test_tensorboard_has_the_mean_curves(self):
+    output = self.path("losses.csv")
+    self.assert_done(run(*SGD, "--optimizer=Sgd,Adam", f"--output={output}",
+                         f"--logdir={self.folder}"))
+    losses = read_losses(output)
+    for name in ("Sgd", "Adam"):
+      curve, = scalars(self.path(name)).values()
+      np.testing.assert_allclose(
+          [curve[t] for t in range(6)],
+          [np.mean([losses[name, i, t] for i in range(3)]) for t in range(6)],
+          rtol=1e-6)
+
+  def test_pictures_are_drawn(self):
+    toys.write_neural_art(self.folder, "test", image_size=64)
+    pictures = self.path("pictures.png")
+    self.assert_done(run(
+        *EVALUATE, "--problem=paper-neural-art", f"--data_dir={self.folder}",
+        "--num_steps=1", "--num_epochs=2", "--optimizer=L2L,Sgd",
+        "--jit_compile=false", f"--pictures={pictures}"))
+    height, width, _ = plt.imread(pictures).shape
+    self.assertGreater(width, 1.5 * height)  # 4 columns, 2 rows.
+
+  def test_pictures_of_no_images_are_refused(self):
+    self.assert_error(run(*SGD, f"--pictures={self.path('pictures.png')}"),
+                      "--pictures is for neural art, not quadratic")
 
   def test_printed_seed_reproduces_the_runs(self):
     output = self.path("losses.csv")
@@ -568,9 +656,9 @@ class EvaluateTest(ScriptsTest):
 
   def test_interrupt_ends_it_without_a_traceback(self):
     process = Process(
-        (*SGD, "--seed=0", "--num_epochs=5000", "--num_steps=500"))
+        (*SGD, "--seed=0", "--num_epochs=2000", "--num_steps=500"))
     process.wait_for(
-        "Evaluating on quadratic: 5000 runs of 500 steps, seed 0")
+        "Evaluating on quadratic: 2000 runs of 500 steps, seed 0")
     process.kill(signal.SIGINT)
     result = process.result()
     self.assertNotIn("Traceback", result.stderr)
@@ -617,12 +705,12 @@ class BothTest(ScriptsTest):
     self.assert_done(run("train.py", *data, "--evaluation_epochs=1",
                          f"--save_path={run_folder}"))
     result = run("evaluate.py", *data, "--split=validation", "--seed=0",
-                 f"--path={run_folder}")
+                 f"--path={run_folder}", "--layers=3,2", "--activation=relu")
     self.assert_done(result)
     self.assertRegex(
         result.stdout,
         rf"\A{DEVICE}Evaluating on mnist \(split validation\): 1 runs of 2 "
-        rf"steps, seed 0\nL2L\n{STATS}{TABLE}L2L .*\n\Z")
+        rf"steps, seed 0\nL2L\n{STATS}{TABLE}L2L +- .*\n\Z")
 
   @parameterized.product(
       script=("train.py", "evaluate.py"),
@@ -642,6 +730,10 @@ class BothTest(ScriptsTest):
           (("--learning_rate=nan",), "--learning_rate is nan"),
           (("--learning_rate=inf",), "--learning_rate is inf"),
           (("--seed=ten",), "--seed=ten"),
+          (("--layers=20",), "--layers is for mnist and paper-mnist, not simp"),
+          (("--problem=mnist", "--layers=20,many"), "--layers has 'many'"),
+          (("--problem=mnist", "--layers=0"), "layers"),
+          (("--problem=mnist", "--activation=tanh"), "--activation=tanh"),
           (("--seed=9223372036854775808",), "seed is 9223372036854775808"),
           (("simple",), "'simple' is not a flag: write --name=value"),
       ))

@@ -137,21 +137,22 @@ class MetaGradientTest(parameterized.TestCase):
 
   def test_start_has_a_gradient_through_the_losses(self):
     self.start("separate", "identity")
+    network = networks.Sgd(0.1)
     x = self.run_.params["x"]
+    start = self.run_._replace(
+        params={"x": x}, state=network.initial_state({"x": x}))
     with tf.GradientTape() as tape:
       tape.watch(x)
-      losses, _ = unroll.unroll(
-          networks.Sgd(0.1), self.problem,
-          self.run_._replace(params={"x": x}, state=()), T)
+      losses, _ = unroll.unroll(network, self.problem, start, T)
       value = tf.reduce_sum(losses * [[1., 10.]])  # Weights of the functions.
     # With the inner gradients fixed, every loss is f(x + a constant).
-    expected, run = 0., self.run_._replace(params={"x": x}, state=())
+    expected, run = 0., start
     for t in range(T + 1):
       w, y = run.constants
       residual = np.einsum("bij,bj->bi", w, run.params["x"]) - y
       expected += 2 * np.einsum("bij,bi->bj", w, residual) * [[1.], [10.]]
       if t < T:
-        _, run = unroll.step(networks.Sgd(0.1), self.problem, run)
+        _, run = unroll.step(network, self.problem, run)
     np.testing.assert_allclose(tape.gradient(value, x), expected, rtol=1e-10)
 
   def test_gradient_stops_between_unrolls(self):
