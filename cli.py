@@ -5,6 +5,7 @@ import contextlib
 import math
 import os
 import re
+import signal
 import sys
 
 from absl import app, flags, logging
@@ -46,10 +47,9 @@ def run(main: Callable[[], int | None]) -> None:
     if rest[1:]:
       fail(f"{rest[1]!r} is not a flag: write --name=value.")
     return rest
-  try:
-    app.run(lambda _: main(), flags_parser=parse)
-  except KeyboardInterrupt:
-    sys.exit(130)  # 128 + SIGINT, as the shells have it.
+  # TensorFlow loses some of the KeyboardInterrupts that come while it traces.
+  signal.signal(signal.SIGINT, signal.SIG_DFL)
+  app.run(lambda _: main(), flags_parser=parse)
 
 
 def fail(error: Exception | str) -> None:
