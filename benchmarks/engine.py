@@ -35,6 +35,8 @@ flags.DEFINE_string("profile", None, "Folder for TensorFlow's profile of an "
                     "epoch of training.")
 FLAGS.set_default("problem", "quadratic")
 
+_RUNS = 100  # Evaluated, or as many as lie side by side.
+
 
 def main() -> None:
   cli.print_device()
@@ -82,9 +84,8 @@ def measure(argv: list[str], name: str) -> dict[str, float]:
   first_step = time.perf_counter() - start
   evaluate = evaluation.Evaluator(
       step.network, problem, FLAGS.num_steps, cli.jit_compile())
-  # As many as run side by side.
   run_seeds = [seeds.derive(0, "test", i)
-               for i in range(evaluate.max_side_by_side)]
+               for i in range(min(_RUNS, evaluate.max_side_by_side))]
   evaluate(run_seeds)
   result = {
       "train": median_seconds(epoch, 0, repeats=FLAGS.repeats),

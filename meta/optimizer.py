@@ -37,7 +37,8 @@ class MetaLoss:
       len_unroll: Updates in an unroll, T.
       second_derivatives: Whether the gradients that are fed to the network
         are differentiated too.
-      jit_compile: Whether XLA compiles the unroll; None, where it can.
+      jit_compile: Whether XLA compiles the unroll; None, what of it is then
+        faster.
 
     Raises:
       ValueError: `len_unroll` is not a positive integer, or the network cannot
@@ -50,9 +51,9 @@ class MetaLoss:
     self._second_derivatives = second_derivatives
     # A function that makes variables would be traced twice.
     run = unroll.start(network, problem, seed=0)
-    if jit_compile is None:
-      jit_compile = unroll.can_compile(network, problem, run)
-    self._jit_compile = jit_compile
+    self._jit_compile, self._jit_network = (
+        unroll.what_to_compile(network, problem, run) if jit_compile is None
+        else (jit_compile, False))
     # Not by XLA, which draws other random numbers.
     self._start = tf.function(
         functools.partial(unroll.start, network, problem), autograph=False)
@@ -84,8 +85,10 @@ class MetaLoss:
                         self._second_derivatives)
 
   def _compiled(self, function):
-    return tf.function(functools.partial(function, self.network, self.problem),
-                       autograph=False, jit_compile=self._jit_compile)
+    return tf.function(
+        functools.partial(function, self.network, self.problem,
+                          jit_network=self._jit_network),
+        autograph=False, jit_compile=self._jit_compile)
 
 
 class StepInfo(NamedTuple):

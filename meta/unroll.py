@@ -47,13 +47,28 @@ def start(network: networks.Network, problem: problems.Problem,
   return side_by_side(draw, seed)(seed)
 
 
-def can_compile(network: networks.Network, problem: problems.Problem,
-                run: Run) -> bool:
-  """Returns whether XLA knows all operations of a step."""
-  compiled = tf.function(lambda run: step(network, problem, run),
-                         autograph=False, jit_compile=True)
+def what_to_compile(network: networks.Network, problem: problems.Problem,
+                    run: Run) -> tuple[bool, bool]:
+  """Returns whether XLA is to compile all of a step, or else the network.
+
+  It has to know all operations. On a CPU, moreover, the convolutions that it
+  makes in a loop are ten times slower than TensorFlow's.
+  """
+  loss = tf.function(functools.partial(evaluate, problem), autograph=False)
+  convolves = any(
+      op.type.startswith("Conv")
+      for op in loss.get_concrete_function(run).graph.get_operations())
+  has_gpu = bool(tf.config.list_physical_devices("GPU"))
+  whole = (has_gpu or not convolves) and _can_compile(
+      lambda run: step(network, problem, run), run)
+  return whole, not whole and _can_compile(
+      functools.partial(_propose, network), run.seed, run.params, run.state)
+
+
+def _can_compile(function, *args):
+  compiled = tf.function(function, autograph=False, jit_compile=True)
   try:
-    compiled.experimental_get_compiler_ir(run)(stage="hlo")
+    compiled.experimental_get_compiler_ir(*args)(stage="hlo")
   except ValueError:
     return False
   return True
@@ -79,7 +94,8 @@ def _loss(problem, params, constants, seed, step):
 
 
 def step(network: networks.Network, problem: problems.Problem, run: Run,
-         second_derivatives: bool = False) -> tuple[tf.Tensor, Run]:
+         second_derivatives: bool = False,
+         jit_network: bool = False) -> tuple[tf.Tensor, Run]:
   """Makes one update.
 
   Args:
@@ -88,6 +104,7 @@ def step(network: networks.Network, problem: problems.Problem, run: Run,
     run: The run so far.
     second_derivatives: Whether a derivative of the result also flows through
       the gradient that is fed to the network.
+    jit_network: Whether XLA compiles the network, and the network alone.
 
   Returns:
     The loss before the update, shape [], [S] or [K, ...], and the run after it.
@@ -95,12 +112,12 @@ def step(network: networks.Network, problem: problems.Problem, run: Run,
   loss, gradients = loss_and_gradients(problem, run)
   if not second_derivatives:
     gradients = tf.nest.map_structure(tf.stop_gradient, gradients)
-  return loss, _update(network, run, gradients)
+  return loss, _update(network, run, gradients, jit_network)
 
 
 def unroll(network: networks.Network, problem: problems.Problem, run: Run,
-           num_steps: int,
-           second_derivatives: bool = False) -> tuple[tf.Tensor, Run]:
+           num_steps: int, second_derivatives: bool = False,
+           jit_network: bool = False) -> tuple[tf.Tensor, Run]:
   """Makes `num_steps` updates in a loop that a tape can differentiate.
 
   Args:
@@ -109,6 +126,7 @@ def unroll(network: networks.Network, problem: problems.Problem, run: Run,
     run: The run so far.
     num_steps: T.
     second_derivatives: See `step`.
+    jit_network: See `step`.
 
   Returns:
     The losses before each update and after the last one, shape [T + 1], and
@@ -117,7 +135,8 @@ def unroll(network: networks.Network, problem: problems.Problem, run: Run,
   losses = _array(num_steps, evaluate(problem, run))
 
   def body(i, losses, run):
-    loss, run = step(network, problem, run, second_derivatives)
+    loss, run = step(
+        network, problem, run, second_derivatives, jit_network)
     return i + 1, losses.write(i, loss), run
 
   _, losses, run = _loop(num_steps, body, losses, run)
@@ -144,7 +163,8 @@ def unroll_and_differentiate_twice(
 
 def unroll_and_differentiate(
     network: networks.Network, problem: problems.Problem, run: Run,
-    num_steps: int) -> tuple[tf.Tensor, Run, list[tf.Tensor]]:
+    num_steps: int,
+    jit_network: bool = False) -> tuple[tf.Tensor, Run, list[tf.Tensor]]:
   """Makes `num_steps` updates, and differentiates the meta-loss.
 
   As the gradients fed to the network count as constants, and are the
@@ -156,6 +176,7 @@ def unroll_and_differentiate(
     problem: What `run` was started on.
     run: The run so far.
     num_steps: T.
+    jit_network: See `step`.
 
   Returns:
     The losses and the run, as `unroll` does, and the derivatives of the
@@ -171,18 +192,19 @@ def unroll_and_differentiate(
     inputs = [array.write(i, t) for array, t in zip(
         inputs, tf.nest.flatten((gradients, run.state)), strict=True)]
     return (i + 1, losses.write(i, loss), inputs,
-            _update(network, run, gradients))
+            _update(network, run, gradients, jit_network))
 
   _, losses, inputs, run = _loop(num_steps, forward, losses, inputs, run)
   loss, d_params = loss_and_gradients(problem, run)
   losses = tf.concat([losses.stack(), loss[tf.newaxis]], 0)
+  pull_back = _bind(_pull_back, network, jit_network)
 
   def backward(i, d_variables, d_params, d_state):
     gradients, state = tf.nest.pack_sequence_as(
         (d_params, run.state),
         [array.read(num_steps - 1 - i) for array in inputs])
-    of_step, d_state = _pull_back(
-        network, run, gradients, state, d_params, d_state)
+    of_step, d_state = pull_back(
+        run.seed, gradients, state, d_params, d_state)
     return (i + 1, _add(d_variables, of_step), _add(d_params, gradients),
             d_state)
 
@@ -193,20 +215,33 @@ def unroll_and_differentiate(
   return losses, run, [d / first.shape.num_elements() for d in d_variables]
 
 
-def _pull_back(network, run, gradients, state, d_params, d_state):
+def _bind(function, network, jit_compile):
+  """The function of this network, compiled by XLA or not."""
+  bound = functools.partial(function, network)
+  return tf.function(
+      bound, autograph=False, jit_compile=True) if jit_compile else bound
+
+
+def _propose(network, seed, gradients, state):
+  """The updates and the next state."""
+  return side_by_side(network, seed)(gradients, state)
+
+
+def _pull_back(network, seed, gradients, state, d_params, d_state):
   """Derivatives by a step's variables and state, from those by its results."""
   sources = [*network.trainable_variables], _floating(state)
   with tf.GradientTape(watch_accessed_variables=False) as tape:
     tape.watch(sources)
-    updates, state = side_by_side(network, run.seed)(gradients, state)
+    updates, state = _propose(network, seed, gradients, state)
   return tape.gradient(
       (updates, _floating(state)), sources, (d_params, d_state),
       unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
-def _update(network, run, gradients):
+def _update(network, run, gradients, jit_network):
   """The run after the update that the network makes of the gradients."""
-  updates, state = side_by_side(network, run.seed)(gradients, run.state)
+  updates, state = _bind(_propose, network, jit_network)(
+      run.seed, gradients, run.state)
   return run._replace(params=_add(run.params, updates), state=state,
                       step=run.step + 1)
 
