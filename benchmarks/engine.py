@@ -3,9 +3,12 @@
 The floor is what no program can do without: for every coordinate the matrix
 products of the network, backwards too, and its sigmoids and hyperbolic
 tangents; for every step the loss of the optimizee and its gradient. Each is
-timed alone, in the form that is fastest here.
+timed alone, in a loop, by XLA and by TensorFlow's kernels: the faster counts.
 
-  python -m benchmarks.engine --problem=quadratic,paper-mnist --data_dir=DIR
+  python -m benchmarks.engine --problem=quadratic,mnist --data_dir=DIR
+
+`--growth` measures quadratics of 10^3 to 10^6 coordinates, and unrolls of 5 to
+200 steps, instead.
 """
 
 from collections.abc import Callable
@@ -26,16 +29,23 @@ import tensorflow as tf
 
 from meta import evaluation, experiments, optimizer, seeds, unroll
 from networks import weights
+import problems
 
 FLAGS = flags.FLAGS
-flags.DEFINE_integer("unroll_length", 20, "Updates in an unroll.")
+flags.DEFINE_integer("unroll_length", 20, "Updates in an unroll. (32 for "
+                     "neural art)")
 flags.DEFINE_integer("repeats", 5, "Epochs to take the median of.")
+flags.DEFINE_bool("growth", False, "Whether to measure the growth with the "
+                  "numbers of coordinates and steps.")
 flags.DEFINE_string("output", None, "JSON file to write.")
 flags.DEFINE_string("profile", None, "Folder for TensorFlow's profile of an "
                     "epoch of training.")
 FLAGS.set_default("problem", "quadratic")
 
 _RUNS = 100  # Evaluated, or as many as lie side by side.
+# Coordinates and steps of an unroll.
+_GROWTH = [(10**3, 20), (10**4, 20), (10**5, 20), (10**6, 20),
+           (10**4, 5), (10**4, 50), (10**4, 200)]
 
 
 def main() -> None:
@@ -45,30 +55,55 @@ def main() -> None:
     names = FLAGS.problem.split(",")
     for name in names:
       experiments.get(name)
-  results = {}
-  for name in names:
-    # A process of its own for each, whose memory is that of one problem.
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-      results[name] = pool.apply(measure, (sys.argv, name))
-    print(f"Measured {name}", flush=True)
-  print(tabulate.tabulate(
-      [(name, r["coordinates"], r["train"], r["train"] / r["train_floor"],
-        r["evaluate"], r["evaluate"] / r["evaluate_floor"],
-        FLAGS.num_steps / r["train"], r["first_step"], r["peak_mb"])
-       for name, r in results.items()],
-      headers=("Problem", "Coordinates", "Train s", "over floor", "Evaluate s",
-               "over floor", "Steps/s", "First step s", "Peak MB"),
-      floatfmt=("", "d", ".3f", ".2f", ".3f", ".2f", ".0f", ".1f", ".0f")))
+    results, table = growth() if FLAGS.growth else problems_in_turn(names)
+  print(table)
   if FLAGS.output:
     weights.write_atomically(
         FLAGS.output, json.dumps(results, indent=2).encode())
 
 
-def measure(argv: list[str], name: str) -> dict[str, float]:
-  """Returns seconds per epoch of a problem, their floors, and the rest."""
+def problems_in_turn(names: list[str]) -> tuple[dict, str]:
+  """Measures the problems of these names; returns results and their table."""
+  results = {name: alone_in_process(measure, name) for name in names}
+  return results, tabulate.tabulate(
+      [(name, r["coordinates"], r["train"], r["train"] / r["train_floor"],
+        r["evaluate"], r["evaluate"] / r["evaluate_floor"],
+        r["num_steps"] / r["train"], r["first_step"], r["peak_mb"])
+       for name, r in results.items()],
+      headers=("Problem", "Coordinates", "Train s", "over floor", "Evaluate s",
+               "over floor", "Steps/s", "First step s", "Peak MB"),
+      floatfmt=("", "d", ".3f", ".2f", ".3f", ".2f", ".0f", ".1f", ".0f"))
+
+
+def growth() -> tuple[list, str]:
+  """Measures how time and memory grow; returns results and their table."""
+  results = [alone_in_process(measure_growth, *sizes) for sizes in _GROWTH]
+  return results, tabulate.tabulate(
+      [(r["coordinates"], r["unroll_length"], 1e9 * r["seconds"], r["bytes"])
+       for r in results],
+      headers=("Coordinates", "Unroll", "ns a coordinate and step",
+               "bytes a coordinate and step"),
+      floatfmt=("d", "d", ".0f", ".0f"))
+
+
+def alone_in_process(function: Callable, *args) -> dict[str, float]:
+  """Calls the function in a process whose memory is that of nothing else."""
+  with multiprocessing.get_context("spawn").Pool(1) as pool:
+    result = pool.apply(_with_flags, (sys.argv, function, args))
+  print(f"Measured {' '.join(map(str, args))}", flush=True)
+  return result
+
+
+def _with_flags(argv, function, args):
   FLAGS(argv)
+  return function(*args)
+
+
+def measure(name: str) -> dict[str, float]:
+  """Returns seconds per epoch of a problem, their floors, and the rest."""
   FLAGS.problem = name
   problem, experiment = cli.make_problem("train")
+  FLAGS.set_default("unroll_length", experiment.unroll_length)
   start = time.perf_counter()
   step = optimizer.MetaOptimizer(**experiment.net_config).meta_minimize(
       problem, FLAGS.unroll_length, experiment.learning_rate,
@@ -82,60 +117,111 @@ def measure(argv: list[str], name: str) -> dict[str, float]:
 
   epoch(0, 1)
   first_step = time.perf_counter() - start
+  train = median_seconds(epoch, 0, repeats=FLAGS.repeats)
+  peak_mb = peak_bytes() / 2**20  # Of training, not of the floors.
   evaluate = evaluation.Evaluator(
       step.network, problem, FLAGS.num_steps, cli.jit_compile())
   run_seeds = [seeds.derive(0, "test", i)
                for i in range(min(_RUNS, evaluate.max_side_by_side))]
   evaluate(run_seeds)
-  result = {
-      "train": median_seconds(epoch, 0, repeats=FLAGS.repeats),
-      "evaluate": median_seconds(evaluate, run_seeds, repeats=FLAGS.repeats)
-                  / len(run_seeds),
-      "first_step": first_step,
-      # Before the floor is measured, which has memory of its own.
-      "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
   if FLAGS.profile:
     tf.profiler.experimental.start(FLAGS.profile)
     epoch(0)
     tf.profiler.experimental.stop()
-  run = step.reset(0)
-  result["coordinates"] = sum(
-      p.shape.num_elements() for p in run.params.values())
-  return result | floor(step, run)
-
-
-def floor(step: optimizer.MetaStep, run: unroll.Run) -> dict[str, float]:
-  """Returns the seconds of an epoch that the mathematics needs."""
-  optimizee = alone(
-      lambda run: unroll.loss_and_gradients(step.problem, run), run)
-  forward = backward = 0.
-  for key, network in step.network.networks.items():
-    for lstm, state in zip(network.lstms, run.state[key], strict=True):
-      h, n = state.hidden.shape
-      w = tf.random.normal(lstm.w_gates.shape)  # [F + H, 4 H]
-      x = tf.random.normal([w.shape[0], n])  # Inputs and hidden state.
-      g = tf.random.normal([4 * h, n])  # Gates, or their gradient.
-      forward += alone(lambda w, x: tf.matmul(w, x, transpose_a=True), w, x)
-      forward += alone(tf.sigmoid, g[:3 * h])
-      forward += 2 * alone(tf.tanh, g[3 * h:])
-      backward += alone(lambda x, g: tf.matmul(x, g, transpose_b=True), x, g)
-      backward += alone(tf.matmul, w, g)
   steps, unrolls = FLAGS.num_steps, FLAGS.num_steps // FLAGS.unroll_length
+  run = step.reset(0)
+  function, forward, backward = floor(step, run)
+  runs = step.reset(tf.stack(run_seeds)) if len(run_seeds) > 1 else run
+  functions, forwards, _ = floor(step, runs)
   return {
+      "coordinates": sum(p.shape.num_elements() for p in run.params.values()),
+      "num_steps": steps, "train": train,
+      "evaluate": median_seconds(evaluate, run_seeds, repeats=FLAGS.repeats)
+                  / len(run_seeds),
+      "first_step": first_step, "peak_mb": peak_mb,
       "train_floor": steps * (forward + backward)
-                     + (steps + unrolls) * optimizee,
-      "evaluate_floor": steps * (forward + optimizee)}
+                     + (steps + unrolls) * function,
+      "evaluate_floor": steps * (forwards + functions) / len(run_seeds)}
 
 
-def alone(function: Callable, *args) -> float:
-  """Returns the seconds of a call, as fast as it gets, without dispatch."""
-  def seconds(function, jit_compile):
-    compiled = tf.function(function, autograph=False, jit_compile=jit_compile)
-    compiled(*args)
-    return median_seconds(compiled, *args, repeats=30)
+def floor(step: optimizer.MetaStep, run: unroll.Run) -> list[float]:
+  """Returns the seconds that the mathematics needs, a step.
 
-  empty = seconds(lambda *args: tf.zeros([]), False)
-  return max(0., min(seconds(function, False), seconds(function, True)) - empty)
+  Args:
+    step: What trains the networks.
+    run: One run, or several side by side.
+
+  Returns:
+    Seconds of the optimizee's loss and gradient, of the networks, and of the
+    derivatives of the networks.
+  """
+  def optimizee(params):
+    loss, gradients = unroll.loss_and_gradients(
+        step.problem, run._replace(params=params))
+    return gradients, loss
+
+  layers = [
+      floor_of_layer(lstm.w_gates, tf.size(of_run.hidden) // lstm.hidden_size)
+      for key, network in step.network.networks.items()
+      for lstm, of_run in zip(network.lstms, run.state[key], strict=True)]
+  return [alone(optimizee, run.params), *np.sum([(0., 0.), *layers], axis=0)]
+
+
+def floor_of_layer(w: tf.Variable, n: int) -> tuple[float, float]:
+  """Returns the seconds of n coordinates in an LSTM, and of its derivatives."""
+  w = tf.random.normal(w.shape)  # [F + H, 4 H]
+  x = tf.random.normal([w.shape[0], n])  # Inputs and hidden state.
+  g = tf.random.normal([w.shape[1], n])  # Gates, or their gradient.
+  sigmoids, tanh = tf.split(g, [3 * (w.shape[1] // 4), -1])
+  return (alone(lambda w: tf.matmul(w, x, transpose_a=True), w)
+          + alone(tf.sigmoid, sigmoids) + 2 * alone(tf.tanh, tanh),
+          alone(lambda x: tf.matmul(x, g, transpose_b=True), x)
+          + alone(lambda w: tf.matmul(w, g), w))
+
+
+def alone(function: Callable, args, num_calls: int = 20) -> float:
+  """Returns the seconds of a call of many in a loop, as fast as it gets."""
+  def loop(args):
+    def body(i, args, result):
+      # Each call needs the one before.
+      tiny = 1e-30 * tf.reshape(tf.nest.flatten(result)[-1], [-1])[0]
+      args = tf.nest.map_structure(lambda a: a + tiny, args)
+      return i + 1, args, function(args)
+
+    return tf.while_loop(
+        lambda i, *_: i < num_calls, body, (0, args, function(args)),
+        maximum_iterations=num_calls, parallel_iterations=1)[-1]
+
+  def seconds(jit_compile):
+    compiled = tf.function(loop, autograph=False, jit_compile=jit_compile)
+    compiled(args)
+    return median_seconds(compiled, args, repeats=3) / (num_calls + 1)
+
+  return min(seconds(False), seconds(True))
+
+
+def measure_growth(num_coordinates: int, unroll_length: int) -> dict:
+  """Returns seconds and bytes of training, per coordinate and step."""
+  problem = problems.Quadratic(batch_size=num_coordinates // 10, num_dims=10)
+  step = optimizer.MetaOptimizer().meta_minimize(
+      problem, 1, jit_compile=cli.jit_compile())
+  step.step(step.reset(0))
+  before = peak_bytes()
+  step.len_unroll = unroll_length
+  run = step.reset(0)
+  step.step(run)
+  peak = peak_bytes()
+  total = num_coordinates * unroll_length
+  return {
+      "coordinates": num_coordinates, "unroll_length": unroll_length,
+      "seconds": median_seconds(lambda: step.step(run)[0].numpy(),
+                                repeats=FLAGS.repeats) / total,
+      "bytes": (peak - before) / total}
+
+
+def peak_bytes() -> int:
+  """Returns the most memory that this process has held."""
+  return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def median_seconds(function: Callable, *args, repeats: int) -> float:
