@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator
 import contextlib
+import ctypes
 import math
 import os
+import platform
 import re
 import signal
 import sys
@@ -14,6 +16,15 @@ from absl import app, flags, logging
 # convolutions take less than half the time with oneDNN on any processor.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+if platform.libc_ver()[0] == "glibc":
+  # Before there are threads: malloc keeps what is freed, in one heap. The pages
+  # of large tensors would else be mapped anew at every step, which takes longer
+  # than to compute them.
+  _MMAP_MAX, _TRIM_THRESHOLD, _ARENA_MAX = -4, -1, -8  # As in malloc.h.
+  _malloc = ctypes.CDLL(None)
+  _malloc.mallopt(_MMAP_MAX, 0)
+  _malloc.mallopt(_TRIM_THRESHOLD, -1)
+  _malloc.mallopt(_ARENA_MAX, 1)
 
 import tensorflow as tf
 import tqdm
