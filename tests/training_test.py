@@ -18,7 +18,7 @@ SEED = 7
 PROBLEM = problems.Quadratic(2, 2, stddev=1.)
 
 
-def make_training(problem=None, num_steps=4, len_unroll=2, seed=SEED,
+def make(problem=None, num_steps=4, len_unroll=2, seed=SEED,
          validation_epochs=2, num_tasks=1, stagger=False):
   """Meta-training of a small network."""
   problem = problem or PROBLEM
@@ -34,9 +34,6 @@ def make_training(problem=None, num_steps=4, len_unroll=2, seed=SEED,
 
 def weights(trained):
   return [v.numpy() for v in trained._network.variables]
-
-
-make = make_training
 
 
 class TrainingTest(parameterized.TestCase):
@@ -59,6 +56,21 @@ class TrainingTest(parameterized.TestCase):
         epoch.meta_loss, np.sum([info.meta_loss for info in losses]), rtol=1e-6)
     toys.assert_equal(
         weights(trained), [v.numpy() for v in step.network.variables])
+
+  @parameterized.parameters((1, False), (2, False), (2, True))
+  def test_traces_nothing_after_the_first_epoch(self, num_tasks, stagger):
+    problem = problems.Quadratic(2, 2)
+    # It runs in Python only where it is traced.
+    with mock.patch.object(problem, "loss", side_effect=problem.loss) as loss:
+      trained = make(problem, num_tasks=num_tasks, stagger=stagger)
+      trained.run_epoch()
+      trained.validate()
+      self.assertTrue(loss.called)
+      loss.reset_mock()
+      for _ in range(2):
+        trained.run_epoch()
+        trained.validate()
+      loss.assert_not_called()
 
   def test_tasks_are_runs_of_their_own(self):
     trained = make(num_steps=2, num_tasks=3)
@@ -215,19 +227,19 @@ class TrainingTest(parameterized.TestCase):
   @parameterized.parameters(
       {}, {"num_tasks": 2}, {"num_tasks": 2, "stagger": True})
   def test_restored_training_goes_on_bit_for_bit(self, **options):
-    make = functools.partial(make_training, **options)
-    expected = make()
+    make_one = functools.partial(make, **options)
+    expected = make_one()
     epochs = [expected.run_epoch() for _ in range(2)]
     expected.validate()
     epochs += [expected.run_epoch() for _ in range(3)]
     validation = expected.validate()
     with tempfile.TemporaryDirectory() as folder:
-      stopped = make()
+      stopped = make_one()
       self.assertEqual([stopped.run_epoch() for _ in range(2)], epochs[:2])
       stopped.validate()
       path = tf.train.Checkpoint(training=stopped).write(
           os.path.join(folder, "checkpoint"))
-      restored = make()
+      restored = make_one()
       tf.train.Checkpoint(training=restored).read(path).assert_consumed()
     self.assertEqual(restored.epoch, 2)
     self.assertEqual(restored.best, stopped.best)
