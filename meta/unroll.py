@@ -229,13 +229,22 @@ def _propose(network, seed, gradients, state):
 
 def _pull_back(network, seed, gradients, state, d_params, d_state):
   """Derivatives by a step's variables and state, from those by its results."""
-  sources = [*network.trainable_variables], _floating(state)
-  with tf.GradientTape(watch_accessed_variables=False) as tape:
-    tape.watch(sources)
-    updates, state = _propose(network, seed, gradients, state)
-  return tape.gradient(
-      (updates, _floating(state)), sources, (d_params, d_state),
-      unconnected_gradients=tf.UnconnectedGradients.ZERO)
+  def pull_back(gradients, state, d_params, d_state):
+    sources = [*network.trainable_variables], _floating(state)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+      tape.watch(sources)
+      updates, state = network(gradients, state)
+    return tape.gradient(
+        (updates, _floating(state)), sources, (d_params, d_state),
+        unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+  # The tape is inside of what runs side by side: XLA would take all inputs of
+  # a map that is differentiated as constants, and compile at every step.
+  d_variables, d_state = side_by_side(pull_back, seed)(
+      gradients, state, d_params, d_state)
+  if seed.shape.rank > 1:
+    d_variables = [tf.reduce_sum(d, 0) for d in d_variables]
+  return d_variables, d_state
 
 
 def _update(network, run, gradients, jit_network):
