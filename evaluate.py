@@ -1,5 +1,6 @@
 """Evaluates optimizers, learned and designed by hand, on a problem."""
 
+import functools
 import json
 import math
 import os
@@ -22,19 +23,25 @@ flags.adopt_module_key_flags(cli)  # For --help.
 _BASELINES = {cls.__name__: cls for cls in (
     networks.Sgd, networks.Momentum, networks.Nesterov, networks.Rprop,
     networks.Adagrad, networks.RMSProp, networks.Adam)}
+# What else is searched, as no value of it serves all problems.
+_TUNED_OPTIONS = {"RMSProp": [
+    {"decay": 0.9}, {"decay": 0.99}, {"decay": 0.999},
+    {"decay": 0.999, "epsilon": 1.}]}
 flags.DEFINE_list("optimizer", ["L2L"], "L2L, the learned one, or one designed "
                   f"by hand: {', '.join(_BASELINES)}; several, with commas "
                   "between, run on the same functions. all: all of them, those "
                   "designed by hand tuned.")
-flags.DEFINE_string("path", None, "Folder of the trained networks; without it, "
-                    "L2L is untrained.")
+flags.DEFINE_list("path", [], "Folder of the trained networks; without it, L2L "
+                  "is untrained. Several, with commas between, are compared "
+                  "under the names of the folders.")
 flags.DEFINE_integer("num_epochs", 100, "Runs to evaluate.")
 flags.DEFINE_integer("seed", None, "Of the runs, for the same ones again. "
                      "(default: a random one, which is printed)")
 flags.DEFINE_float("learning_rate", 0.001,
                    "Of the optimizers designed by hand.")
 flags.DEFINE_bool("tune", False, "Whether to search the learning rate of each "
-                  "optimizer designed by hand, on validation runs.")
+                  "optimizer designed by hand (of RMSProp, decay and epsilon "
+                  "too), on validation runs.")
 flags.DEFINE_integer("tuning_epochs", 10, "Validation runs at each rate.")
 flags.DEFINE_string("split", "test",
                     "Part of the data set: train, validation or test.")
@@ -61,9 +68,10 @@ def main() -> None:
       raise ValueError(f"--pictures is for neural art, not {FLAGS.problem}.")
     for filename in (FLAGS.output, FLAGS.plot, FLAGS.pictures):
       check_writable(filename)
-    evaluators = {name: make_evaluator(make_network(name, experiment), problem)
-                  for name in names}
-    rates = learning_rates([name for name in names if name in _BASELINES])
+    optimizers = {key: network for name in names
+                  for key, network in make_networks(name, experiment).items()}
+    evaluators = {name: make_evaluator(network, problem)
+                  for name, network in optimizers.items()}
     seed = secrets.randbits(31) if FLAGS.seed is None else FLAGS.seed
     run_seeds = [seeds.derive(seed, "test", i) for i in range(FLAGS.num_epochs)]
     split = f" (split {FLAGS.split})" if experiment.has_data else ""
@@ -72,11 +80,12 @@ def main() -> None:
     losses, params = {}, {}
     for name, evaluator in evaluators.items():
       start = time.perf_counter()
-      losses[name], params[name] = evaluator.run(
-          run_seeds, cli.progress, rates.get(name))
+      losses[name], params[name] = evaluator.run(run_seeds, cli.progress)
       seconds = (time.perf_counter() - start) / FLAGS.num_epochs
       cli.print_stats(name, evaluation.summarize(losses[name][:, -1]), seconds)
-    report.print_table(losses, rates)
+    report.print_table(losses, {
+        name: network.options.get("learning_rate")
+        for name, network in optimizers.items()})
     if FLAGS.output:
       report.write_csv(FLAGS.output, losses)
     if FLAGS.plot:
@@ -99,25 +108,56 @@ def make_evaluator(network: networks.Network,
       network, problem, FLAGS.num_steps, cli.jit_compile())
 
 
-def learning_rates(names: list[str]) -> dict[str, float]:
-  """Returns the learning rates of optimizers designed by hand, by name."""
+def make_networks(
+    name: str,
+    experiment: experiments.Experiment) -> dict[str, networks.Network]:
+  """Returns the optimizers that a name in --optimizer stands for.
+
+  Raises:
+    ValueError: There is none, or its files do not fit.
+    FileNotFoundError: --path holds no network of this problem.
+  """
+  if name in _BASELINES:
+    return {name: make_baseline(name)}
+  if name != "L2L":
+    raise ValueError(f"--optimizer is {name!r}, but must be one of "
+                     f"{['L2L', *_BASELINES]}.")
+  config = experiment.net_config
+  if not FLAGS.path:
+    print("L2L is untrained: give its --path.")
+  paths = {"L2L": None} if not FLAGS.path else {
+      "L2L" if len(FLAGS.path) == 1 else
+      f"L2L-{os.path.basename(os.path.abspath(path))}": path
+      for path in FLAGS.path}
+  if len(paths) < len(FLAGS.path):
+    raise ValueError(f"--path is {','.join(FLAGS.path)}, but the folders must "
+                     "have different names.")
+  return {key: networks.Partition(
+      optimizer.MetaOptimizer(**(
+          experiments.with_weights(config, path) if path else config)).networks,
+      experiment.net_assignments) for key, path in paths.items()}
+
+
+def make_baseline(name: str) -> networks.Network:
+  """Returns an optimizer designed by hand, tuned if the flags ask for it."""
+  make = _BASELINES[name]
   if not FLAGS.tune and FLAGS.optimizer != ["all"]:
-    return dict.fromkeys(names, FLAGS.learning_rate)
+    return make(FLAGS.learning_rate)
   if FLAGS["learning_rate"].present:
     raise ValueError("--learning_rate is what --tune searches: give one of "
                      "them.")
-  problem, _ = cli.make_problem("validation")
-  rates = {}
-  for name in names:
-    found = tune(name, problem)
-    report.print_tuning(name, found)
-    rates[name] = found.best
-  return rates
+  best, best_loss = None, math.inf
+  for options in _TUNED_OPTIONS.get(name, [{}]):
+    found = search(name, make(**options))
+    report.print_tuning(
+        ", ".join([name, *(f"{k} {v}" for k, v in options.items())]), found)
+    if best is None or min(found.losses) < best_loss:
+      best, best_loss = make(found.best, **options), min(found.losses)
+  return best
 
 
-def tune(name: str, problem: problems.Problem) -> tuning.Tuning:
+def search(name: str, network: networks.Network) -> tuning.Tuning:
   """Returns the search of a learning rate, from tuning.json if it is there."""
-  network = _BASELINES[name]()
   settings = {flag: FLAGS[flag].value for flag in (
       "problem", "layers", "activation", "num_steps", "tuning_epochs",
       "data_dir")}
@@ -125,12 +165,12 @@ def tune(name: str, problem: problems.Problem) -> tuning.Tuning:
   filename = FLAGS.output and os.path.join(
       os.path.dirname(FLAGS.output), "tuning.json")
   searches = read_searches(filename) if filename else []
-  for search in searches:
-    if search["settings"] == settings:
-      return tuning.Tuning(search["learning_rates"], [
-          math.inf if loss is None else loss for loss in search["losses"]])
+  for old in searches:
+    if old["settings"] == settings:
+      return tuning.Tuning(old["learning_rates"], [
+          math.inf if loss is None else loss for loss in old["losses"]])
   found = tuning.tune(
-      make_evaluator(network, problem),
+      make_evaluator(network, validation_problem()),
       [seeds.derive(0, "validation", i) for i in range(FLAGS.tuning_epochs)],
       cli.progress)
   searches.append({
@@ -141,6 +181,12 @@ def tune(name: str, problem: problems.Problem) -> tuning.Tuning:
     weights.write_atomically(
         filename, json.dumps(searches, indent=2).encode())
   return found
+
+
+@functools.cache
+def validation_problem() -> problems.Problem:
+  """Returns what optimizers are tuned on, whose data are read once."""
+  return cli.make_problem("validation")[0]
 
 
 def read_searches(filename: str) -> list[dict]:
@@ -160,28 +206,6 @@ def read_searches(filename: str) -> list[dict]:
       raise ValueError(
           f"{filename} is damaged, delete it: {error!r}.") from error
   return searches
-
-
-def make_network(name: str,
-                 experiment: experiments.Experiment) -> networks.Network:
-  """Returns the optimizer of a name.
-
-  Raises:
-    ValueError: There is none, or its files do not fit.
-    FileNotFoundError: --path holds no network of this problem.
-  """
-  if name in _BASELINES:
-    return _BASELINES[name](FLAGS.learning_rate)
-  if name != "L2L":
-    raise ValueError(f"--optimizer is {name!r}, but must be one of "
-                     f"{['L2L', *_BASELINES]}.")
-  config = experiment.net_config
-  if FLAGS.path is None:
-    print("L2L is untrained: give its --path.")
-  else:
-    config = experiments.with_weights(config, FLAGS.path)
-  return networks.Partition(
-      optimizer.MetaOptimizer(**config).networks, experiment.net_assignments)
 
 
 def check_writable(filename: str | None) -> None:

@@ -17,9 +17,10 @@ import problems
 Losses = Mapping[str, np.ndarray]  # By optimizer, shape [runs, T + 1].
 
 
-def print_table(losses: Losses, learning_rates: Mapping[str, float]) -> None:
+def print_table(losses: Losses,
+                learning_rates: Mapping[str, float | None]) -> None:
   """Prints the final losses of every optimizer, the best one first."""
-  rows = [(name, learning_rates.get(name), s.mean, s.standard_error, s.median,
+  rows = [(name, learning_rates[name], s.mean, s.standard_error, s.median,
            s.lower_quartile, s.upper_quartile, s.num_diverged)
           for name, s in ((name, evaluation.summarize(of_runs[:, -1]))
                           for name, of_runs in losses.items())]
@@ -31,13 +32,13 @@ def print_table(losses: Losses, learning_rates: Mapping[str, float]) -> None:
                "75 %", "Diverged"), floatfmt=".4g", missingval="-"))
 
 
-def print_tuning(name: str, found: tuning.Tuning) -> None:
+def print_tuning(title: str, found: tuning.Tuning) -> None:
   """Prints the mean final loss at every learning rate that was tried."""
   print(tabulate.tabulate(
       [(f"{rate:g}", f"{loss:.4g}" if np.isfinite(loss) else "diverged",
         "best" if rate == found.best else "")
        for rate, loss in zip(*found, strict=True)],
-      headers=(f"{name}, rate", "Mean on validation", ""),
+      headers=(f"{title}, rate", "Mean on validation", ""),
       disable_numparse=True), flush=True)
 
 

@@ -45,21 +45,21 @@ class Evaluator:
 
   def __call__(self, seeds: Sequence[int | tf.Tensor],
                progress: Callable = lambda x: x,
-               learning_rate: float | None = None) -> np.ndarray:
+               learning_rates: Sequence[float] | None = None) -> np.ndarray:
     """Makes a run for every seed, and returns their losses; see `run`."""
-    return self.run(seeds, progress, learning_rate)[0]
+    return self.run(seeds, progress, learning_rates)[0]
 
   def run(self, seeds: Sequence[int | tf.Tensor],
           progress: Callable = lambda x: x,
-          learning_rate: float | None = None
+          learning_rates: Sequence[float] | None = None
           ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Makes a run for every seed.
 
     Args:
       seeds: Integers or int32 tensors of shape [2].
       progress: Wraps the seeds in a progress bar.
-      learning_rate: In the place of that of an optimizer designed by hand,
-        which another one does not compile anew.
+      learning_rates: For each seed, in the place of that of an optimizer
+        designed by hand; others do not compile anew.
 
     Returns:
       The losses before each update and after the last one, shape
@@ -73,8 +73,13 @@ class Evaluator:
     for start in progress(range(0, len(seeds), size)):
       # The last chunk goes round to the first seeds: all have the same shape.
       chunk = [(start + i) % len(seeds) for i in range(size)]
-      run = self._start(
-          [seeds_lib.as_seed(seeds[i]) for i in chunk], learning_rate)
+      own_seeds = [seeds_lib.as_seed(seeds[i]) for i in chunk]
+      run = self._meta_loss.reset(
+          tf.stack(own_seeds) if size > 1 else own_seeds[0])
+      if learning_rates is not None:
+        rates = tf.constant([learning_rates[i] for i in chunk], tf.float32)
+        run = run._replace(state=run.state._replace(learning_rate=tf.reshape(
+            rates, run.state.learning_rate.shape)))
       losses, run = self._meta_loss.unroll(run)
       count = min(size, len(seeds) - start)
       losses = losses.numpy().reshape([len(losses), size, -1])[:, :count]
@@ -83,15 +88,6 @@ class Evaluator:
                      for name, p in run.params.items()})
     return np.concatenate(rows), tf.nest.map_structure(
         lambda *parts: np.concatenate(parts), *params)
-
-  def _start(self, seeds, learning_rate):
-    """Starts runs side by side, or a single one."""
-    run = self._meta_loss.reset(seeds[0] if len(seeds) == 1
-                                else tf.stack(seeds))
-    if learning_rate is None:
-      return run
-    return run._replace(state=run.state._replace(
-        learning_rate=tf.fill(run.state.learning_rate.shape, learning_rate)))
 
 
 def _max_coordinates() -> int:

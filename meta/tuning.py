@@ -36,16 +36,19 @@ def tune(evaluator: evaluation.Evaluator, seeds: Sequence[int | tf.Tensor],
   Args:
     evaluator: Of an optimizer designed by hand.
     seeds: The runs to make at every rate.
-    progress: Wraps the rates in a progress bar.
+    progress: Wraps the runs in a progress bar.
   """
   losses = {}  # By k.
 
   def measure(ks: Iterable[int]) -> int:
     """Tries what was not yet, and returns the best of all."""
     new = sorted(k for k in set(ks) - set(losses) if abs(k) <= _LIMIT)
-    for k in progress(new):
-      final = evaluator(seeds, learning_rate=_rate(k))[:, -1]
-      losses[k] = np.mean(final, dtype=np.float64)
+    if new:  # All of them in one call, side by side as far as there is room.
+      final = evaluator(
+          [*seeds] * len(new), progress,
+          [_rate(k) for k in new for _ in seeds])[:, -1]
+      losses.update(zip(new, np.mean(
+          final.reshape([len(new), -1]), axis=1, dtype=np.float64)))
     return min(losses, key=lambda k: (_finite(losses[k]), k))
 
   best = measure(_FIRST)

@@ -3,6 +3,7 @@
 import csv
 import fcntl
 import functools
+import json
 import multiprocessing
 from multiprocessing import forkserver
 import os
@@ -542,10 +543,54 @@ class EvaluateTest(ScriptsTest):
                             result.stdout.rpartition("Optimizer")[2]))
     self.assertCountEqual(rates, ["L2L", "Sgd", "Momentum", "Nesterov", "Rprop",
                                   "Adagrad", "RMSProp", "Adam"])
-    for name, best in re.findall(
-        r"(\w+), rate [^,]+?\n([\d.]+) +\S+ +best\n", result.stdout):
-      self.assertEqual(rates.pop(name), best)
-    self.assertEqual(rates, {"L2L": "-"})
+    searches = {}
+    for name, best, loss in re.findall(
+        r"\n(\w+),[^\n]* rate [^,]+?\n([\d.]+) +(\S+) +best\n",
+        result.stdout):
+      searches.setdefault(name, []).append((float(loss), best))
+    self.assertLen(searches.pop("RMSProp"), 4)  # Of other decays.
+    del rates["RMSProp"]
+    self.assertEqual({"L2L": "-"} | {
+        name: best for name, ((_, best),) in searches.items()}, rates)
+
+  def test_best_of_the_other_options_is_used(self):
+    argv = (*EVALUATE, "--num_steps=3", "--optimizer=RMSProp", "--tune",
+            "--jit_compile=false", f"--output={self.path('losses.csv')}")
+    self.assert_done(run(*argv))
+    search = pathlib.Path(self.path("tuning.json"))
+    found = json.loads(search.read_text())
+    for i, losses in enumerate(([1.], [.5], [None], [.7])):
+      found[i] |= {"learning_rates": [10.**-i], "losses": losses}
+    search.write_text(json.dumps(found))
+    result = run(*argv)
+    self.assert_done(result)
+    self.assertIn("RMSProp, decay 0.999, epsilon 1.0, rate", result.stdout)
+    self.assertRegex(result.stdout, r"\nRMSProp +0\.1 ")
+
+  def test_several_learned_optimizers_are_compared(self):
+    paths = [self.path("one"), self.path("two")]
+    experiment = experiments.get("quadratic")
+    for seed, path in enumerate(paths):
+      made = optimizer.MetaOptimizer(
+          **experiments.with_seed(experiment.net_config, seed))
+      made.networks["cw"].initial_state({"x": tf.zeros([2])})
+      os.mkdir(path)
+      made.save(path)
+    output = self.path("losses.csv")
+    self.assert_done(run(*EVALUATE, "--problem=quadratic", "--seed=0",
+                         f"--path={','.join(paths)}", f"--output={output}"))
+    together = read_losses(output)
+    for path in paths:
+      self.assert_done(run(*EVALUATE, "--problem=quadratic", "--seed=0",
+                           f"--path={path}", f"--output={output}"))
+      name = f"L2L-{os.path.basename(path)}"
+      self.assertEqual(
+          {key[1:]: loss for key, loss in read_losses(output).items()},
+          {key[1:]: loss for key, loss in together.items() if key[0] == name})
+
+  def test_folders_of_one_name_are_refused(self):
+    self.assert_error(run(*EVALUATE, "--path=a/run,b/run"),
+                      "--path is a/run,b/run, but the folders must have")
 
   def test_learning_rate_is_given_or_tuned(self):
     self.assert_error(run(*SGD, "--tune", "--learning_rate=0.1"),
