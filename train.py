@@ -204,7 +204,8 @@ class Saver:
       OSError: They could not be written; the last ones are intact.
     """
     self._meta_optimizer.save(
-        FLAGS.save_path, self._settings | {"num_epochs": number})
+        FLAGS.save_path, self._settings | {"num_epochs": number},
+        experiments.get(FLAGS.problem).net_assignments)
 
   def save_checkpoint(self) -> None:
     """Writes what --resume needs.

@@ -224,12 +224,16 @@ class MetaOptimizer:
     return MetaStep(networks.Partition(self.networks, net_assignments), problem,
                     len_unroll, learning_rate, second_derivatives, jit_compile)
 
-  def save(self, path: str, trained_on: dict[str, Any] | None = None) -> None:
+  def save(self, path: str, trained_on: dict[str, Any] | None = None,
+           net_assignments: networks.Assignments | None = None) -> None:
     """Writes each network to `<path>/<id>.l2l`.
 
     Args:
       path: An existing folder.
       trained_on: What to note about the training, as JSON values.
+      net_assignments: Those of the training, for `LearnedOptimizer.load`.
     """
+    if net_assignments is not None:
+      trained_on = (trained_on or {}) | {"net_assignments": net_assignments}
     for key, network in self.networks.items():
       networks.save(network, os.path.join(path, f"{key}.l2l"), trained_on)

@@ -100,8 +100,11 @@ class StandardDeepLSTM(base.Network):
   def initial_state(self, params: base.Params) -> base.State:
     rows = self._concat(params)
     self._build(self._features(rows).shape[1], rows.dtype)
+    num_rows = rows.shape[0]
+    if num_rows is None:  # In a program for any number of them.
+      num_rows = tf.shape(rows)[0]
     return tuple(
-        snt.LSTMState(*[tf.zeros([h, rows.shape[0]], rows.dtype)] * 2)
+        snt.LSTMState(*[tf.zeros([h, num_rows], rows.dtype)] * 2)
         for h in self._layers)
 
   def __call__(self, gradients: base.Params,
@@ -135,7 +138,7 @@ class StandardDeepLSTM(base.Network):
   def _features(self, rows: tf.Tensor) -> tf.Tensor:
     """Preprocesses each number of rows [N, K]; features [N, F]."""
     features = self._preprocess(tf.expand_dims(rows, -1))  # [N, K, F / K]
-    return tf.reshape(features, [rows.shape[0], math.prod(features.shape[1:])])
+    return tf.reshape(features, [-1, math.prod(features.shape[1:])])
 
   def _concat(self, tensors: base.Params) -> tf.Tensor:
     """The rows of all tensors; sorted by name, as `tf.nest` sorts."""
@@ -143,7 +146,8 @@ class StandardDeepLSTM(base.Network):
 
   def _split(self, rows: tf.Tensor, like: base.Params) -> base.Params:
     flat = tf.nest.flatten(like)
-    parts = tf.split(rows, [self._num_rows(t) for t in flat])
+    parts = [rows] if len(flat) == 1 else tf.split(
+        rows, [self._num_rows(t) for t in flat])
     return tf.nest.pack_sequence_as(
         like, [self._from_rows(r, t) for r, t in zip(parts, flat)])
 
@@ -181,7 +185,7 @@ class CoordinateWiseDeepLSTM(StandardDeepLSTM):
     return tf.reshape(tensor, [-1, 1])
 
   def _from_rows(self, rows: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-    return tf.reshape(rows, like.shape)
+    return tf.reshape(rows, tf.shape(like))
 
 
 class KernelDeepLSTM(StandardDeepLSTM):
@@ -226,4 +230,4 @@ class KernelDeepLSTM(StandardDeepLSTM):
                       [-1, math.prod(self._kernel_shape)])
 
   def _from_rows(self, rows: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-    return tf.reshape(tf.transpose(rows), like.shape)
+    return tf.reshape(tf.transpose(rows), tf.shape(like))

@@ -1,0 +1,371 @@
+"""Tests of the optimizer for training loops of one's own, and of Keras's."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import textwrap
+
+from absl.testing import absltest, parameterized
+import numpy as np
+import tensorflow as tf
+
+import meta
+from meta import unroll
+import networks
+from tests import toys
+
+ROOT = pathlib.Path(__file__).parents[1]
+NET = {"net": "CoordinateWiseDeepLSTM", "net_options": {
+    "layers": (4, 3), "preprocess_name": "LogAndSign",
+    "preprocess_options": {"k": 5}, "scale": 0.1}}
+STEPS = 5
+
+# What a process of two devices, or without this library, runs.
+MODEL = """
+    import numpy as np, sys, tensorflow as tf
+    def make_model():
+      tf.keras.utils.set_random_seed(0)
+      return tf.keras.Sequential([
+          tf.keras.Input([3]), tf.keras.layers.Dense(4, "tanh", name="a"),
+          tf.keras.layers.Dense(2, name="b")])
+    x = np.linspace(-1, 1, 24, dtype=np.float32).reshape([8, 3])
+    y = x[:, :2]**2
+"""
+exec(textwrap.dedent(MODEL))
+
+
+def save_networks(folder, assignments=None, **net_config):
+  """Saves untrained networks."""
+  optimizer = meta.MetaOptimizer(**net_config or {"cw": NET})
+  for network in optimizer.networks.values():
+    network.initial_state({"x": tf.zeros([1])})
+  optimizer.save(folder, net_assignments=assignments)
+  return optimizer
+
+
+def loop(optimizer, model, steps=STEPS, **options):
+  """Trains on x and y in a loop; the loss before every step."""
+  def step():
+    with tf.GradientTape() as tape:
+      loss = tf.keras.losses.MeanSquaredError()(y, model(x))
+    variables = model.trainable_variables
+    optimizer.apply(tape.gradient(loss, variables), variables)
+    return loss
+
+  step = tf.function(step, **options) if options else step
+  return [float(step()) for _ in range(steps)]
+
+
+def fit(model, epochs=STEPS):
+  """Trains on x and y by Keras; the loss before every step."""
+  return model.fit(x, y, batch_size=len(x), epochs=epochs, shuffle=False,
+                   verbose=0).history["loss"]
+
+
+class FolderTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.path = self.enter_context(tempfile.TemporaryDirectory())
+    save_networks(self.path)
+
+
+class LearnedOptimizerTest(FolderTest):
+
+  def test_updates_are_those_of_the_unroll(self):
+    problem = toys.Regression()
+    network, = meta.LearnedOptimizer.load(self.path).networks.values()
+    run = unroll.start(network, problem, 0)
+    variables = {name: tf.Variable(p, name=name)
+                 for name, p in run.params.items()}
+    optimizer = meta.LearnedOptimizer.load(self.path)
+    for _ in range(STEPS):
+      _, gradients = unroll.loss_and_gradients(problem, run)
+      _, run = unroll.step(network, problem, run)
+      optimizer.apply(gradients.values(), [variables[n] for n in gradients])
+    for name, p in run.params.items():
+      np.testing.assert_allclose(variables[name], p, rtol=1e-5, atol=1e-7)
+
+  @parameterized.parameters({"autograph": True}, {"jit_compile": True})
+  def test_losses_are_the_same_in_a_function(self, **options):
+    np.testing.assert_allclose(
+        loop(meta.LearnedOptimizer.load(self.path), make_model(), **options),
+        loop(meta.LearnedOptimizer.load(self.path), make_model()), rtol=1e-5)
+
+  @parameterized.parameters(0, 2)
+  def test_checkpoint_goes_on_with_identical_losses(self, steps_before):
+    model = make_model()
+    optimizer = meta.LearnedOptimizer.load(self.path)
+    loop(optimizer, model, 2)
+    path = tf.train.Checkpoint(model=model, optimizer=optimizer).save(
+        os.path.join(self.path, "checkpoint"))
+    expected = loop(optimizer, model)
+    other_model, other = make_model(), meta.LearnedOptimizer.load(self.path)
+    loop(other, other_model, steps_before)
+    status = tf.train.Checkpoint(model=other_model, optimizer=other).restore(
+        path)
+    self.assertEqual(loop(other, other_model), expected)
+    status.assert_consumed()
+
+  def test_state_is_made_for_each_parameter_when_it_is_first_seen(self):
+    optimizer = meta.LearnedOptimizer.load(self.path)
+    self.assertEmpty(optimizer.states)
+    first, second = tf.Variable(tf.zeros([2, 3])), tf.Variable(1.)
+    for parameters in ([first], [second, first]):
+      optimizer.apply([tf.ones(p.shape) for p in parameters], parameters)
+    self.assertEqual([v.shape for v in optimizer.states[0]],
+                     [[4, 6], [4, 6], [3, 6], [3, 6]])
+    self.assertEqual([v.shape for v in optimizer.states[1]],
+                     [[4, 1], [4, 1], [3, 1], [3, 1]])
+
+  @parameterized.parameters("float16", "bfloat16", "float64")
+  def test_update_is_that_of_float32_in_the_type_of_the_parameter(self, dtype):
+    gradient = tf.constant([0.5, -2., 2.**-10])  # Exact in all of them.
+    expected = tf.Variable(tf.zeros([3]))
+    meta.LearnedOptimizer.load(self.path).apply([gradient], [expected])
+    parameter = tf.Variable(tf.zeros([3], dtype))
+    meta.LearnedOptimizer.load(self.path).apply(
+        [tf.cast(gradient, dtype)], [parameter])
+    np.testing.assert_array_equal(
+        tf.cast(parameter, tf.float32),
+        tf.cast(tf.cast(expected, dtype), tf.float32))
+
+  def test_gradients_of_an_embedding_are_taken(self):
+    table = tf.Variable(tf.ones([4, 2]))
+    with tf.GradientTape() as tape:
+      loss = tf.reduce_sum(tf.gather(table, [1, 3]))
+    meta.LearnedOptimizer.load(self.path).apply(
+        [tape.gradient(loss, table)], [table])
+    dense = tf.Variable(tf.ones([4, 2]))
+    meta.LearnedOptimizer.load(self.path).apply(
+        [tf.constant([[0., 0.], [1., 1.], [0., 0.], [1., 1.]])], [dense])
+    np.testing.assert_array_equal(table, dense)
+
+  def test_networks_optimize_the_parameters_assigned_to_them(self):
+    rates = {"slow": 0.5, "fast": 2.}
+    nets = {key: {"net": "Sgd", "net_options": {"learning_rate": rate}}
+            for key, rate in rates.items()}
+    folder = self.enter_context(tempfile.TemporaryDirectory())
+    saved = [("slow", ["u"]), ("fast", ["v", "u"])]
+    save_networks(folder, saved, **nets)
+    for given, expected in ((None, [-2.5, -2.]),
+                            ([("slow", ["v"]), ("fast", ["u"])], [-2., -0.5])):
+      parameters = [tf.Variable(0., name=name) for name in "uv"]
+      meta.LearnedOptimizer.load(folder, net_assignments=given).apply(
+          [tf.ones([])] * 2, parameters)
+      self.assertEqual([float(p) for p in parameters], expected)
+    with self.assertRaisesRegex(ValueError, "No network is assigned to the "
+                                "parameter 'w': give net_assignments"):
+      meta.LearnedOptimizer.load(folder).apply(
+          [tf.ones([])], [tf.Variable(0., name="w")])
+
+  def test_kernels_are_refused_by_their_shape(self):
+    folder = self.enter_context(tempfile.TemporaryDirectory())
+    optimizer = meta.MetaOptimizer(conv={
+        "net": "KernelDeepLSTM",
+        "net_options": {"kernel_shape": (3, 2), "layers": (4,)}})
+    optimizer.networks["conv"].initial_state({"w": tf.zeros([3, 2, 1, 1])})
+    optimizer.save(folder)
+    with self.assertRaisesRegex(ValueError, r"kernel_shape \(3, 2\), but a"):
+      meta.LearnedOptimizer.load(folder).apply(
+          [tf.zeros([2])], [tf.Variable(tf.zeros([2]))])
+
+  def test_old_file_needs_to_be_told_what_it_is(self):
+    path = str(toys.DATA / "legacy" / "cw_logsign")
+    with self.assertRaisesRegex(ValueError, "does not say what its network is"):
+      meta.LearnedOptimizer.load(path)
+    config = {"net": NET["net"], "net_options": {
+        "layers": (20, 20), "preprocess_name": "LogAndSign",
+        "preprocess_options": {"k": 5}, "scale": 0.01}}
+    parameter = tf.Variable([1., 2.])
+    meta.LearnedOptimizer.load(path, {"cw": config}).apply(
+        [tf.ones([2])], [parameter])
+    self.assertNotEqual(float(parameter[0]), 1.)
+    config["net_options"]["layers"] = (5, 5)
+    with self.assertRaisesRegex(ValueError, "belong to a network of other"):
+      meta.LearnedOptimizer.load(path, {"cw": config}).apply(
+          [tf.ones([2])], [parameter])
+
+  @parameterized.parameters(
+      ([], [], "There are 0 gradients for 0 parameters"),
+      ([1.], [1., 2.], "There are 1 gradients for 2 parameters"),
+      ([None], [1.], "The gradient of 'v' is None: the loss does not depend"),
+      ([[1., 2.]], [1.], r"The gradient of 'v' has shape \(2,\)"),
+      ([1], [1], "The parameter 'v' is of int32"))
+  def test_bad_input_is_told(self, gradients, values, message):
+    with self.assertRaisesRegex(ValueError, message):
+      meta.LearnedOptimizer.load(self.path).apply(
+          [None if g is None else tf.constant(g) for g in gradients],
+          [tf.Variable(v, name="v") for v in values])
+
+  def test_parameter_of_no_shape_is_refused(self):
+    parameter = tf.Variable([1.], name="v", shape=tf.TensorShape(None))
+    with self.assertRaisesRegex(ValueError, "but it must be known"):
+      meta.LearnedOptimizer.load(self.path).apply([tf.ones([1])], [parameter])
+
+  def test_folder_of_no_optimizer_is_told(self):
+    for folder in (self.enter_context(tempfile.TemporaryDirectory()), "nowhere"):
+      with self.assertRaisesRegex(FileNotFoundError, "No trained optimizer in"):
+        meta.LearnedOptimizer.load(folder)
+
+  def test_broken_file_is_told(self):
+    pathlib.Path(self.path, "cw.l2l").write_bytes(b"PK\x03\x04")
+    with self.assertRaisesRegex(ValueError, "Cannot read the weight file"):
+      meta.LearnedOptimizer.load(self.path)
+
+
+class KerasLearnedOptimizerTest(FolderTest):
+
+  def compiled(self, model=None, **options):
+    model = model or make_model()
+    model.compile(meta.KerasLearnedOptimizer(self.path, **options), "mse",
+                  jit_compile=False)
+    return model
+
+  def test_losses_are_those_of_a_loop_bit_for_bit(self):
+    self.assertEqual(
+        fit(self.compiled()),
+        loop(meta.LearnedOptimizer.load(self.path), make_model(),
+             autograph=False))
+
+  def test_saved_model_goes_on_with_identical_losses_without_the_folder(self):
+    model, file = self.compiled(), os.path.join(self.path, "model.keras")
+    fit(model)
+    model.save(file)
+    expected = fit(model)
+    os.remove(os.path.join(self.path, "cw.l2l"))
+    self.assertEqual(fit(tf.keras.models.load_model(file)), expected)
+
+  def test_checkpoint_goes_on_with_identical_losses(self):
+    model = self.compiled()
+    fit(model)
+    checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
+    path = checkpoint.save(os.path.join(self.path, "checkpoint"))
+    expected = fit(model)
+    model = self.compiled()
+    fit(model, 1)
+    tf.train.Checkpoint(model=model, optimizer=model.optimizer).restore(path)
+    self.assertEqual(fit(model), expected)
+
+  def test_configuration_makes_the_same_optimizer(self):
+    config = meta.KerasLearnedOptimizer(
+        self.path, learning_rate=0.5, clipnorm=1.).get_config()
+    model = make_model()
+    model.compile(meta.KerasLearnedOptimizer.from_config(config), "mse",
+                  jit_compile=False)
+    self.assertEqual(
+        fit(model), fit(self.compiled(learning_rate=0.5, clipnorm=1.)))
+
+  def test_learning_rate_scales_the_updates(self):
+    updates = []
+    for rate in (1., 0.5):
+      variable = tf.keras.Variable([0., 0.])
+      meta.KerasLearnedOptimizer(self.path, learning_rate=rate).apply(
+          [tf.constant([1., -1e-3])], [variable])
+      updates.append(np.array(variable.value))
+    np.testing.assert_allclose(updates[1], 0.5 * updates[0], rtol=1e-6)
+    self.assertTrue(updates[0].all())
+
+  def test_model_of_mixed_precision_is_trained(self):
+    tf.keras.utils.set_random_seed(0)
+    layer = tf.keras.layers.Dense(2, dtype="mixed_float16")
+    losses = fit(self.compiled(tf.keras.Sequential(
+        [tf.keras.Input([3]), layer])))
+    self.assertTrue(np.isfinite(losses).all())
+    self.assertNotEqual(losses[0], losses[-1])
+
+  def test_networks_are_assigned_by_the_end_of_a_path(self):
+    folder = self.enter_context(tempfile.TemporaryDirectory())
+    save_networks(folder, [("one", ["a/kernel", "a/bias"]),
+                           ("two", ["b/kernel"])], one=NET, two=NET)
+    model = make_model()
+    model.compile(meta.KerasLearnedOptimizer(folder), "mse")
+    with self.assertRaisesRegex(ValueError, "the parameter '.*b/bias'"):
+      fit(model)
+
+  def test_path_is_needed(self):
+    with self.assertRaisesRegex(ValueError, "path is None, but must be"):
+      meta.KerasLearnedOptimizer()
+
+
+class ProcessesTest(FolderTest):
+
+  def python(self, code, folder):
+    """Runs code in a new process, with the folder as its argument."""
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(MODEL) + textwrap.dedent(code),
+         self.path], cwd=folder, capture_output=True, text=True, check=False)
+    self.assertEqual(result.returncode, 0, result.stderr)
+    return [float(v) for v in result.stdout.split()]
+
+  def test_two_devices_make_the_losses_of_one(self):
+    losses = self.python("""
+        cpu, = tf.config.list_physical_devices("CPU")
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+        import meta
+        with strategy.scope():
+          model = make_model()
+          optimizer = meta.LearnedOptimizer.load(sys.argv[1])
+        data = strategy.experimental_distribute_dataset(
+            tf.data.Dataset.from_tensor_slices((x, y)).batch(8).repeat(5))
+        def step(x, y):
+          with tf.GradientTape() as tape:
+            loss = tf.reduce_sum((model(x) - y)**2) / 16
+          variables = model.trainable_variables
+          optimizer.apply(tape.gradient(loss, variables), variables)
+          return loss
+        run = tf.function(lambda *args: strategy.reduce(
+            "SUM", strategy.run(step, args), axis=None))
+        for batch in data:
+          print(float(run(*batch)))
+        with strategy.scope():
+          model = make_model()
+          model.compile(meta.KerasLearnedOptimizer(sys.argv[1]), "mse")
+        print(*model.fit(x, y, batch_size=8, epochs=5, shuffle=False,
+                         verbose=0).history["loss"])
+        """, ROOT)
+    expected = loop(meta.LearnedOptimizer.load(self.path), make_model())
+    np.testing.assert_allclose(losses, expected * 2, rtol=1e-5)
+
+  def test_export_is_used_without_this_library(self):
+    exported = os.path.join(self.path, "exported")
+    result = subprocess.run(
+        [sys.executable, "export.py", f"--path={self.path}",
+         f"--output={exported}"], cwd=ROOT, capture_output=True, text=True,
+        check=False)
+    self.assertEqual(result.stdout, f"Exported cw to {exported}.\n",
+                     result.stderr)
+    losses = self.python("""
+        import importlib.util, json
+        assert importlib.util.find_spec("meta") is None
+        assert importlib.util.find_spec("networks") is None
+        folder = sys.argv[1] + "/exported"
+        description = json.load(open(folder + "/optimizer.json"))
+        assert description["net_options"]["layers"] == [4, 3]
+        loaded = tf.saved_model.load(folder).signatures
+        model = make_model()
+        variables = [v.value for v in model.trainable_variables]
+        flat = [tf.reshape(v, [-1]) for v in variables]
+        states = [loaded["initial_state"](parameters=f) for f in flat]
+        for _ in range(5):
+          with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(x) - y)**2)
+          print(float(loss))
+          gradients = tape.gradient(loss, variables)
+          for i, (v, g) in enumerate(zip(variables, gradients)):
+            result = loaded["update"](
+                gradients=tf.reshape(g, [-1]), **states[i])
+            v.assign_add(tf.reshape(result.pop("updates"), v.shape))
+            states[i] = result
+        """, self.path)
+    np.testing.assert_allclose(
+        losses, loop(meta.LearnedOptimizer.load(self.path), make_model()),
+        rtol=1e-6)
+
+
+if __name__ == "__main__":
+  absltest.main()
