@@ -1,8 +1,8 @@
 """Exports a trained optimizer as a SavedModel, for plain TensorFlow.
 
-The folder has the signatures `initial_state` (of `parameters`) and `update` (of
-`gradients`, and of the state `state_0`, `state_1`, ...), which returns `updates`
-and the next state; and `optimizer.json`, which describes them. A coordinatewise
+The folder has the signatures `initial_state`, of `parameters`, and `update`, of
+`gradients` and the state `state_0`, `state_1`, and so on, which returns
+`updates` and the next state. `optimizer.json` describes them. A coordinatewise
 optimizer takes vectors of any length, one that was made for kernels takes
 [kh, kw, C_in, C_out] with any numbers of channels.
 """
@@ -23,8 +23,8 @@ from networks import weights
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("path", None, "Folder of the trained networks.")
-flags.DEFINE_string("output", None, "Folder to write; of several networks, each "
-                    "has a folder in it.")
+flags.DEFINE_string("output", None, "Folder to write; of several networks, "
+                    "each has a folder in it.")
 _DESCRIPTION = "optimizer.json"
 
 

@@ -172,7 +172,8 @@ def load_networks(path: str, net_config: experiments.NetConfig | None = None
     raise FileNotFoundError(
         f"No trained optimizer in {str(path)!r}: it has no .l2l file. Give the "
         "--save_path of train.py, or a folder that MetaOptimizer.save wrote.")
-  config = experiments.with_weights(net_config or dict.fromkeys(keys, {}), path)
+  config = experiments.with_weights(
+      net_config or {key: {} for key in keys}, path)
   for key, options in config.items():
     if "net" not in options:
       raise ValueError(

@@ -13,7 +13,6 @@ import tensorflow as tf
 
 import meta
 from meta import unroll
-import networks
 from tests import toys
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -33,7 +32,9 @@ MODEL = """
     x = np.linspace(-1, 1, 24, dtype=np.float32).reshape([8, 3])
     y = x[:, :2]**2
 """
-exec(textwrap.dedent(MODEL))
+_NAMES = {}
+exec(textwrap.dedent(MODEL), _NAMES)
+make_model, x, y = (_NAMES[name] for name in ("make_model", "x", "y"))
 
 
 def save_networks(folder, assignments=None, **net_config):
@@ -206,7 +207,8 @@ class LearnedOptimizerTest(FolderTest):
       meta.LearnedOptimizer.load(self.path).apply([tf.ones([1])], [parameter])
 
   def test_folder_of_no_optimizer_is_told(self):
-    for folder in (self.enter_context(tempfile.TemporaryDirectory()), "nowhere"):
+    for folder in (
+        self.enter_context(tempfile.TemporaryDirectory()), "nowhere"):
       with self.assertRaisesRegex(FileNotFoundError, "No trained optimizer in"):
         meta.LearnedOptimizer.load(folder)
 
@@ -346,19 +348,20 @@ class ProcessesTest(FolderTest):
         folder = sys.argv[1] + "/exported"
         description = json.load(open(folder + "/optimizer.json"))
         assert description["net_options"]["layers"] == [4, 3]
-        loaded = tf.saved_model.load(folder).signatures
+        loaded = tf.saved_model.load(folder)  # It holds the weights.
+        start, update = (
+            loaded.signatures[name] for name in ("initial_state", "update"))
         model = make_model()
         variables = [v.value for v in model.trainable_variables]
         flat = [tf.reshape(v, [-1]) for v in variables]
-        states = [loaded["initial_state"](parameters=f) for f in flat]
+        states = [start(parameters=f) for f in flat]
         for _ in range(5):
           with tf.GradientTape() as tape:
             loss = tf.reduce_mean((model(x) - y)**2)
           print(float(loss))
           gradients = tape.gradient(loss, variables)
           for i, (v, g) in enumerate(zip(variables, gradients)):
-            result = loaded["update"](
-                gradients=tf.reshape(g, [-1]), **states[i])
+            result = update(gradients=tf.reshape(g, [-1]), **states[i])
             v.assign_add(tf.reshape(result.pop("updates"), v.shape))
             states[i] = result
         """, self.path)
