@@ -41,6 +41,19 @@ class Network(snt.Module, abc.ABC):
       The updates, which are to be added to the parameters, and the new state.
     """
 
+  def diagnose(self, gradients: Params, state: State) -> dict[str, tf.Tensor]:
+    """Returns by name what shows in a step whether the network can learn.
+
+    Args:
+      gradients: See `__call__`.
+      state: See `__call__`.
+
+    Returns:
+      Shares, float32, shape []; none, unless a network has some.
+    """
+    del gradients, state
+    return {}
+
   @property
   def options(self) -> dict[str, Any]:
     """The constructor's arguments that say what the network computes.

@@ -12,6 +12,15 @@ import checks
 from networks import base, initializers, preprocess
 
 
+# The sigmoid is below 0.01 or above 0.99, and its slope below 0.01.
+_SATURATED = math.log(99.)
+
+
+def _share(flags: tf.Tensor) -> tf.Tensor:
+  """The share of those that are true, float32, shape []."""
+  return tf.reduce_mean(tf.cast(flags, tf.float32))
+
+
 class LSTM(snt.Module):
   """An LSTM layer with the gates, and the variables, of Sonnet 1.
 
@@ -35,16 +44,20 @@ class LSTM(snt.Module):
   def __call__(self, inputs: tf.Tensor,
                state: snt.LSTMState) -> tuple[tf.Tensor, snt.LSTMState]:
     """Makes one step of N independent sequences, inputs [F, N]."""
+    i, g, f, o = self.gates(inputs, state)
+    cell = tf.sigmoid(f) * state.cell + tf.sigmoid(i) * tf.tanh(g)
+    hidden = tf.sigmoid(o) * tf.tanh(cell)
+    return hidden, snt.LSTMState(hidden, cell)
+
+  def gates(self, inputs: tf.Tensor, state: snt.LSTMState) -> list[tf.Tensor]:
+    """Returns what goes into the nonlinearities, i, g, f and o, [H, N] each."""
     # The biases are the weights of an input that is 1: one product does all.
     weights = tf.concat(
         [self.w_gates, (self.b_gates + self._forget_bias)[tf.newaxis]], 0)
     inputs = tf.concat(
         [inputs, state.hidden, tf.ones_like(inputs[:1])], 0)  # [F + H + 1, N]
     gates = tf.matmul(weights, inputs, transpose_a=True)  # [4 H, N]
-    i, g, f, o = tf.split(gates, 4)  # [H, N] each; g the candidate.
-    cell = tf.sigmoid(f) * state.cell + tf.sigmoid(i) * tf.tanh(g)
-    hidden = tf.sigmoid(o) * tf.tanh(cell)
-    return hidden, snt.LSTMState(hidden, cell)
+    return tf.split(gates, 4)  # g is the candidate.
 
 
 class StandardDeepLSTM(base.Network):
@@ -117,6 +130,21 @@ class StandardDeepLSTM(base.Network):
     outputs = tf.matmul(self._linear.w, outputs, transpose_a=True)
     outputs = (tf.transpose(outputs) + self._linear.b) * self._scale
     return self._split(outputs, gradients), tuple(next_state)
+
+  def diagnose(self, gradients: base.Params,
+               state: base.State) -> dict[str, tf.Tensor]:
+    """Returns the shares of cut off gradients and of saturated gates."""
+    rows, shares = self._concat(gradients), {}
+    cut_off = self._preprocess.cut_off(rows)
+    if cut_off is not None:
+      shares["cut_off_gradients"] = _share(cut_off)
+    outputs = tf.transpose(self._features(rows))
+    for lstm, lstm_state in zip(self.lstms, state, strict=True):
+      i, _, f, o = lstm.gates(outputs, lstm_state)
+      shares[f"saturated_gates/{lstm.name}"] = _share(
+          tf.abs(tf.stack([i, f, o])) > _SATURATED)
+      outputs, _ = lstm(outputs, lstm_state)
+    return shares
 
   def _build(self, num_features: int, dtype: tf.DType):
     """Makes the variables, the first time."""

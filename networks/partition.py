@@ -73,6 +73,13 @@ class Partition(base.Network):
       updates[name] = tf.zeros_like(gradients[name])
     return updates, next_state
 
+  def diagnose(self, gradients: base.Params,
+               state: base.State) -> dict[str, tf.Tensor]:
+    return {f"{key}/{name}": share
+            for key, part in self._parts(gradients).items()
+            for name, share in self.networks[key].diagnose(
+                part, state[key]).items()}
+
   def _parts(self, tensors: base.Params) -> dict[str, base.Params]:
     if self._names is None:
       return dict.fromkeys(self.networks, tensors)

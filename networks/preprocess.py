@@ -12,6 +12,9 @@ class Identity:
   def __call__(self, gradients: tf.Tensor) -> tf.Tensor:
     return gradients
 
+  def cut_off(self, gradients: tf.Tensor) -> tf.Tensor | None:
+    """Returns which gradients are cut off, bool; None where none can be."""
+
 
 class Clamp:
   """Clips to an interval; a bound of None is none."""
@@ -27,6 +30,10 @@ class Clamp:
 
   def __call__(self, gradients: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(gradients, self._min, self._max)
+
+  def cut_off(self, gradients: tf.Tensor) -> tf.Tensor:
+    """Returns which gradients are clipped, bool."""
+    return (gradients < self._min) | (gradients > self._max)
 
 
 class LogAndSign:
@@ -53,6 +60,10 @@ class LogAndSign:
     log = tf.maximum(log / self._k, -1.)
     sign = tf.clip_by_value(gradients * np.exp(self._k), -1., 1.)
     return tf.concat([log, sign], axis=-1)
+
+  def cut_off(self, gradients: tf.Tensor) -> tf.Tensor:
+    """Returns which gradients are so small that the logarithm is -1, bool."""
+    return tf.abs(gradients) < np.exp(-self._k)
 
 
 _BY_NAME = {"identity": Identity, "Clamp": Clamp, "LogAndSign": LogAndSign}
