@@ -12,7 +12,17 @@ from absl import flags
 import cli  # First: it keeps the start-up messages of TensorFlow away.
 
 # isort: split
-from meta import evaluation, experiments, optimizer, seeds, tuning, unroll
+import tensorflow as tf
+
+from meta import (
+    evaluation,
+    experiments,
+    inspection,
+    optimizer,
+    seeds,
+    tuning,
+    unroll,
+)
 import networks
 from networks import weights
 import problems
@@ -48,12 +58,16 @@ flags.DEFINE_string("split", "test",
 flags.DEFINE_string("output", None, "CSV file to write, one row a run and step;"
                     " what was tuned is kept in tuning.json beside it.")
 flags.DEFINE_string("plot", None, "PNG file of the learning curves to write.")
+flags.DEFINE_string("plot_updates", None, "PNG file to write: the update as a "
+                    "function of the gradient, at a few steps of the first "
+                    "run, and how each optimizer goes in it.")
 flags.DEFINE_string("pictures", None, "PNG file of the pictures of neural art "
                     "to write.")
 flags.DEFINE_string("logdir", None,
                     "Folder to write the learning curves to, for TensorBoard.")
 
 _NUM_PICTURES = 6  # Runs that are drawn.
+_NUM_COORDINATES = 3  # Whose updates are drawn.
 
 
 def main() -> None:
@@ -66,7 +80,8 @@ def main() -> None:
     problem, experiment = cli.make_problem(FLAGS.split)
     if FLAGS.pictures and not isinstance(problem, problems.NeuralArt):
       raise ValueError(f"--pictures is for neural art, not {FLAGS.problem}.")
-    for filename in (FLAGS.output, FLAGS.plot, FLAGS.pictures):
+    for filename in (
+        FLAGS.output, FLAGS.plot, FLAGS.plot_updates, FLAGS.pictures):
       check_writable(filename)
     optimizers = {key: network for name in names
                   for key, network in make_networks(name, experiment).items()}
@@ -92,6 +107,8 @@ def main() -> None:
       report.plot(FLAGS.plot, losses, FLAGS.problem)
     if FLAGS.logdir:
       report.write_tensorboard(FLAGS.logdir, losses)
+    if FLAGS.plot_updates:
+      plot_updates(optimizers, problem, run_seeds[0])
     if FLAGS.pictures:
       contents = [
           unroll.start(networks.Sgd(), problem, s).constants.image.numpy()
@@ -99,6 +116,26 @@ def main() -> None:
       report.draw_pictures(
           FLAGS.pictures, problem, contents,
           {name: p["image"][:_NUM_PICTURES] for name, p in params.items()})
+
+
+def plot_updates(optimizers: dict[str, networks.Network],
+                 problem: problems.Problem, seed: tf.Tensor) -> None:
+  """Draws the updates in a run, beside Sgd's and Adam's."""
+  references = {cls.__name__: cls() for cls in (networks.Sgd, networks.Adam)
+                if cls.__name__ not in optimizers}
+  last = FLAGS.num_steps - 1
+  responses = list(inspection.responses(
+      optimizers | references, problem, seed,
+      sorted({min(1, last), last // 10, last // 2, last}), _NUM_COORDINATES))
+  traces = {}
+  for name, network in optimizers.items():
+    trace = tf.function(
+        functools.partial(inspection.trace, network, problem), autograph=False)
+    traces[name] = tf.nest.map_structure(
+        lambda t: t.numpy(), trace(seed, FLAGS.num_steps))
+  report.plot_updates(FLAGS.plot_updates, responses, traces, FLAGS.problem)
+  if FLAGS.logdir:
+    report.write_updates(FLAGS.logdir, traces, FLAGS.plot_updates)
 
 
 def make_evaluator(network: networks.Network,

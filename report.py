@@ -1,6 +1,6 @@
 """Tables, files and pictures of what optimizers came to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import csv
 import io
 import os
@@ -10,7 +10,7 @@ import numpy as np
 import tabulate
 import tensorflow as tf
 
-from meta import evaluation, tuning
+from meta import evaluation, inspection, tuning
 from networks import weights
 import problems
 
@@ -63,6 +63,23 @@ def write_tensorboard(folder: str, losses: Losses) -> None:
     writer.close()
 
 
+def write_updates(folder: str, traces: Mapping[str, inspection.Trace],
+                  picture: str) -> None:
+  """Writes the traces, a run of TensorBoard an optimizer, and the picture."""
+  for name, trace in traces.items():
+    writer = tf.summary.create_file_writer(os.path.join(folder, name))
+    with writer.as_default():
+      for tag, curve in trace.by_name().items():
+        for step, value in enumerate(curve):
+          tf.summary.scalar(f"updates/{tag}", value, step)
+    writer.close()
+  writer = tf.summary.create_file_writer(folder)
+  with writer.as_default():
+    tf.summary.image(
+        "updates", tf.io.decode_png(tf.io.read_file(picture))[tf.newaxis], 0)
+  writer.close()
+
+
 def plot(filename: str, losses: Losses, title: str) -> None:
   """Draws the mean loss at each step, with a band of the quartiles."""
   figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
@@ -80,6 +97,75 @@ def plot(filename: str, losses: Losses, title: str) -> None:
   axes.legend()
   axes.grid(alpha=.3)
   _save(figure, filename)
+
+
+def plot_updates(filename: str, responses: Sequence[inspection.Response],
+                 traces: Mapping[str, inspection.Trace], title: str) -> None:
+  """Draws what optimizers make of a gradient, and how they went in a run.
+
+  Args:
+    filename: PNG file to write.
+    responses: Of the same coordinates in each step; steps one after another.
+    traces: By optimizer. Those in the responses alone are dashed.
+    title: Of the problem.
+  """
+  names = list(responses[0].updates)
+  styles = {name: {"color": f"C{i % 10}", "label": name,
+                   "linestyle": "-" if name in traces else "--"}
+            for i, name in enumerate(names)}
+  steps = sorted({r.step for r in responses})
+  num_rows = len(responses) // len(steps)
+  figure = plt.figure(figsize=(12, 2.3 * num_rows + 4), layout="constrained")
+  top, bottom = figure.subfigures(2, height_ratios=(num_rows, 1.4))
+  top.suptitle(
+      f"{title}: the update of one coordinate as a function of its gradient "
+      f"(dot: the one that it had),\nall else as in a run of {names[0]}; unit: "
+      "the RMS of the optimizer's updates of all coordinates in the step")
+  grid = top.subplots(num_rows, len(steps), squeeze=False, sharex="col")
+  for response, axes in zip(responses, grid.T.flat, strict=True):
+    _plot_response(axes, response, styles)
+    axes.set_title(f"step {response.step}, {response.name}[{response.index}]",
+                   fontsize=9)
+  for axes in grid[-1]:
+    axes.set_xlabel("Gradient")
+  for axes in grid[:, 0]:
+    axes.set_ylabel("Update / RMS")
+  bottom.suptitle("A run of each optimizer")
+  axes = bottom.subplots(1, 4)
+  _plot_traces(axes, traces, styles)
+  figure.legend(*grid[0, 0].get_legend_handles_labels(),
+                loc="outside lower center", ncols=len(names))
+  _save(figure, filename)
+
+
+def _plot_response(axes, response, styles):
+  for name, updates in response.updates.items():
+    axes.plot(response.values, updates, **styles[name])
+    axes.plot(response.gradient, np.interp(
+        response.gradient, response.values, updates), "o", markersize=4,
+              color=styles[name]["color"])
+  axes.axhline(0, color="gray", linewidth=.5)
+  axes.axvline(0, color="gray", linewidth=.5)
+  axes.grid(alpha=.3)
+
+
+def _plot_traces(grid, traces, styles):
+  curves = {
+      "Loss": lambda t: t.loss,
+      "RMS of the updates": lambda t: t.update_size,
+      "RMS of the updates / of the gradients":
+          lambda t: t.update_size / t.gradient_size,
+      "Cosine of update and -gradient": lambda t: t.cosine}
+  for axes, (label, curve) in zip(grid, curves.items(), strict=True):
+    with np.errstate(divide="ignore", invalid="ignore"):  # Not finite: a gap.
+      drawn = {name: curve(trace) for name, trace in traces.items()}
+    for name, values in drawn.items():
+      axes.plot(values, **styles[name])
+    if axes is not grid[3] and any((v > 0).any() for v in drawn.values()):
+      axes.set_yscale("log")
+    axes.set(xlabel="Step", title=label)
+    axes.title.set_fontsize(9)
+    axes.grid(alpha=.3)
 
 
 def draw_pictures(filename: str, problem: problems.NeuralArt,

@@ -11,14 +11,7 @@ import tensorflow as tf
 import checks
 from networks import base, initializers, preprocess
 
-
-# The sigmoid is below 0.01 or above 0.99, and its slope below 0.01.
-_SATURATED = math.log(99.)
-
-
-def _share(flags: tf.Tensor) -> tf.Tensor:
-  """The share of those that are true, float32, shape []."""
-  return tf.reduce_mean(tf.cast(flags, tf.float32))
+_SATURATED = math.log(99.)  # The sigmoid is below 0.01 or above 0.99.
 
 
 class LSTM(snt.Module):
@@ -259,3 +252,8 @@ class KernelDeepLSTM(StandardDeepLSTM):
 
   def _from_rows(self, rows: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     return tf.reshape(tf.transpose(rows), tf.shape(like))
+
+
+def _share(flags):
+  """The share of those that are true, shape []."""
+  return tf.reduce_mean(tf.cast(flags, tf.float32))
