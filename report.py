@@ -120,8 +120,8 @@ def plot_updates(filename: str, responses: Sequence[inspection.Response],
   top.suptitle(
       f"{title}: the update of one coordinate as a function of its gradient "
       f"(dot: the one that it had),\nall else as in a run of {names[0]}; unit: "
-      "the RMS of the optimizer's updates of all coordinates in the step")
-  grid = top.subplots(num_rows, len(steps), squeeze=False, sharex="col")
+      "the RMS of the optimizer's updates of the parameter in the step")
+  grid = top.subplots(num_rows, len(steps), squeeze=False)
   for response, axes in zip(responses, grid.T.flat, strict=True):
     _plot_response(axes, response, styles)
     axes.set_title(f"step {response.step}, {response.name}[{response.index}]",
@@ -144,6 +144,8 @@ def _plot_response(axes, response, styles):
     axes.plot(response.gradient, np.interp(
         response.gradient, response.values, updates), "o", markersize=4,
               color=styles[name]["color"])
+  axes.locator_params(axis="x", nbins=5)
+  axes.ticklabel_format(axis="x", scilimits=(-1, 3))
   axes.axhline(0, color="gray", linewidth=.5)
   axes.axvline(0, color="gray", linewidth=.5)
   axes.grid(alpha=.3)
@@ -163,6 +165,8 @@ def _plot_traces(grid, traces, styles):
       axes.plot(values, **styles[name])
     if axes is not grid[3] and any((v > 0).any() for v in drawn.values()):
       axes.set_yscale("log")
+      low, high = axes.get_ylim()
+      axes.set_ylim(min(low, high / 3), max(high, low * 3))
     axes.set(xlabel="Step", title=label)
     axes.title.set_fontsize(9)
     axes.grid(alpha=.3)

@@ -113,13 +113,13 @@ class Response(NamedTuple):
   gradient: float  # The one that it had.
   values: np.ndarray  # Those that it is given, ascending, shape [V].
   updates: dict[str, np.ndarray]  # By network, shape [V], in units of the RMS
-  # of its updates of all coordinates in this step.
+  # of its updates of the parameter in this step.
 
 
 def responses(optimizers: Mapping[str, networks.Network],
               problem: problems.Problem, seed: int | tf.Tensor,
               steps: Sequence[int], num_coordinates: int,
-              num_values: int = 61) -> Iterator[Response]:
+              num_values: int = 62) -> Iterator[Response]:
   """Yields the responses of coordinates drawn, in a run of the first network.
 
   The other networks see the gradients of this run, and so have what they would
@@ -131,9 +131,9 @@ def responses(optimizers: Mapping[str, networks.Network],
     seed: Of the run and of the coordinates.
     steps: Numbers of updates made before, ascending.
     num_coordinates: Coordinates in each step, the same in all. They are drawn
-      from those whose gradient is not 0 at the start.
-    num_values: V - 1. They reach as far as the gradients of the step do, but
-      for the largest 2 %; the one that the coordinate had is added.
+      from those whose gradient is not 0 in the first of the steps.
+    num_values: V. They reach as far as the gradients of the parameter do in
+      the step, but for the largest 2 %.
   """
   together = _Together(list(optimizers.values()))
   run = unroll.start(together, problem, seed)
@@ -149,27 +149,33 @@ def responses(optimizers: Mapping[str, networks.Network],
     _, gradients = unroll.loss_and_gradients(problem, run)
     if coordinates is None:
       coordinates = _draw(gradients, run.seed, num_coordinates)
-    own = [float(tf.reshape(gradients[name], [-1])[index])
-           for name, index in coordinates]
-    values = _values(gradients, own, num_values)
-    units = {name: _rms(_concat(network(gradients, state)[0]))
-             for (name, network), state in zip(optimizers.items(), run.state)}
-    for (name, index), gradient in zip(coordinates, own, strict=True):
-      row = tf.constant(
-          np.sort([*values, gradient]), gradients[name].dtype)  # [V + 1]
-      yield Response(step, name, index, gradient, row.numpy(), {
-          key: tf.math.divide_no_nan(
-              tf.cast(respond[key](gradients, state, name, tf.constant(index),
-                                   row), tf.float64), units[key]).numpy()
-          for key, state in zip(optimizers, run.state)})
+    updates = {key: network(gradients, state)[0] for (key, network), state
+               in zip(optimizers.items(), run.state, strict=True)}
+    for name, index in coordinates:
+      values = _values(gradients[name], index, num_values)  # [V]
+      yield Response(
+          step, name, index, float(tf.reshape(gradients[name], [-1])[index]),
+          values.numpy(), {
+              key: _in_units(respond[key](
+                  gradients, state, name, tf.constant(index), values),
+                             updates[key][name])
+              for key, state in zip(optimizers, run.state, strict=True)})
 
 
-def _values(gradients, own, count):
-  """Gradients of both signs, dense around 0, the same for all coordinates."""
-  reach = np.max(np.abs([*own, np.percentile(
-      np.abs(_concat(gradients)), 98, method="lower")]))
-  x = np.linspace(-1., 1., count)
-  return (reach if 0 < reach < np.inf else 1.) * np.sign(x) * x**2
+def _values(gradient, index, count):
+  """Gradients of both signs, dense around 0, and the coordinate's own."""
+  flat = np.ravel(gradient)
+  reach = max(np.abs(flat[index]),
+              np.percentile(np.abs(flat), 98, method="lower"))
+  x = np.linspace(-1., 1., count - 1)
+  grid = (reach if 0 < reach < np.inf else 1.) * np.sign(x) * x**2
+  return tf.constant(np.sort([*grid, flat[index]]), gradient.dtype)
+
+
+def _in_units(updates, of_parameter):
+  """Updates [V] divided by the RMS of all those of their parameter."""
+  return tf.math.divide_no_nan(
+      tf.cast(updates, tf.float64), _rms(_concat(of_parameter))).numpy()
 
 
 def _draw(gradients, seed, count):
