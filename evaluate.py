@@ -123,16 +123,17 @@ def plot_updates(optimizers: dict[str, networks.Network],
   """Draws the updates in a run, beside Sgd's and Adam's."""
   references = {cls.__name__: cls() for cls in (networks.Sgd, networks.Adam)
                 if cls.__name__ not in optimizers}
-  last = FLAGS.num_steps - 1
+  num_steps = FLAGS.num_steps
+  steps = {min(1, num_steps - 1), num_steps // 10, num_steps // 2,
+           num_steps - 1}
   responses = list(inspection.responses(
-      optimizers | references, problem, seed,
-      sorted({min(1, last), last // 10, last // 2, last}), _NUM_COORDINATES))
+      optimizers | references, problem, seed, sorted(steps), _NUM_COORDINATES))
   traces = {}
   for name, network in optimizers.items():
     trace = tf.function(
         functools.partial(inspection.trace, network, problem), autograph=False)
     traces[name] = tf.nest.map_structure(
-        lambda t: t.numpy(), trace(seed, FLAGS.num_steps))
+        lambda t: t.numpy(), trace(seed, num_steps))
   report.plot_updates(FLAGS.plot_updates, responses, traces, FLAGS.problem)
   if FLAGS.logdir:
     report.write_updates(FLAGS.logdir, traces, FLAGS.plot_updates)

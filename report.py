@@ -145,7 +145,7 @@ def _plot_response(axes, response, styles):
         response.gradient, response.values, updates), "o", markersize=4,
               color=styles[name]["color"])
   axes.locator_params(axis="x", nbins=5)
-  axes.ticklabel_format(axis="x", scilimits=(-1, 3))
+  axes.ticklabel_format(axis="x", scilimits=(-2, 3))
   axes.axhline(0, color="gray", linewidth=.5)
   axes.axvline(0, color="gray", linewidth=.5)
   axes.grid(alpha=.3)

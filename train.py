@@ -1,7 +1,8 @@
 """Trains networks to optimize a problem."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -16,7 +17,14 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from meta import evaluation, experiments, optimizer, training
+from meta import (
+    evaluation,
+    experiments,
+    inspection,
+    optimizer,
+    seeds,
+    training,
+)
 from networks import weights
 
 FLAGS = flags.FLAGS
@@ -76,15 +84,20 @@ def main() -> int:
         step, validation, FLAGS.seed, FLAGS.num_steps, FLAGS.evaluation_epochs,
         FLAGS.num_tasks, FLAGS.stagger)
     saver = Saver(state, meta_optimizer, settings) if FLAGS.save_path else None
+    trace = tf.function(functools.partial(
+        inspection.trace, step.network, problem,
+        seeds.derive(FLAGS.seed, "validation", 0), FLAGS.num_steps),
+                        autograph=False)
   if saver is None:
     tqdm.tqdm.write("Nothing is saved: give a --save_path to keep the network.")
   with cli.user_errors(), postponed_interrupts() as interrupts:
-    train(state, saver, learning_rate, interrupts)
+    train(state, saver, trace, learning_rate, interrupts)
   return 128 + interrupts[0] if interrupts else 0
 
 
 def train(state: training.Training, saver: "Saver | None",
-          learning_rate: float, interrupts: list[int]) -> None:
+          trace: Callable[[], inspection.Trace], learning_rate: float,
+          interrupts: list[int]) -> None:
   """Trains up to --num_epochs, or to an interrupt, and saves on the way."""
   epochs, start_time = [], time.perf_counter()
   bar = cli.progress(total=FLAGS.num_epochs, initial=int(state.epoch),
@@ -105,7 +118,7 @@ def train(state: training.Training, saver: "Saver | None",
         print_epochs(number, epochs, time.perf_counter() - start_time)
         epochs = []
       if number % FLAGS.evaluation_period == 0 or last:
-        improved = validate(state, saver)
+        improved = validate(state, saver, trace)
         if saver and improved:
           saver.save_networks(number)
       if saver and report:
@@ -130,14 +143,15 @@ def print_epochs(number: int, epochs: list[training.Epoch],
                     f"{total}")
 
 
-def validate(state: training.Training, saver: "Saver | None") -> bool:
+def validate(state: training.Training, saver: "Saver | None",
+             trace: Callable[[], inspection.Trace]) -> bool:
   """Evaluates, prints and logs; returns whether it is the best so far."""
   start_time = time.perf_counter()
   losses, improved = state.validate()
   cli.print_stats("EVALUATION", evaluation.summarize(losses[:, -1]),
                   (time.perf_counter() - start_time) / FLAGS.evaluation_epochs)
   if saver:
-    saver.log_validation(int(state.epoch), losses)
+    saver.log_validation(int(state.epoch), losses, trace())
   return improved
 
 
@@ -183,11 +197,14 @@ class Saver:
       tf.summary.scalar("training/final_loss", epoch.final_loss)
       tf.summary.scalar("training/meta_gradient_norm",
                         np.mean(epoch.gradient_norms))
+      for i, norm in enumerate(epoch.gradient_norms):
+        tf.summary.scalar(f"meta_gradient_norm/unroll_{i + 1}", norm)
       tf.summary.scalar("training/meta_gradients_dropped", self._dropped)
       tf.summary.scalar("training/learning_rate", learning_rate)
       tf.summary.scalar("training/steps_per_second", steps_per_second)
 
-  def log_validation(self, number: int, losses: np.ndarray) -> None:
+  def log_validation(self, number: int, losses: np.ndarray,
+                     trace: inspection.Trace) -> None:
     """Writes a validation's TensorBoard scalars; losses [runs, T + 1]."""
     curve = np.mean(losses, axis=0, dtype=np.float64)  # float32 may overflow.
     with self._writer.as_default():
@@ -196,6 +213,10 @@ class Saver:
       # sees steps that it has been at already.
       for step, loss in enumerate(curve):
         tf.summary.scalar("validation/loss_curve", loss, step)
+      for name, values in trace.by_name().items():
+        if name != "loss":
+          tf.summary.scalar(
+              f"diagnostics/{name}", tf.reduce_mean(values), number)
 
   def save_networks(self, number: int) -> None:
     """Writes the networks, the best so far.

@@ -245,14 +245,24 @@ class TrainTest(ScriptsTest):
         "training/meta_loss": epochs,
         "training/final_loss": epochs,
         "training/meta_gradient_norm": epochs,
+        "meta_gradient_norm/unroll_1": epochs,
+        "meta_gradient_norm/unroll_2": epochs,
+        "meta_gradient_norm/unroll_3": epochs,
         "training/meta_gradients_dropped": epochs,
         "training/learning_rate": epochs,
         "training/steps_per_second": epochs,
         "validation/final_loss": [20, 40, 60],
-        "validation/loss_curve": list(range(26))})
+        "validation/loss_curve": list(range(26)),
+        "diagnostics/gradient_size": [20, 40, 60],
+        "diagnostics/update_size": [20, 40, 60],
+        "diagnostics/cosine": [20, 40, 60]})  # It has no gates.
     for values in logged.values():
       self.assertTrue(np.isfinite(list(values.values())).all())
     np.testing.assert_allclose(logged["training/learning_rate"][1], 0.001)
+    np.testing.assert_allclose(
+        list(logged["training/meta_gradient_norm"].values()),
+        np.mean([list(logged[f"meta_gradient_norm/unroll_{i}"].values())
+                 for i in (1, 2, 3)], axis=0), rtol=1e-6)
     # The curve is that of the last validation, and ends with its loss.
     np.testing.assert_allclose(logged["validation/loss_curve"][25],
                                logged["validation/final_loss"][60], rtol=1e-6)
@@ -617,6 +627,39 @@ class EvaluateTest(ScriptsTest):
           [np.mean([losses[name, i, t] for i in range(3)]) for t in range(6)],
           rtol=1e-6)
 
+  def test_updates_are_drawn(self):
+    picture, output = self.path("updates.png"), self.path("losses.csv")
+    self.assert_done(run(
+        *EVALUATE, "--num_epochs=1", "--problem=quadratic",
+        "--optimizer=L2L,Sgd", "--learning_rate=0.1", "--jit_compile=false",
+        f"--plot_updates={picture}", f"--output={output}",
+        f"--logdir={self.path('log')}"))
+    height, width, _ = plt.imread(picture).shape
+    self.assertGreater(width, height)
+    logged = scalars(self.path("log/Sgd"))
+    for step in range(5):
+      np.testing.assert_allclose(
+          logged["updates/loss"][step], read_losses(output)["Sgd", 0, step],
+          rtol=1e-5)
+    np.testing.assert_allclose(
+        list(logged["updates/update_size"].values()),
+        0.1 * np.array(list(logged["updates/gradient_size"].values())),
+        rtol=1e-5)
+    self.assertIn("updates/cw/saturated_gates/lstm_2",
+                  scalars(self.path("log/L2L")))
+    event, = pathlib.Path(self.path("log")).glob("events.*")
+    self.assertIn(b"\x89PNG", event.read_bytes())
+
+  @parameterized.parameters(
+      ("--optimizer=Sgd", "--num_steps=40", "--learning_rate=1e6"),  # Diverges.
+      ("--num_steps=1",))  # L2L, whose first updates are 0.
+  def test_updates_without_size_are_drawn_without_warning(self, *argv):
+    picture = self.path("updates.png")
+    self.assert_done(run(
+        *EVALUATE, "--num_epochs=1", "--jit_compile=false", *argv,
+        f"--plot_updates={picture}"))
+    self.assertTrue(pathlib.Path(picture).read_bytes().startswith(b"\x89PNG"))
+
   def test_pictures_are_drawn(self):
     toys.write_neural_art(self.folder, "test", image_size=64)
     pictures = self.path("pictures.png")
@@ -669,6 +712,7 @@ class EvaluateTest(ScriptsTest):
     self.assertTrue(files(self.folder)[name].startswith(b"\x89PNG"))
 
   @parameterized.parameters("--output=%s/no/losses.csv", "--plot=%s/no/a.png",
+                            "--plot_updates=%s/no/a.png",
                             "--output=%s", "--plot=%s")
   def test_file_that_cannot_be_written_is_refused_at_once(self, flag):
     result = run(*SGD, flag % self.folder)
