@@ -58,9 +58,9 @@ flags.DEFINE_string("split", "test",
 flags.DEFINE_string("output", None, "CSV file to write, one row a run and step;"
                     " what was tuned is kept in tuning.json beside it.")
 flags.DEFINE_string("plot", None, "PNG file of the learning curves to write.")
-flags.DEFINE_string("plot_updates", None, "PNG file to write: the update as a "
-                    "function of the gradient, at a few steps of the first "
-                    "run, and how each optimizer goes in it.")
+flags.DEFINE_string("plot_updates", None, "PNG file to write: updates as "
+                    "functions of a gradient, beside Sgd's and Adam's, and how "
+                    "each optimizer goes in a run. --logdir gets it, too.")
 flags.DEFINE_string("pictures", None, "PNG file of the pictures of neural art "
                     "to write.")
 flags.DEFINE_string("logdir", None,
