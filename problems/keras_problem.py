@@ -73,20 +73,23 @@ class KerasProblem(supervised.Supervised):
     weights = [origins[id(v.value)] for v in model.trainable_variables]
     self._set_weights(
         [v.path for v in model.trainable_variables],
-        seeded.seeded(lambda: [_initial_value(w) for w in weights], with_keys=True))
+        seeded.seeded(lambda: [_initial_value(w) for w in weights],
+                      with_keys=True))
 
   def predict(self, params: base.Params, inputs: supervised.Batch,
               seed: tf.Tensor) -> tuple[supervised.Batch, Any]:
-    variables = self._model.non_trainable_variables
-    seeds = tf.unstack(tf.random.split(seed, len(variables), alg="philox"))
+    constants = self._model.non_trainable_variables
+    seeds = tf.unstack(tf.random.split(seed, len(constants), alg="philox"))
     # The state of a layer's noise is one of its variables.
-    constants = [
+    values = [*(params[name] for name in self._names), *(
         tf.cast(own, v.dtype) if v.name == "seed_generator_state" else value
-        for v, value, own in zip(variables, self._constants, seeds, strict=True)]
-    outputs, _, losses = self._model.stateless_call(
-        [params[name] for name in self._names], constants, inputs,
-        training=True, return_losses=True)
-    return outputs, sum(losses)
+        for v, value, own in zip(constants, self._constants, seeds))]
+    variables = [*self._model.trainable_variables, *constants]
+    # What stateless_call does, but layers within others train as well, where
+    # the call of the model does not take `training`.
+    with keras.StatelessScope(zip(variables, values), collect_losses=True):
+      outputs = self._model(inputs, training=True)
+      return outputs, sum(self._model.losses)
 
 
 def _initial_value(weight: seeded.Created) -> tf.Tensor:

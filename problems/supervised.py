@@ -58,7 +58,8 @@ class Supervised(base.Problem):
     # Made eagerly: a `tf.function` captures them, and they are never copied.
     self._data = _read(data)  # Of [n, ...].
 
-  def _set_weights(self, names: list[str], draw: Callable[..., list[tf.Tensor]]):
+  def _set_weights(self, names: list[str],
+                   draw: Callable[[tf.Tensor], list[tf.Tensor]]) -> None:
     """Takes what is trained, and checks that a loss can be computed.
 
     Args:
@@ -73,8 +74,21 @@ class Supervised(base.Problem):
       count = names[:len(self._names)].count(name)
       self._names.append(f"{name}_{count}" if count else name)
     self._draw = draw
-    graph = tf.function(self._check, autograph=False).get_concrete_function(
-        tf.TensorSpec([2], tf.int32)).graph
+    created = []
+
+    def creator(next_creator, **kwargs):
+      del next_creator  # Keras would not recover from an error here.
+      created.append(kwargs["name"])
+      value = kwargs["initial_value"]
+      return value() if callable(value) else value
+
+    with tf.variable_creator_scope(creator):
+      graph = tf.function(self._check, autograph=False).get_concrete_function(
+          tf.TensorSpec([2], tf.int32)).graph
+    if created:
+      raise ValueError(
+          f"The model creates {created[0]!r} while it runs, but must have all "
+          "its variables before.")
     impure = seeded.impure_operations(graph)
     if impure:
       raise ValueError(
@@ -130,8 +144,8 @@ class Supervised(base.Problem):
             f"must return floats of shape [] or [{self._batch_size}].")
       loss = tf.reduce_mean(losses) + own_loss
     if all(g is None for g in tape.gradient(loss, list(params.values()))):
-      raise ValueError("The loss has no gradient: neither loss_fn nor the model "
-                       "may leave TensorFlow, or round.")
+      raise ValueError("The loss has no gradient by any weight: neither "
+                       "loss_fn nor the model may leave TensorFlow, or round.")
 
 
 def _read(data):
