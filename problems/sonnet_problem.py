@@ -19,8 +19,8 @@ class SonnetProblem(supervised.Supervised):
 
   Weights are drawn anew, by the initializers of the module, from the seed of
   `sample`; seeds that the initializers were given do not matter. What does not
-  come from `tf.random.normal`, `truncated_normal` or `uniform`, such as weights
-  that `module_fn` loads, is the same for all seeds.
+  come from `tf.random.normal`, `truncated_normal` or `uniform`, such as the
+  values of an initializer that loads them, is the same for all seeds.
   """
 
   def __init__(self, module_fn: Callable[[], snt.Module], loss_fn: Callable,
@@ -51,15 +51,21 @@ class SonnetProblem(supervised.Supervised):
       except Exception as error:
         raise ValueError(f"module_fn must make an snt.Module that can be called"
                          f" on the inputs: {error}") from error
-    trainable = [c.variable for c in self._created if c.variable.trainable]
-    if not module.trainable_variables:
+    weights = [c for c in self._created if c.variable.trainable]
+    trainable = [w.variable for w in weights]
+    own = snt.allow_empty_variables(module).trainable_variables
+    if not own:
       raise ValueError(f"module_fn returns {module.name!r}, which has no "
                        "trainable variables.")
-    if {id(v) for v in trainable} != {
-        id(v) for v in module.trainable_variables}:
+    if {id(v) for v in trainable} != {id(v) for v in own}:
       raise ValueError(
           f"module_fn returns {module.name!r}, whose variables were there "
           "before or are not all its own, but must make a new module.")
+    for weight in weights:
+      if weight.assigned() is not None:
+        raise ValueError(
+            f"module_fn, or the module, assigns to {weight.variable.name!r}: "
+            "give the module an initializer of these values.")
     self._forward = seeded.seeded(
         lambda weights, inputs: self._trace(inputs, weights)[0], [
             [tf.TensorSpec(v.shape, v.dtype) for v in trainable],
@@ -79,11 +85,11 @@ class SonnetProblem(supervised.Supervised):
     module = self._module_fn()
     if not isinstance(module, snt.Module):
       raise ValueError(f"it returns {type(module).__name__}.")
-    # Not by its signature, which Sonnet hides.
+    # Sonnet hides the signature, and snt.nets.MLP takes it with dropout alone.
     try:
       return module(inputs, is_training=True), module
-    except TypeError as error:
-      if "unexpected keyword argument 'is_training'" not in str(error):
+    except (TypeError, ValueError) as error:
+      if "is_training" not in str(error):
         raise
     return module(inputs), module
 
@@ -108,9 +114,7 @@ class SonnetProblem(supervised.Supervised):
       if not created.variable.trainable:
         # What is assigned to it is left out of the graph.
         return created.variable
-      assigned = created.assigned()
-      initial_values.append(
-          value if assigned is None else tf.identity(assigned))
+      initial_values.append(value)
       return weights[len(initial_values) - 1] if weights else value
 
     with tf.variable_creator_scope(creator):
