@@ -63,7 +63,7 @@ def keras_problem():
 def sonnet_problem():
   return problems.SonnetProblem(
       lambda: snt.nets.MLP([4, 2], activation=tf.tanh, dropout_rate=0.1),
-      tf.keras.losses.mean_squared_error, DATA, batch_size=4)
+      keras.losses.mean_squared_error, DATA, batch_size=4)
 
 
 PROBLEMS = {
