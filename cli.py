@@ -34,7 +34,9 @@ import problems
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("problem", "simple",
-                    f"One of {', '.join(experiments.EXPERIMENTS)}.")
+                    f"One of {', '.join(experiments.EXPERIMENTS)}; or "
+                    "module:function, a function of yours that returns a "
+                    "problems.Problem (of a split, where it takes one).")
 flags.DEFINE_integer("num_steps", 100, "Updates of the optimizee in an epoch. "
                      "(128 for neural art)")
 flags.DEFINE_list("layers", None, "Units of each hidden layer of the network "
@@ -101,6 +103,8 @@ def make_problem(split: str) -> tuple[problems.Problem,
 
   Flags that are not given take the experiment's defaults.
   """
+  if ":" in FLAGS.problem:  # After the folder of the script.
+    sys.path.insert(1, os.getcwd())
   experiment = experiments.get(FLAGS.problem)
   FLAGS.set_default("num_steps", experiment.num_steps)
   options = {}

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 import functools
+import importlib.util
+import inspect
 import os
+import traceback
 from typing import Any, NamedTuple
 
 import networks
@@ -111,13 +114,67 @@ EXPERIMENTS = {
 def get(name: str) -> Experiment:
   """Returns the experiment of a name.
 
+  Args:
+    name: A key of EXPERIMENTS; or "module:function", where the function returns
+      any problem, and is given a `split` where it takes one. A network as for
+      "paper-mnist" is trained on it.
+
   Raises:
     ValueError: There is none.
   """
+  if ":" in name:
+    make = _import(name)
+    has_split = "split" in inspect.signature(make).parameters
+
+    def make_problem(**data):
+      problem = _call(name, make, **(
+          {"split": data["split"]} if has_split else {}))
+      if not isinstance(problem, problems.Problem):
+        raise ValueError(f"problem is {name!r}, which returns "
+                         f"{type(problem).__name__}, but must return a "
+                         "problems.Problem.")
+      return problem
+
+    return Experiment(make_problem, {"cw": _PAPER(scale=0.1)},
+                      learning_rate=0.003, has_data=has_split)
   if name not in EXPERIMENTS:
     raise ValueError(
-        f"problem is {name!r}, but must be one of {list(EXPERIMENTS)}.")
+        f"problem is {name!r}, but must be one of {list(EXPERIMENTS)}, or "
+        "module:function.")
   return EXPERIMENTS[name]
+
+
+def _import(name: str) -> Callable[..., problems.Problem]:
+  """The function of "module:function"."""
+  module_name, _, function_name = name.partition(":")
+  try:
+    found = importlib.util.find_spec(module_name) is not None
+  except (ImportError, ValueError):  # Of its package; of an empty name.
+    found = False
+  if not found:
+    raise ValueError(
+        f"problem is {name!r}, but there is no module {module_name!r} in this "
+        "folder or on PYTHONPATH.")
+  module = _call(name, importlib.import_module, module_name)
+  function = getattr(module, function_name, None)
+  if not callable(function):
+    raise ValueError(f"problem is {name!r}, but {module_name} has no function "
+                     f"{function_name!r}.")
+  return function
+
+
+def _call(name: str, function: Callable, *args: Any, **kwargs: Any) -> Any:
+  """What another's function returns, or its error with the place it is at."""
+  try:
+    return function(*args, **kwargs)
+  except Exception as error:
+    frames = traceback.extract_tb(error.__traceback__)
+    # Not the line of a library, where that called is wrong.
+    own = [f for f in frames[1:] if "importlib" not in f.filename
+           and "site-packages" not in f.filename] or frames
+    raise ValueError(
+        f"problem is {name!r}, which raises {type(error).__name__} at "
+        f"{own[-1].filename}:{own[-1].lineno}: {error}") from error
 
 
 def with_seed(net_config: NetConfig, seed: int) -> NetConfig:

@@ -6,6 +6,7 @@ of the paper (Andrychowicz et al. 2016).
 
 from collections.abc import Callable
 import functools
+import itertools
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -55,9 +56,10 @@ def what_to_compile(network: networks.Network, problem: problems.Problem,
   makes in a loop are ten times slower than TensorFlow's.
   """
   loss = tf.function(functools.partial(evaluate, problem), autograph=False)
-  convolves = any(
-      op.type.startswith("Conv")
-      for op in loss.get_concrete_function(run).graph.get_operations())
+  graph = loss.get_concrete_function(run).graph.as_graph_def()
+  nodes = itertools.chain(
+      graph.node, *(f.node_def for f in graph.library.function))
+  convolves = any(node.op.startswith("Conv") for node in nodes)
   has_gpu = bool(tf.config.list_physical_devices("GPU"))
   whole = (has_gpu or not convolves) and _can_compile(
       lambda run: step(network, problem, run), run)

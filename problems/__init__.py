@@ -3,11 +3,14 @@
 from problems.base import Constants, Params, Problem
 from problems.cifar10 import Cifar10
 from problems.ensemble import Ensemble
+from problems.keras_problem import KerasProblem
 from problems.mnist import Mnist
 from problems.neural_art import NeuralArt
 from problems.quadratic import Quadratic
 from problems.simple import Simple, SimpleMultiOptimizer
+from problems.sonnet_problem import SonnetProblem
 
 __all__ = [
-    "Cifar10", "Constants", "Ensemble", "Mnist", "NeuralArt", "Params",
-    "Problem", "Quadratic", "Simple", "SimpleMultiOptimizer"]
+    "Cifar10", "Constants", "Ensemble", "KerasProblem", "Mnist", "NeuralArt",
+    "Params", "Problem", "Quadratic", "Simple", "SimpleMultiOptimizer",
+    "SonnetProblem"]

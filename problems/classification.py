@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 import checks
-from problems import base
+from problems import base, supervised
 
 _STDDEV = 0.01  # Of weights and biases alike, at the start.
 
@@ -59,11 +59,8 @@ class Classification(base.Problem):
 
   def loss(self, params: base.Params, constants: base.Constants,
            seed: tf.Tensor) -> tf.Tensor:
-    indices = tf.random.stateless_uniform(
-        [self._batch_size], seed, minval=0, maxval=self._labels.shape[0],
-        dtype=tf.int32, alg="philox")  # [B]
-    return self.loss_on(params, tf.gather(self._images, indices),
-                        tf.gather(self._labels, indices))
+    return self.loss_on(params, *supervised.minibatch(
+        (self._images, self._labels), self._batch_size, seed))
 
   def loss_on(self, params: base.Params, images: tf.Tensor,
               labels: tf.Tensor) -> tf.Tensor:

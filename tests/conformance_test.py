@@ -4,7 +4,9 @@ import functools
 import tempfile
 
 from absl.testing import absltest, parameterized
+import keras
 import numpy as np
+import sonnet as snt
 import tensorflow as tf
 
 from meta import evaluation, optimizer, unroll
@@ -13,6 +15,7 @@ import problems
 from tests import toys
 
 T = 3
+DATA = [np.random.default_rng(0).normal(size=[9, size]) for size in (3, 2)]
 LOG_AND_SIGN = {"preprocess_name": "LogAndSign", "preprocess_options": {"k": 5}}
 NETWORKS = {
     "coordinatewise": toys.coordinatewise,
@@ -48,6 +51,21 @@ def neural_art():
                               data_dir=folder)
 
 
+@functools.cache
+def keras_problem():
+  return problems.KerasProblem(lambda: keras.Sequential([
+      keras.Input([3]), keras.layers.Dense(4, "tanh"),
+      keras.layers.BatchNormalization(), keras.layers.Dropout(0.1),
+      keras.layers.Dense(2)]), "mse", DATA, batch_size=4)
+
+
+@functools.cache
+def sonnet_problem():
+  return problems.SonnetProblem(
+      lambda: snt.nets.MLP([4, 2], activation=tf.tanh, dropout_rate=0.1),
+      keras.losses.mean_squared_error, DATA, batch_size=4)
+
+
 PROBLEMS = {
     "simple": problems.Simple,
     "simple_multi": lambda: problems.SimpleMultiOptimizer(3),
@@ -58,13 +76,16 @@ PROBLEMS = {
     "mnist": mnist,
     "cifar10": cifar10,
     "neural_art": neural_art,
+    "keras": keras_problem,
+    "sonnet": sonnet_problem,
     "regression": toys.Regression,
     "filters": toys.Filters,
 }
 ONLY = {"standard": ("quadratic", "separate", "ensemble"),
         "kernel": ("filters",)}  # The others take parameters of any shape.
 # Two networks are enough.
-SLOW = dict.fromkeys(("cifar10", "neural_art"), ("log_and_sign", "adam"))
+SLOW = dict.fromkeys(("cifar10", "neural_art", "keras", "sonnet"),
+                     ("log_and_sign", "adam"))
 PAIRS = [(net, problem) for net in NETWORKS for problem in PROBLEMS
          if problem in ONLY.get(net, PROBLEMS)
          and net in SLOW.get(problem, NETWORKS)]

@@ -3,7 +3,9 @@
 import os
 import pathlib
 import pickle
+import sys
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest, parameterized
 import numpy as np
@@ -109,6 +111,53 @@ class ExperimentsTest(parameterized.TestCase):
         ValueError, r"^problem is 'cubic', but must be one of \['simple', "
         "'simple-multi', 'quadratic', 'mnist'"):
       experiments.get("cubic")
+
+  def test_own_problem_is_given_the_split_where_it_takes_one(self):
+    pathlib.Path(self.folder, "own_splits.py").write_text(
+        "import problems\n"
+        "def with_split(split='no'):\n"
+        "  return problems.Quadratic(1, {'train': 2, 'test': 3}[split])\n"
+        "def without():\n"
+        "  return problems.Quadratic(1, 4)\n")
+    self.enter_context(mock.patch.object(sys, "path", [*sys.path, self.folder]))
+    for function, has_data, sizes in (("with_split", True, (2, 3)),
+                                      ("without", False, (4, 4))):
+      experiment = experiments.get(f"own_splits:{function}")
+      self.assertEqual(experiment.has_data, has_data)
+      for split, size in zip(("train", "test"), sizes):
+        options = {"split": split, "data_dir": None, "download": False}
+        problem = experiment.make_problem(**options if has_data else {})
+        params, _ = problem.sample(tf.constant([1, 2]))
+        self.assertEqual(params["x"].shape, [1, size])
+
+  def test_own_problem_gets_the_network_of_paper_mnist(self):
+    own = experiments.get("tests.toys:Regression")
+    self.assertEqual(own.net_config, experiments.get("paper-mnist").net_config)
+    self.assertEqual(own.learning_rate, 0.003)
+
+  @parameterized.parameters(
+      ("own_none:make", "no module 'own_none' in this folder or on PYTHONPATH"),
+      (":make", "no module ''"), ("tests.toys:", "has no function ''"),
+      ("tests.none.toys:make", "no module 'tests.none.toys'"),
+      ("tests.toys:SEED", "tests.toys has no function 'SEED'"),
+      ("tests.toys:small_vgg", "returns dict, but must return a problems.Prob"))
+  def test_own_problem_that_is_none_is_told(self, name, message):
+    with self.assertRaisesRegex(ValueError, f"^problem is {name!r}, .*{message}"
+                               ):
+      experiments.get(name).make_problem()
+
+  def test_error_of_an_own_problem_is_told_with_its_place(self):
+    folder = pathlib.Path(self.folder)
+    (folder / "own_bad.py").write_text("import os\n\nprint(unknown)\n")
+    (folder / "own_worse.py").write_text(
+        "import numpy as np\n\ndef make():\n  np.ones('x')\n")
+    self.enter_context(mock.patch.object(sys, "path", [*sys.path, self.folder]))
+    with self.assertRaisesRegex(
+        ValueError, "raises NameError at .*own_bad.py:3: .*'unknown'"):
+      experiments.get("own_bad:make")
+    with self.assertRaisesRegex(
+        ValueError, "raises TypeError at .*own_worse.py:4: "):
+      experiments.get("own_worse:make").make_problem()
 
   @parameterized.parameters(*SIZES)
   def test_with_seed_changes_the_seed_of_learned_networks_only(self, name):

@@ -800,10 +800,48 @@ class BothTest(ScriptsTest):
         rf"\A{DEVICE}Evaluating on mnist \(split validation\): 1 runs of 2 "
         rf"steps, seed 0\nL2L\n{STATS}{TABLE}L2L +- .*\n\Z")
 
+  def test_own_problem(self):
+    pathlib.Path(self.folder, "own_keras.py").write_text("""
+import keras
+import numpy as np
+import problems
+
+def make_model():
+  return keras.Sequential([keras.Input([2]), keras.layers.Dense(1)])
+
+def make_problem(split):
+  print(f"Split {split}")
+  inputs = np.random.default_rng(0).normal(size=[20, 2])
+  return problems.KerasProblem(make_model, "mse", (inputs, inputs[:, :1]), 4)
+""")
+    before = functools.partial(os.chdir, self.folder)
+    own = ("--problem=own_keras:make_problem", "--num_steps=4",
+           "--num_epochs=2", "--jit_compile=false")
+    result = run("train.py", *own, "--unroll_length=2", "--evaluation_epochs=1",
+                 "--save_path=run", before=before)
+    self.assert_done(result)
+    self.assertRegex(result.stdout, rf"\A{DEVICE}Split train\nEpoch 2\n")
+    with open(self.path("run/run.json"), encoding="utf-8") as file:
+      settings = json.load(file)
+    self.assertEqual((settings["problem"], settings["learning_rate"]),
+                     ("own_keras:make_problem", 0.003))
+    result = run("evaluate.py", *own, "--seed=0", "--path=run",
+                 "--optimizer=L2L,Sgd", "--tune", "--tuning_epochs=1",
+                 before=before)
+    self.assert_done(result)
+    self.assertRegex(
+        result.stdout, rf"\A{DEVICE}Split test\nSplit validation\n(.*\n)+"
+        r"Evaluating on own_keras:make_problem \(split test\): 2 runs of 4 ")
+
   @parameterized.product(
       script=("train.py", "evaluate.py"),
       case=(
           (("--problem=cubic",), r"'cubic', .* \['simple', 'simple-multi', "),
+          (("--problem=own:make",), "no module 'own' in this folder or on PY"),
+          (("--problem=tests.toys:none",), "tests.toys has no function 'none'"),
+          (("--problem=tests.toys:Given",), r"Given', which raises TypeError "
+           r"at .*: .*missing 3 required"),
+          (("--problem=tests.toys:small_vgg",), "returns dict, but must"),
           (("--problem=mnist",), "--data_dir, or .* --download"),
           (("--problem=mnist", "--data_dir={folder}"),
            "No MNIST under {folder}"),

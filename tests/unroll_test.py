@@ -1,5 +1,7 @@
 """Tests of the unroll and of the derivatives through it."""
 
+from unittest import mock
+
 from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
@@ -174,6 +176,18 @@ class MetaGradientTest(parameterized.TestCase):
     self.assertFalse(np.allclose(gradients[0][0], gradients[1][0]))
 
 
+class Convolution(problems.Problem):
+  """A convolution, within a function."""
+
+  def sample(self, seed):
+    return {"w": tf.random.stateless_normal([2, 2, 1, 1], seed)}, ()
+
+  def loss(self, params, constants, seed):
+    convolve = tf.function(lambda w: tf.nn.conv2d(
+        tf.ones([1, 3, 3, 1]), w, 1, "SAME"), autograph=False)
+    return tf.reduce_sum(convolve(params["w"])**2)
+
+
 class UnrollTest(parameterized.TestCase):
 
   @parameterized.parameters(1, 2, 7)
@@ -265,6 +279,13 @@ class UnrollTest(parameterized.TestCase):
       _, end = unroll.unroll(network, Partial(), run, 2, second_derivatives)
       np.testing.assert_array_equal(end.params["unused"], [1., 1.])
       np.testing.assert_allclose(end.params["x"], 0.8**2, rtol=1e-6)
+
+  def test_convolutions_are_seen_within_functions(self):
+    network, problem = networks.Sgd(), Convolution()
+    run = unroll.start(network, problem, 0)
+    with mock.patch.object(tf.config, "list_physical_devices", lambda _: []):
+      whole, _ = unroll.what_to_compile(network, problem, run)
+    self.assertFalse(whole)
 
 
 if __name__ == "__main__":

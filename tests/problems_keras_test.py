@@ -1,0 +1,339 @@
+"""Tests of the problem of training a Keras model."""
+
+from absl.testing import absltest, parameterized
+import keras
+import numpy as np
+import tensorflow as tf
+
+from meta import unroll
+import networks
+import problems
+from tests import toys
+
+SEED = (1, 2)
+B = 5
+# All examples are the same, so that every minibatch is known.
+INPUTS = np.tile(np.float32([[0.5, -1., 2.]]), [7, 1])
+TARGETS = np.tile(np.float32([[1., -2.]]), [7, 1])
+SAME = INPUTS, TARGETS
+RNG = np.random.default_rng(0)
+OTHERS = RNG.normal(size=[7, 3]), RNG.normal(size=[7, 2])
+
+
+def layers(*between):
+  """A function that makes a model of two dense layers, and others between."""
+  def model_fn():
+    return keras.Sequential([
+        keras.Input([3]), keras.layers.Dense(4, "tanh", name="one"),
+        *(make() for make in between), keras.layers.Dense(2, name="two")])
+  return model_fn
+
+
+def make(model_fn=None, loss_fn="mse", data=SAME, batch_size=B):
+  return problems.KerasProblem(
+      model_fn or layers(), loss_fn, data, batch_size)
+
+
+def sample(problem, seed=SEED):
+  return problem.sample(tf.constant(seed))[0]
+
+
+def loss(problem, params, seed=SEED):
+  return problem.loss(params, (), tf.constant(seed))
+
+
+def normal_noise():
+  return keras.layers.Lambda(lambda x: x + tf.random.normal([4]))
+
+
+class Lazy(keras.Model):
+  """A model that makes a layer whenever it runs."""
+
+  def __init__(self):
+    super().__init__()
+    self.first = keras.layers.Dense(2)
+
+  def call(self, inputs):
+    return keras.layers.Dense(2)(self.first(inputs))
+
+
+class Plain(keras.Model):
+  """A model that does not take `training`, of two inputs."""
+
+  def __init__(self):
+    super().__init__()
+    self.dense = keras.layers.Dense(2)
+
+  def call(self, inputs):
+    return self.dense(inputs["a"]) + inputs["b"]
+
+
+def called(cls, *args):
+  """A function that makes a model by calling it."""
+  def model_fn():
+    model = cls()
+    model(*args)
+    return model
+  return model_fn
+
+
+class KerasProblemTest(parameterized.TestCase):
+
+  def test_parameters_have_the_paths_and_shapes_of_the_weights(self):
+    params = sample(make(layers(keras.layers.BatchNormalization)))
+    self.assertEqual(
+        {name.split("/", 1)[1]: p.shape.as_list() for name, p in params.items()
+         if "batch" not in name},
+        {"one/kernel": [3, 4], "one/bias": [4],
+         "two/kernel": [4, 2], "two/bias": [2]})
+    self.assertLen(params, 6)
+
+  def test_loss_and_gradients_are_those_of_numpy(self):
+    problem = make()
+    params = sample(problem)
+    with tf.GradientTape() as tape:
+      tape.watch(params)
+      value = loss(problem, params)
+    w, b, v, c = (p.numpy().astype(np.float64) for p in params.values())
+    hidden = np.tanh(INPUTS[:1] @ w + b)
+    error = hidden @ v + c - TARGETS[:1]  # [1, 2]
+    np.testing.assert_allclose(value, np.mean(error**2), rtol=1e-5)
+    d_hidden = error @ v.T * (1 - hidden**2)
+    for actual, expected in zip(
+        tape.gradient(value, list(params.values())),
+        (INPUTS[:1].T @ d_hidden, d_hidden[0], hidden.T @ error, error[0])):
+      np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6)
+
+  def test_minibatches_come_from_all_examples(self):
+    problem = make(data=OTHERS, batch_size=1)
+    params = sample(problem)
+    w, b, v, c = params.values()
+    errors = np.tanh(OTHERS[0] @ w + b) @ v + c - OTHERS[1]
+    losses = np.array([loss(problem, params, (0, i)) for i in range(60)])
+    drawn = np.isclose(losses[:, None], np.mean(errors**2, 1), rtol=1e-4)
+    np.testing.assert_array_equal(drawn.sum(1), 1)
+    self.assertTrue(np.all(drawn.any(0)))
+
+  @parameterized.parameters(
+      ("mse",), (keras.losses.MeanSquaredError(),),
+      (keras.losses.mean_squared_error,),
+      (lambda t, y: tf.reduce_mean((t - y)**2, axis=1),),
+      (lambda t, y: tf.reduce_mean((t - y)**2),))
+  def test_losses_may_be_given_in_any_form(self, loss_fn):
+    problem = make(loss_fn=loss_fn)
+    params = sample(problem)
+    w, b, v, c = params.values()
+    np.testing.assert_allclose(
+        loss(problem, params),
+        np.mean((np.tanh(INPUTS @ w + b) @ v + c - TARGETS)**2), rtol=1e-5)
+
+  def test_data_set_is_its_arrays(self):
+    problem = make(data=tf.data.Dataset.from_tensor_slices(OTHERS))
+    params = sample(problem)
+    arrays = make(data=OTHERS)
+    np.testing.assert_array_equal(
+        loss(problem, params),
+        loss(arrays, dict(zip(sample(arrays), params.values()))))
+
+  def test_inputs_may_be_a_nest(self):
+    inputs = {"a": INPUTS, "b": TARGETS}
+    problem = make(called(Plain, inputs), data=(inputs, TARGETS))
+    params = sample(problem)
+    w, b = params.values()
+    np.testing.assert_allclose(
+        loss(problem, params), np.mean((INPUTS[:1] @ w + b)**2), rtol=1e-4)
+
+  def test_weights_come_from_the_initializers_and_the_seed(self):
+    problem = make(lambda: keras.Sequential([
+        keras.Input([30]),
+        keras.layers.Dense(
+            50, kernel_initializer=keras.initializers.RandomNormal(stddev=0.3),
+            bias_initializer="ones"),
+        keras.layers.Dense(
+            40, kernel_initializer=keras.initializers.Orthogonal(seed=1)),
+        keras.layers.Dense(2)]), data=(np.ones([1, 30]), np.ones([1, 2])))
+    first, same, other = (
+        list(sample(problem, s).values()) for s in (SEED, SEED, (1, 3)))
+    toys.assert_equal(first, same)
+    for params in (first, other):
+      self.assertAlmostEqual(np.std(params[0]), 0.3, delta=0.03)
+      np.testing.assert_array_equal(params[1], 1.)
+      np.testing.assert_allclose(
+          tf.transpose(params[2]) @ params[2], np.eye(40), atol=1e-5)
+    for i in (0, 2, 4):
+      self.assertLess(abs(np.corrcoef(
+          np.ravel(first[i]), np.ravel(other[i]))[0, 1]), 0.35)
+    self.assertFalse(np.allclose(first[4][:40], other[4][:40]))
+
+  def test_same_layers_start_from_different_weights(self):
+    first, second = [
+        p for name, p in sample(make(lambda: keras.Sequential([
+            keras.Input([3]), *(
+                keras.layers.Dense(
+                    3, kernel_initializer=keras.initializers.HeNormal(seed=0))
+                for _ in range(2)), keras.layers.Dense(2)]))).items()
+        if "kernel" in name][:2]
+    self.assertTrue(np.all(first != second))
+
+  def test_loaded_weights_are_where_all_runs_start(self):
+    def model_fn():
+      model = layers()()
+      model.layers[0].kernel.assign(tf.ones([3, 4]))
+      return model
+    problem = make(model_fn)
+    draws = [list(sample(problem, s).values()) for s in (SEED, (1, 3))]
+    for draw in draws:
+      np.testing.assert_array_equal(draw[0], 1.)
+    self.assertTrue(np.all(draws[0][2] != draws[1][2]))
+
+  def test_drawing_leaves_pythons_random_numbers_alone(self):
+    problem = make()
+    keras.utils.set_random_seed(0)
+    expected = keras.random.normal([2]), np.random.rand()
+    keras.utils.set_random_seed(0)
+    loss(problem, sample(problem))
+    toys.assert_equal((keras.random.normal([2]), np.random.rand()), expected)
+
+  def test_frozen_layers_stay(self):
+    def model_fn():
+      model = layers()()
+      model.layers[0].trainable = False
+      return model
+    problem = make(model_fn)
+    self.assertLen(sample(problem), 2)
+    v, c = sample(problem).values()
+    hidden = problem._model.layers[0](INPUTS[:1])
+    np.testing.assert_allclose(
+        loss(problem, sample(problem)),
+        np.mean((hidden @ v + c - TARGETS[:1])**2), rtol=1e-5)
+
+  def test_dropout_is_drawn_from_the_seed(self):
+    problem = make(layers(lambda: keras.layers.Dropout(0.5)))
+    params = sample(problem)
+    one, same, *others = (float(loss(problem, params, s))
+                          for s in (SEED, SEED, (1, 3), (2, 2), (5, 5)))
+    self.assertEqual(one, same)
+    self.assertLen({one, *others}, 4)
+
+  def test_dropout_drops_the_share_it_says(self):
+    problem = make(lambda: keras.Sequential([
+        keras.Input([3]), keras.layers.Dense(1, kernel_initializer="ones"),
+        keras.layers.Dropout(0.25)]), lambda t, y: y[:, 0], batch_size=2000)
+    # Of outputs that are all 1.5 * 4 / 3 or 0, all drawn independently.
+    self.assertAlmostEqual(
+        float(loss(problem, sample(problem))), 1.5, delta=0.1)
+
+  def test_batch_normalization_takes_the_minibatch(self):
+    def model_fn():
+      return keras.Sequential([
+          keras.Input([3]), keras.layers.BatchNormalization(epsilon=1e-6)])
+    problem = make(
+        model_fn, lambda t, y: tf.reduce_sum(y**2, 1), OTHERS, 50)
+    before = [v.numpy() for v in problem._model.variables]
+    params = sample(problem)
+    # Normalized numbers have the mean square 1.
+    np.testing.assert_allclose(loss(problem, params), 3., rtol=1e-3)
+    toys.assert_equal([v.numpy() for v in problem._model.variables], before)
+    np.testing.assert_array_equal(
+        loss(problem, params), loss(problem, params))
+
+  def test_losses_of_the_model_are_added(self):
+    problem = make(lambda: keras.Sequential([
+        keras.Input([3]), keras.layers.Dense(2, kernel_regularizer="l1"),
+        keras.layers.ActivityRegularization(l2=0.1)]))
+    params = sample(problem)
+    w, b = params.values()
+    outputs = INPUTS[:1] @ w + b
+    np.testing.assert_allclose(
+        loss(problem, params),
+        np.mean((outputs - TARGETS[:1])**2) + 0.01 * np.sum(np.abs(w))
+        + 0.1 * np.sum(outputs**2), rtol=1e-5)
+
+  def test_layers_within_a_model_without_training_train(self):
+    class Inner(Plain):
+      def call(self, inputs):
+        return self.dropout(self.dense(inputs))
+    def model_fn():
+      model = Inner()
+      model.dropout = keras.layers.Dropout(0.5)
+      model(INPUTS)
+      return model
+    problem = make(model_fn)
+    params = sample(problem)
+    self.assertNotEqual(float(loss(problem, params)),
+                        float(loss(problem, params, (1, 3))))
+
+  @parameterized.parameters(False, True)
+  def test_side_by_side_is_alone(self, with_noise):
+    problem = make(layers(*([lambda: keras.layers.Dropout(0.5),
+                             keras.layers.BatchNormalization]
+                            if with_noise else [])), data=OTHERS)
+    seeds = tf.constant([[1, 2], [3, 4], [5, 6]])
+    run = tf.function(lambda s: unroll.start(networks.Sgd(), problem, s))(seeds)
+    losses = unroll.evaluate(problem, run)
+    for k, seed in enumerate(tf.unstack(seeds)):
+      alone = unroll.start(networks.Sgd(), problem, seed)
+      toys.assert_equal({n: p[k] for n, p in run.params.items()}, alone.params)
+      np.testing.assert_allclose(
+          losses[k], unroll.evaluate(problem, alone), rtol=1e-5)
+
+  def test_xla_computes_the_same_loss(self):
+    problem = make(data=OTHERS)
+    params = sample(problem)
+    np.testing.assert_allclose(
+        tf.function(problem.loss, jit_compile=True)(
+            params, (), tf.constant(SEED)), loss(problem, params), rtol=1e-5)
+
+  @parameterized.parameters(
+      ({"model_fn": 3}, "model_fn is 3, but must be a function"),
+      ({"model_fn": lambda: None}, "model_fn returns NoneType, but must"),
+      ({"model_fn": lambda: keras.Sequential([keras.layers.Dense(2)])},
+       "has no weights yet: begin with keras.Input"),
+      ({"model_fn": lambda: keras.Sequential([
+          keras.Input([2]), keras.layers.ReLU()])}, "no trainable weights"),
+      ({"model_fn": called(Lazy, INPUTS)}, "creates '.*' while it runs"),
+      ({"model_fn": layers(normal_noise)},
+       "runs RandomStandardNormal, which keep a state"),
+      ({"data": (INPUTS[:, :2], TARGETS)},
+       r"cannot be called on inputs of float32 \[5, 2\]: "),
+      ({"loss_fn": None}, "loss_fn is None, but must be a function"),
+      ({"loss_fn": "none_such"}, "none_such"),
+      ({"loss_fn": lambda t, y: (t - y)**2},
+       r"loss_fn returns float32 \[5, 2\] for targets of float32 \[5, 2\] and "
+       r"outputs of float32 \[5, 2\], but must return floats of shape \[\] or "
+       r"\[5\]"),
+      ({"loss_fn": lambda t, y: tf.argmax(y, 1)}, r"returns int64 \[5\]"),
+      ({"loss_fn": lambda t, y: tf.round(y[:, 0])}, "has no gradient"),
+      ({"loss_fn": lambda t, y: t @ y},
+       r"loss_fn cannot be called on targets of .* and outputs of .*: "),
+      ({"batch_size": 0}, "batch_size is 0"),
+      ({"data": INPUTS}, "data is ndarray, but must be a tuple"),
+      ({"data": (INPUTS,)}, "data is tuple, but must be a tuple of inputs and"),
+      ({"data": (INPUTS, TARGETS[:3])},
+       r"data is of float32 \[7, 3\], float32 \[3, 2\], but all must have the "
+       "same number"),
+      ({"data": (INPUTS[:0], TARGETS[:0])}, "data is empty"),
+      ({"data": (INPUTS, 1.)}, "must be arrays of one entry an example"),
+      ({"data": (INPUTS, object())}, "data has no arrays"))
+  def test_what_cannot_work_is_named(self, arguments, message):
+    with self.assertRaisesRegex(ValueError, message):
+      make(**arguments)
+
+  def test_model_that_was_there_before_is_refused(self):
+    model = layers()()
+    with self.assertRaisesRegex(ValueError, "which was there before"):
+      make(lambda: model)
+
+  @parameterized.parameters(
+      (lambda d: d.repeat(), "data never ends"),
+      (lambda d: d.take(0), "data is empty"),
+      (lambda d: d.batch(2), "elements of one shape, in no batches"),
+      (lambda d: d.map(lambda x, y: x), "but must be a tuple of inputs"))
+  def test_data_set_that_cannot_work_is_named(self, change, message):
+    data = tf.data.Dataset.from_tensor_slices(SAME)
+    with self.assertRaisesRegex(ValueError, message):
+      make(data=change(data))
+
+
+if __name__ == "__main__":
+  absltest.main()
