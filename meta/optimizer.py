@@ -229,11 +229,12 @@ class MetaOptimizer:
     """Writes each network to `<path>/<id>.l2l`.
 
     Args:
-      path: An existing folder.
+      path: Folder, which is made where it does not exist.
       trained_on: What to note about the training, as JSON values.
       net_assignments: Those of the training, for `LearnedOptimizer.load`.
     """
     if net_assignments is not None:
       trained_on = (trained_on or {}) | {"net_assignments": net_assignments}
+    os.makedirs(path, exist_ok=True)
     for key, network in self.networks.items():
       networks.save(network, os.path.join(path, f"{key}.l2l"), trained_on)

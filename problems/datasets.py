@@ -191,6 +191,14 @@ def _read_npz(path: str, names: tuple[str, ...]) -> list[np.ndarray]:
   raise ValueError(f"{path} lacks the arrays {missing}.")
 
 
+def _has_array(path: str, name: str) -> bool:
+  """Returns whether an .npz file has an array of this name."""
+  if not zipfile.is_zipfile(path):
+    return False
+  with zipfile.ZipFile(path) as file:
+    return f"{name}.npy" in file.namelist()
+
+
 def _read_idx(path: str) -> np.ndarray:
   """Returns the array of bytes of an IDX file (LeCun's MNIST page)."""
   try:
@@ -273,12 +281,13 @@ def content_images(data_dir: str | None, split: str,
 
   They are in `content_images.npz`, as the arrays `train`, `valid` and `test`
   (64 pixels a side) or, for instance, `test128` (128 pixels a side); or else
-  in the folders `content/train`, `content/validation` and `content/test`.
+  in the folders `content/train`, `content/validation` and `content/test`. What
+  is not there in the size that is asked for is resized.
 
   Args:
     data_dir: The directory that holds the file or the folders.
     split: "train", "validation" or "test".
-    image_size: Pixels a side. Images in folders are cropped and resized.
+    image_size: Pixels a side.
 
   Returns:
     The images, uint8, shape [n, image_size, image_size, 3].
@@ -301,18 +310,19 @@ def content_images(data_dir: str | None, split: str,
           f"No content images under {data_dir}. Put content_images.npz there, "
           f"or images into {folder}.")
     return image_folder(folder, image_size)
-  name = _CONTENT_ARRAYS[split]
-  if image_size != _CONTENT_SIZE:
-    name += str(image_size)
+  name, size = _CONTENT_ARRAYS[split], _CONTENT_SIZE
+  if _has_array(npz, f"{name}{image_size}"):
+    name, size = f"{name}{image_size}", image_size
   images, = _read_npz(npz, (name,))
-  if images.dtype != np.uint8 or images.shape[1:] != (
-      image_size, image_size, 3):
+  if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
     raise ValueError(
         f"{npz}, {name} is {images.dtype} of shape {list(images.shape)}, but "
-        f"must be uint8 of shape [n, {image_size}, {image_size}, 3].")
+        f"must be uint8 of shape [n, {size}, {size}, 3].")
   if not len(images):
     raise ValueError(f"{npz}, {name} has no images.")
-  return images
+  if size == image_size:
+    return images
+  return np.stack([_resized(Image.fromarray(i), image_size) for i in images])
 
 
 def image_folder(folder: str, image_size: int) -> np.ndarray:
@@ -366,6 +376,10 @@ def image(path: str, image_size: int) -> np.ndarray:
   side = min(upright.size)
   left, top = ((length - side) // 2 for length in upright.size)
   square = upright.crop((left, top, left + side, top + side))
+  return _resized(square, image_size)
+
+
+def _resized(square: Image.Image, image_size: int) -> np.ndarray:
   return np.asarray(
       square.resize((image_size, image_size), Image.Resampling.LANCZOS))
 

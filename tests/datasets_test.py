@@ -437,8 +437,21 @@ class ContentImagesTest(parameterized.TestCase):
 
   def test_missing_array(self):
     np.savez(self.npz, train=np.zeros([2, 64, 64, 3], np.uint8))
-    with self.assertRaisesRegex(ValueError, r"lacks the arrays \['test128'\]"):
+    with self.assertRaisesRegex(ValueError, r"lacks the arrays \['test'\]"):
       datasets.content_images(str(self.dir), "test", 128)
+
+  def test_other_size_is_resized_as_images_in_a_folder_are(self):
+    images = np.random.default_rng(0).integers(
+        0, 256, [2, 64, 64, 3], np.uint8)
+    np.savez(self.npz, test=images, test32=images[:1, ::2, ::2])
+    folder = self.dir / "content" / "test"
+    folder.mkdir(parents=True)
+    for i, pixels in enumerate(images):
+      toys.write_image(folder / f"{i}.png", pixels)
+    np.testing.assert_array_equal(
+        datasets.content_images(str(self.dir), "test", 96),
+        datasets.image_folder(str(folder), 96), strict=True)
+    self.assertLen(datasets.content_images(str(self.dir), "test", 32), 1)
 
   def test_nothing_found_is_an_error_with_its_remedy(self):
     with self.assertRaisesRegex(

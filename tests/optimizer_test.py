@@ -218,10 +218,11 @@ class MetaOptimizerTest(parameterized.TestCase):
     run = step.reset(0)
     for _ in range(3):
       _, run = step.step(run)
-    meta.save(self.folder, {"problem": "toy"})
-    self.assertEqual(os.listdir(self.folder), ["net.l2l"])
+    folder = os.path.join(self.folder, "new", "folder")
+    meta.save(folder, {"problem": "toy"})
+    self.assertEqual(os.listdir(folder), ["net.l2l"])
     again = networks.factory(
-        SMALL["net"], net_path=os.path.join(self.folder, "net.l2l"))
+        SMALL["net"], net_path=os.path.join(folder, "net.l2l"))
     trained, loaded, fresh = (
         evaluation.Evaluator(network, problem, 5)([0]) for network in (
             meta.networks["net"], again, networks.factory(**SMALL)))

@@ -1,23 +1,18 @@
 """Tests of the scripts, run as a user runs them: each in its own process."""
 
 import csv
-import fcntl
 import functools
 import json
-import multiprocessing
-from multiprocessing import forkserver
 import os
 import pathlib
 import pkgutil
 import re
 import resource
-import runpy
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from typing import NamedTuple
 from unittest import mock
 
 from absl.testing import absltest, parameterized
@@ -27,14 +22,10 @@ import tensorflow as tf
 
 from meta import evaluation, experiments, optimizer, seeds, training
 from networks import weights
-from tests import toys
+from tests import processes, toys
+from tests.processes import ROOT, Process, run
 
-ROOT = pathlib.Path(__file__).parents[1]
 LEGACY = ROOT / "tests" / "data" / "legacy"
-# The processes are copies of one that has imported TensorFlow already.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["cli", "meta.training", "matplotlib.pyplot"])
-
 # 25 steps are two unrolls and a half.
 FIXED = ("--num_steps=25", "--unroll_length=10", "--evaluation_period=20",
          "--evaluation_epochs=2")
@@ -53,58 +44,6 @@ STATS = (r"Log Mean Final Error: (-?\d+\.\d\d)\n"
          r"0 of (\d+) diverged\n")
 TABLE = (r"Optimizer +Rate +Mean +Std\. error +Median +25 % +75 % +Diverged\n"
          r"[ -]+\n")
-
-
-class Result(NamedTuple):
-  """What came of a script."""
-  code: int  # Negative: the signal that killed it.
-  stdout: str
-  stderr: str
-
-
-class Process:
-  """A script under way."""
-
-  def __init__(self, argv, before=None):
-    reader, writer = PROCESSES.Pipe(duplex=False)
-    # It waits after a page that is not read, and so is never far ahead.
-    fcntl.fcntl(writer.fileno(), fcntl.F_SETPIPE_SZ, 4096)
-    self._errors = tempfile.NamedTemporaryFile("r")
-    self._process = PROCESSES.Process(
-        target=_script, args=(argv, writer, self._errors.name, before))
-    self._process.start()
-    writer.close()
-    self._lines = os.fdopen(os.dup(reader.fileno()), "rb", buffering=0)
-
-  def wait_for(self, line):
-    """Reads the lines up to this one."""
-    for read in self._lines:
-      if read.decode() == f"{line}\n":
-        return
-    raise AssertionError(f"No line {line!r}: {self.result()}")
-
-  def kill(self, signum):
-    """Sends a signal."""
-    os.kill(self._process.pid, signum)
-
-  def result(self):
-    """Waits for the end."""
-    with self._lines, self._errors:
-      stdout = self._lines.read().decode()
-      self._process.join()
-      return Result(self._process.exitcode, stdout, self._errors.read())
-
-
-def _script(argv, stdout, stderr, before):
-  """Runs in the process."""
-  sys.path.insert(0, str(ROOT))
-  for fd, file in ((1, stdout.fileno()), (2, os.open(stderr, os.O_WRONLY))):
-    os.dup2(file, fd)
-  sys.stdout, sys.stderr = (open(fd, "w", closefd=False) for fd in (1, 2))
-  sys.argv = list(argv)
-  if before:
-    before()
-  runpy.run_path(str(ROOT / argv[0]), run_name="__main__")
 
 
 def _limit_files(size):
@@ -127,11 +66,6 @@ def _die_at(target, calls):
     return original(*args, **kwargs)
 
   mock.patch(target, count).start()
-
-
-def run(*argv, before=None):
-  """Runs a script to its end."""
-  return Process(argv, before).result()
 
 
 def files(folder):
@@ -159,10 +93,7 @@ def read_losses(filename):
             np.float32(row["loss"]) for row in csv.DictReader(file)}
 
 
-def setUpModule():
-  # Tests may be started from any folder, which is where it would look.
-  with mock.patch.dict(os.environ, PYTHONPATH=str(ROOT)):
-    forkserver.ensure_running()
+setUpModule = processes.start
 
 
 class ScriptsTest(parameterized.TestCase):
