@@ -5,8 +5,6 @@ import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
-from meta import unroll
-import networks
 import problems
 from tests import toys
 
@@ -198,21 +196,10 @@ class SonnetProblemTest(parameterized.TestCase):
   @parameterized.parameters(mlp, Noisy)
   def test_side_by_side_is_alone(self, module_fn):
     problem = make(module_fn, data=OTHERS)
-    seeds = tf.constant([[1, 2], [3, 4], [5, 6]])
-    run = tf.function(lambda s: unroll.start(networks.Sgd(), problem, s))(seeds)
-    losses = unroll.evaluate(problem, run)
-    for k, seed in enumerate(tf.unstack(seeds)):
-      alone = unroll.start(networks.Sgd(), problem, seed)
-      toys.assert_equal({n: p[k] for n, p in run.params.items()}, alone.params)
-      np.testing.assert_allclose(
-          losses[k], unroll.evaluate(problem, alone), rtol=1e-5)
+    toys.assert_side_by_side_is_alone(problem)
 
   def test_xla_computes_the_same_loss(self):
-    problem = make(data=OTHERS)
-    params = sample(problem)
-    np.testing.assert_allclose(
-        tf.function(problem.loss, jit_compile=True)(
-            params, (), tf.constant(SEED)), loss(problem, params), rtol=1e-5)
+    toys.assert_xla_computes_the_same_loss(make(data=OTHERS))
 
   @parameterized.parameters(
       ({"module_fn": 3}, "module_fn is 3, but must be a function"),

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 import tensorflow as tf
 
+from meta import unroll
 import networks
 import problems
 from problems import vgg
@@ -199,3 +200,23 @@ def assert_close(actual, expected, rtol=1e-5, atol=1e-7):
   tf.nest.map_structure(
       lambda a, e: np.testing.assert_allclose(a, e, rtol, atol),
       actual, expected)
+
+
+def assert_side_by_side_is_alone(problem):
+  """Asserts that functions in one batch are those of their seeds."""
+  seeds = tf.constant([[1, 2], [3, 4], [5, 6]])
+  run = tf.function(lambda s: unroll.start(networks.Sgd(), problem, s))(seeds)
+  losses = unroll.evaluate(problem, run)
+  for k, seed in enumerate(tf.unstack(seeds)):
+    alone = unroll.start(networks.Sgd(), problem, seed)
+    assert_equal({n: p[k] for n, p in run.params.items()}, alone.params)
+    assert_close(losses[k], unroll.evaluate(problem, alone))
+
+
+def assert_xla_computes_the_same_loss(problem):
+  """Asserts that XLA finds the loss that TensorFlow's kernels find."""
+  params, constants = problem.sample(tf.constant(SEED))
+  seed = tf.constant((1, 2))
+  assert_close(
+      tf.function(problem.loss, jit_compile=True)(params, constants, seed),
+      problem.loss(params, constants, seed))
