@@ -32,6 +32,10 @@ import tqdm
 from meta import evaluation, experiments
 import problems
 
+# It tells of convolutions that runs side by side make one after another.
+tf.get_logger().addFilter(
+    lambda record: "uses a while_loop" not in record.getMessage())
+
 FLAGS = flags.FLAGS
 flags.DEFINE_string("problem", "simple",
                     f"One of {', '.join(experiments.EXPERIMENTS)}; or "

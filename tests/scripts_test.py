@@ -738,12 +738,14 @@ import numpy as np
 import problems
 
 def make_model():
-  return keras.Sequential([keras.Input([2]), keras.layers.Dense(1)])
+  return keras.Sequential([
+      keras.Input([2, 2, 1]), keras.layers.Conv2D(1, 2),
+      keras.layers.Flatten()])
 
 def make_problem(split):
   print(f"Split {split}")
-  inputs = np.random.default_rng(0).normal(size=[20, 2])
-  return problems.KerasProblem(make_model, "mse", (inputs, inputs[:, :1]), 4)
+  inputs = np.random.default_rng(0).normal(size=[20, 2, 2, 1])
+  return problems.KerasProblem(make_model, "mse", (inputs, inputs[:, :1, 0]), 4)
 """)
     before = functools.partial(os.chdir, self.folder)
     own = ("--problem=own_keras:make_problem", "--num_steps=4",
