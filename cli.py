@@ -32,9 +32,8 @@ import tqdm
 from meta import evaluation, experiments
 import problems
 
-# It tells of convolutions that runs side by side make one after another.
-tf.get_logger().addFilter(
-    lambda record: "uses a while_loop" not in record.getMessage())
+# It tells at length of what runs side by side make one after another.
+tf.get_logger().addFilter(lambda record: record.module != "pfor")
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("problem", "simple",

@@ -80,7 +80,13 @@ class Evaluator:
         rates = tf.constant([learning_rates[i] for i in chunk], tf.float32)
         run = run._replace(state=run.state._replace(learning_rate=tf.reshape(
             rates, run.state.learning_rate.shape)))
-      losses, run = self._meta_loss.unroll(run)
+      try:
+        losses, run = self._meta_loss.unroll(run)
+      except ValueError:
+        if size == 1:
+          raise
+        self.max_side_by_side = 1
+        return self.run(seeds, progress, learning_rates)
       count = min(size, len(seeds) - start)
       losses = losses.numpy().reshape([len(losses), size, -1])[:, :count]
       rows.append(losses.reshape([len(losses), -1]).T)

@@ -8,11 +8,15 @@ import os
 import traceback
 from typing import Any, NamedTuple
 
+import checks
 import networks
 from networks import weights
 import problems
 
 NetConfig = dict[str, dict[str, Any]]  # By id; arguments of networks.factory.
+_LIBRARY = (checks.__file__, *map(os.path.dirname, (
+    __file__, networks.__file__, problems.__file__)))
+
 
 class Experiment(NamedTuple):
   """One experiment."""
@@ -124,7 +128,7 @@ def get(name: str) -> Experiment:
   """
   if ":" in name:
     make = _import(name)
-    has_split = "split" in inspect.signature(make).parameters
+    has_split = "split" in _call(name, inspect.signature, make).parameters
 
     def make_problem(**data):
       problem = _call(name, make, **(
@@ -147,15 +151,18 @@ def get(name: str) -> Experiment:
 def _import(name: str) -> Callable[..., problems.Problem]:
   """The function of "module:function"."""
   module_name, _, function_name = name.partition(":")
-  try:
-    found = importlib.util.find_spec(module_name) is not None
-  except (ImportError, ValueError):  # Of its package; of an empty name.
-    found = False
-  if not found:
-    raise ValueError(
-        f"problem is {name!r}, but there is no module {module_name!r} in this "
-        "folder or on PYTHONPATH.")
-  module = _call(name, importlib.import_module, module_name)
+  parts = module_name.split(".")
+  for i in range(len(parts)):  # Its packages first, which it is looked up in.
+    path = ".".join(parts[:i + 1])
+    try:
+      found = importlib.util.find_spec(path) is not None
+    except (ImportError, ValueError):  # Not in a package; of an empty name.
+      found = False
+    if not found:
+      raise ValueError(
+          f"problem is {name!r}, but there is no module {path!r} in this "
+          "folder or on PYTHONPATH.")
+    module = _call(name, importlib.import_module, path)
   function = getattr(module, function_name, None)
   if not callable(function):
     raise ValueError(f"problem is {name!r}, but {module_name} has no function "
@@ -167,14 +174,21 @@ def _call(name: str, function: Callable, *args: Any, **kwargs: Any) -> Any:
   """What another's function returns, or its error with the place it is at."""
   try:
     return function(*args, **kwargs)
-  except Exception as error:
-    frames = traceback.extract_tb(error.__traceback__)
-    # Not the line of a library, where that called is wrong.
-    own = [f for f in frames[1:] if "importlib" not in f.filename
-           and "site-packages" not in f.filename] or frames
-    raise ValueError(
-        f"problem is {name!r}, which raises {type(error).__name__} at "
-        f"{own[-1].filename}:{own[-1].lineno}: {error}") from error
+  except (Exception, SystemExit) as error:
+    raise ValueError(f"problem is {name!r}, which raises "
+                     f"{type(error).__name__}{_place(error)}: {error}"
+                    ) from error
+
+
+def _place(error: BaseException) -> str:
+  """The line of another's program that an error is at, or nothing."""
+  if isinstance(error, SyntaxError):
+    return f" at {error.filename}:{error.lineno}"
+  own = [f for f in traceback.extract_tb(error.__traceback__)
+         if not f.filename.startswith((*_LIBRARY, "<frozen"))
+         and "site-packages" not in f.filename
+         and "importlib" not in f.filename]
+  return f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
 
 
 def with_seed(net_config: NetConfig, seed: int) -> NetConfig:

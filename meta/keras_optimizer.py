@@ -61,20 +61,20 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
       self._templates.append(tf.nest.map_structure(lambda _: None, state))
       self._states.append([
           self.add_variable(t.shape, lambda shape, dtype, t=t: t, t.dtype.name,
-                            name=f"{name.replace('/', '_')}_state")
-          for t in tf.nest.flatten(state)])
+                            name=f"{name.replace('/', '_')}_state_{i}")
+          for i, t in enumerate(tf.nest.flatten(state))])
 
   def update_step(self, gradient: tf.Tensor, variable: tf.keras.Variable,
                   learning_rate: tf.Tensor) -> None:
-    learned_optimizer.check_gradient(gradient, variable)
+    gradient = learned_optimizer.as_gradient(gradient, variable)
     index = self._get_variable_index(variable)
     update, new_state = self._learned.update(
         learned_optimizer.parameter_name(self._trainable_variables[index]),
-        tf.convert_to_tensor(gradient), tf.nest.pack_sequence_as(
+        gradient, tf.nest.pack_sequence_as(
             self._templates[index],
             [tf.convert_to_tensor(v) for v in self._states[index]]))
-    self.assign_add(
-        variable, update * tf.cast(learning_rate, update.dtype))
+    self.assign_add(variable, tf.cast(
+        update * tf.cast(learning_rate, update.dtype), variable.dtype))
     for old, new in zip(
         self._states[index], tf.nest.flatten(new_state), strict=True):
       self.assign(old, new)

@@ -25,7 +25,8 @@ class LearnedOptimizer(snt.Module):
 
   Attributes:
     states: For each parameter, in the order in which they were first seen, the
-      variables of its state.
+      variables of its state. As with `snt.optimizers`, a checkpoint goes by
+      this order: names differ from one model of a class to the next.
   """
 
   def __init__(self, nets: Mapping[str, networks.Network],
@@ -82,17 +83,21 @@ class LearnedOptimizer(snt.Module):
     Raises:
       ValueError: There are no parameters, or as many gradients as parameters
         there are not; a gradient is None, or of another shape; no network is
-        responsible for a parameter, or cannot optimize it.
+        responsible for a parameter, or cannot optimize it; or this is the scope
+        of a distribution strategy, but not of one of its replicas. No parameter
+        has changed then.
     """
     gradients, parameters = list(gradients), list(parameters)
     if len(gradients) != len(parameters) or not parameters:
       raise ValueError(
           f"There are {len(gradients)} gradients for {len(parameters)} "
           "parameters, but each parameter needs one, and one there must be.")
-    for gradient, parameter in zip(gradients, parameters):
-      check_gradient(gradient, parameter)
+    gradients = [as_gradient(g, p) for g, p in zip(gradients, parameters)]
     replica = tf.distribute.get_replica_context()
-    gradients = [tf.convert_to_tensor(g) for g in gradients]
+    if replica is None:
+      raise ValueError("apply is called in the scope of a distribution "
+                       "strategy, but must be in what its run() calls, or "
+                       "outside.")
     if tf.distribute.has_strategy():
       gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
     names = [parameter_name(p) for p in parameters]
@@ -119,12 +124,12 @@ class LearnedOptimizer(snt.Module):
 
     Args:
       name: Of the parameter.
-      gradient: Of any type of floats, which the update has, too.
+      gradient: Of any type of floats; the update is of float32.
       state: What `initial_state`, or the step before, returned.
     """
     updates, state = self._network(name)(
         {name: tf.cast(gradient, tf.float32)}, state)
-    return tf.cast(updates[name], gradient.dtype), state
+    return updates[name], state
 
   def _network(self, name):
     """The networks that are responsible for a parameter, as one."""
@@ -140,8 +145,11 @@ class LearnedOptimizer(snt.Module):
     return networks.Partition(self.networks, own)
 
   def _apply(self, strategy, names, gradients, variables):
-    for name, gradient, variable in zip(names, gradients, variables):
-      state, template = self._state(strategy, name, variable.ref())
+    # All of them first: one may be refused.
+    states = [self._state(strategy, name, variable.ref())
+              for name, variable in zip(names, variables)]
+    for name, gradient, variable, (state, template) in zip(
+        names, gradients, variables, states):
 
       def assign(variable, gradient, *state, name=name, template=template):
         update, new_state = self.update(
@@ -172,8 +180,9 @@ def load_networks(path: str, net_config: experiments.NetConfig | None = None
     raise FileNotFoundError(
         f"No trained optimizer in {str(path)!r}: it has no .l2l file. Give the "
         "--save_path of train.py, or a folder that MetaOptimizer.save wrote.")
-  config = experiments.with_weights(
-      net_config or {key: {} for key in keys}, path)
+  config = {key: {**options, "net_path": os.path.join(path, f"{key}.l2l")}
+            for key, options in net_config.items()} if net_config else (
+                experiments.with_weights({key: {} for key in keys}, path))
   for key, options in config.items():
     if "net" not in options:
       raise ValueError(
@@ -189,12 +198,14 @@ def parameter_name(parameter: Parameter) -> str:
   return parameter.name.split(":")[0]
 
 
-def check_gradient(gradient: tf.Tensor | None, parameter: Parameter) -> None:
-  """Checks a parameter and its gradient.
+def as_gradient(gradient: tf.Tensor | None, parameter: Parameter) -> tf.Tensor:
+  """Returns the gradient of a parameter, checked, as a tensor.
 
   Raises:
-    ValueError: They do not go together.
+    ValueError: It is none, or the parameter is not what it must be.
   """
+  if not isinstance(parameter, Parameter):
+    raise ValueError(f"A parameter is {parameter!r}, but must be a variable.")
   name = parameter_name(parameter)
   dtype, shape = tf.as_dtype(parameter.dtype), tf.TensorShape(parameter.shape)
   if not dtype.is_floating:
@@ -207,6 +218,11 @@ def check_gradient(gradient: tf.Tensor | None, parameter: Parameter) -> None:
     raise ValueError(
         f"The gradient of {name!r} is None: the loss does not depend on this "
         "parameter. Leave both out.")
+  gradient = tf.convert_to_tensor(gradient)  # Of an embedding, or a list.
+  if not gradient.dtype.is_floating:
+    raise ValueError(f"The gradient of {name!r} is of {gradient.dtype.name}, "
+                     "but must be of floats.")
   if not shape.is_compatible_with(gradient.shape):
     raise ValueError(f"The gradient of {name!r} has shape {gradient.shape}, "
                      f"but the parameter has {shape}.")
+  return gradient

@@ -77,11 +77,23 @@ def _can_compile(function, *args):
 
 
 def side_by_side(function: Callable, seed: tf.Tensor) -> Callable:
-  """Returns the function of K runs, where `seed` has the shape [K, 2]."""
+  """Returns the function of K runs, where `seed` has the shape [K, 2].
+
+  The function returned raises a ValueError where they cannot be.
+  """
   if seed.shape.rank == 1:
     return function
-  return lambda *args: tf.vectorized_map(
-      lambda args: function(*args), args, warn=False)
+
+  def mapped(*args):
+    try:
+      return tf.vectorized_map(lambda args: function(*args), args, warn=False)
+    except TypeError as error:
+      raise ValueError(
+          "TensorFlow cannot compute this problem for several runs side by "
+          "side, which a loop within it may be the cause of: give a recurrent "
+          "layer unroll=True, or make one run at a time.") from error
+
+  return mapped
 
 
 def evaluate(problem: problems.Problem, run: Run) -> tf.Tensor:
@@ -264,8 +276,11 @@ def loss_and_gradients(
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(params)
       loss = _loss(problem, params, *args)
-    return loss, tape.gradient(
+    gradients = tape.gradient(
         loss, params, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    # Those of embeddings are tf.IndexedSlices.
+    return loss, tf.nest.map_structure(
+        lambda g, p: tf.reshape(g, p.shape), gradients, params)
 
   return side_by_side(loss_and_gradients, run.seed)(
       run.params, run.constants, run.seed, run.step)

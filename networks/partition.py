@@ -1,6 +1,7 @@
 """Several networks that share the parameters out among themselves."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import sonnet as snt
 import tensorflow as tf
@@ -40,7 +41,11 @@ class Partition(base.Network):
       self._names = None
       return
     self._names = {}
-    for key, names in assignments:
+    for pair in assignments:
+      if not _is_sequence(pair) or len(pair) != 2 or not _is_sequence(pair[1]):
+        raise ValueError(f"net_assignments has {pair!r}, but must be pairs of "
+                         "a network and a list of the names of parameters.")
+      key, names = pair
       if key not in networks:
         raise ValueError(f"net_assignments names the network {key!r}, but the "
                          f"networks are {sorted(networks)}.")
@@ -85,3 +90,7 @@ class Partition(base.Network):
       return dict.fromkeys(self.networks, tensors)
     return {key: {name: tensors[name] for name in names}
             for key, names in self._names.items()}
+
+
+def _is_sequence(value: Any) -> bool:
+  return isinstance(value, Sequence) and not isinstance(value, str)

@@ -46,8 +46,9 @@ def created_variables() -> Iterator[list[Created]]:
 
   def creator(next_creator, **kwargs):
     variable = next_creator(**kwargs)
-    created.append(
-        Created(variable, kwargs["initial_value"], variable.numpy()))
+    with tf.init_scope():  # A function that `fit` compiles may create it.
+      created.append(
+          Created(variable, kwargs["initial_value"], variable.numpy()))
     return variable
 
   with tf.variable_creator_scope(creator):

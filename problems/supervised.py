@@ -50,7 +50,7 @@ class Supervised(base.Problem):
     Raises:
       ValueError: An argument is not what it must be.
     """
-    if not callable(loss_fn):
+    if not callable(loss_fn) or isinstance(loss_fn, type):
       raise ValueError(f"loss_fn is {loss_fn!r}, but must be a function of "
                        "targets and outputs.")
     self._loss_fn = loss_fn
@@ -122,6 +122,11 @@ class Supervised(base.Problem):
   def _check(self, seed):
     """Computes a loss by steps, and names the one that fails."""
     params, _ = self.sample(seed)
+    dtypes = sorted({p.dtype.name for p in params.values()})
+    if dtypes not in (["float32"], ["float64"]):
+      raise ValueError(
+          f"The weights are of {', '.join(dtypes)}, but must all be of "
+          "float32, as they are with the policy mixed_float16, or of float64.")
     inputs, targets = minibatch(self._data, self._batch_size, seed)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(params)
@@ -180,8 +185,8 @@ def _read_dataset(data):
   try:
     chunks = list(data.batch(1024))
   except tf.errors.OpError as error:
-    raise ValueError("data must have elements of one shape, in no batches: "
-                     f"{error.message}") from error
+    raise ValueError("data cannot be read as single examples of one shape, in "
+                     f"no batches: {error.message}") from error
   if not chunks:
     raise ValueError("data is empty, but must have an example.")
   return tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), *chunks)
@@ -189,5 +194,6 @@ def _read_dataset(data):
 
 def _describe(nest):
   """The types and shapes of tensors."""
-  return ", ".join(f"{t.dtype.name} {t.shape.as_list()}" for t in map(
-      tf.convert_to_tensor, tf.nest.flatten(nest)))
+  tensors = [tf.convert_to_tensor(t) for t in tf.nest.flatten(nest)[:9]]
+  texts = [f"{t.dtype.name} {t.shape.as_list()}" for t in tensors]
+  return ", ".join([*texts[:8], *(["..."] if texts[8:] else [])])

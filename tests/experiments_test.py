@@ -138,7 +138,7 @@ class ExperimentsTest(parameterized.TestCase):
   @parameterized.parameters(
       ("own_none:make", "no module 'own_none' in this folder or on PYTHONPATH"),
       (":make", "no module ''"), ("tests.toys:", "has no function ''"),
-      ("tests.none.toys:make", "no module 'tests.none.toys'"),
+      ("tests.none.toys:make", "no module 'tests.none'"),
       ("tests.toys:SEED", "tests.toys has no function 'SEED'"),
       ("tests.toys:small_vgg", "returns dict, but must return a problems.Prob"))
   def test_own_problem_that_is_none_is_told(self, name, message):
@@ -158,6 +158,21 @@ class ExperimentsTest(parameterized.TestCase):
     with self.assertRaisesRegex(
         ValueError, "raises TypeError at .*own_worse.py:4: "):
       experiments.get("own_worse:make").make_problem()
+    (folder / "own_package").mkdir()
+    (folder / "own_package" / "__init__.py").write_text("\nimport own_none\n")
+    (folder / "own_package" / "module.py").write_text("")
+    with self.assertRaisesRegex(
+        ValueError, "raises ModuleNotFoundError at .*__init__.py:2: .*own_no"):
+      experiments.get("own_package.module:make")
+    (folder / "own_typo.py").write_text("\n\ndef make(:\n")
+    with self.assertRaisesRegex(
+        ValueError, "raises SyntaxError at .*own_typo.py:3: "):
+      experiments.get("own_typo:make")
+    (folder / "own_wrong.py").write_text(
+        "import problems\n\ndef make():\n  return problems.Quadratic(0, 1)\n")
+    with self.assertRaisesRegex(
+        ValueError, "raises ValueError at .*own_wrong.py:4: "):
+      experiments.get("own_wrong:make").make_problem()
 
   @parameterized.parameters(*SIZES)
   def test_with_seed_changes_the_seed_of_learned_networks_only(self, name):

@@ -133,6 +133,35 @@ class LearnedOptimizerTest(FolderTest):
         tf.cast(parameter, tf.float32),
         tf.cast(tf.cast(expected, dtype), tf.float32))
 
+  @parameterized.parameters("float16", "bfloat16")
+  def test_gradient_of_another_type_does_not_round_the_update(self, dtype):
+    updates = []
+    for gradient in (tf.constant([0.5, -2.]), tf.constant([0.5, -2.], dtype)):
+      parameter = tf.Variable(tf.zeros([2]))
+      meta.LearnedOptimizer.load(self.path).apply([gradient], [parameter])
+      updates.append(parameter.numpy())
+    np.testing.assert_array_equal(*updates)
+
+  def test_refused_step_changes_nothing(self):
+    folder = self.enter_context(tempfile.TemporaryDirectory())
+    save_networks(folder, [("cw", ["u"])])
+    u, w = tf.Variable(0., name="u"), tf.Variable(0., name="w")
+    optimizer = meta.LearnedOptimizer.load(folder)
+    with self.assertRaisesRegex(ValueError, "No network is assigned .*'w'"):
+      optimizer.apply([tf.constant(1.)] * 2, [u, w])
+    self.assertEqual(float(u), 0.)
+
+  @parameterized.parameters(
+      ({"net": "Nope"}, "net is 'Nope', but must be one of"),
+      ({"net": "Adam"}, "holds a CoordinateWiseDeepLSTM, not a Adam"),
+      (NET | {"net_options": {"layers": (9,)}},
+       r"was trained with layers=\[4, 3\], but net_options has layers=\[9\]"))
+  def test_weights_for_other_options_are_refused(self, config, message):
+    with self.assertRaisesRegex(ValueError, message):
+      meta.LearnedOptimizer.load(self.path, {"cw": config})
+    with self.assertRaisesRegex(ValueError, message):
+      meta.KerasLearnedOptimizer(self.path, net_config={"cw": config})
+
   def test_gradients_of_an_embedding_are_taken(self):
     table = tf.Variable(tf.ones([4, 2]))
     with tf.GradientTape() as tape:
@@ -194,12 +223,23 @@ class LearnedOptimizerTest(FolderTest):
       ([1.], [1., 2.], "There are 1 gradients for 2 parameters"),
       ([None], [1.], "The gradient of 'v' is None: the loss does not depend"),
       ([[1., 2.]], [1.], r"The gradient of 'v' has shape \(2,\)"),
-      ([1], [1], "The parameter 'v' is of int32"))
+      ([1.], [1], "The parameter 'v' is of int32"),
+      ([1], [1.], "The gradient of 'v' is of int32"))
   def test_bad_input_is_told(self, gradients, values, message):
     with self.assertRaisesRegex(ValueError, message):
       meta.LearnedOptimizer.load(self.path).apply(
           [None if g is None else tf.constant(g) for g in gradients],
           [tf.Variable(v, name="v") for v in values])
+
+  def test_parameter_that_is_no_variable_is_refused(self):
+    with self.assertRaisesRegex(ValueError, "A parameter is .* a variable"):
+      meta.LearnedOptimizer.load(self.path).apply([[1.]], [tf.ones([1])])
+
+  def test_scope_of_a_strategy_is_not_that_of_a_replica(self):
+    parameter = tf.Variable(1.)
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+      with self.assertRaisesRegex(ValueError, r"in what its run\(\) calls"):
+        meta.LearnedOptimizer.load(self.path).apply([1.], [parameter])
 
   def test_parameter_of_no_shape_is_refused(self):
     parameter = tf.Variable([1.], name="v", shape=tf.TensorShape(None))

@@ -91,6 +91,11 @@ class PartitionTest(parameterized.TestCase):
         ValueError, "net_assignments is None, but the networks are"):
       partition.Partition({key: self.networks[key] for key in keys})
 
+  @parameterized.parameters("b", [[("b", "y")]], [[("b",)]], [{"b": ["y"]}])
+  def test_what_is_no_pair_is_refused(self, assignments):
+    with self.assertRaisesRegex(ValueError, "net_assignments has .* be pairs"):
+      partition.Partition({"b": baselines.Sgd()}, assignments)
+
   def test_unknown_parameter_is_named(self):
     network = partition.Partition(self.networks, [("one", ["w", "x"])])
     with self.assertRaisesRegex(

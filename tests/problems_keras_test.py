@@ -5,6 +5,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from meta import evaluation, unroll
+import networks
 import problems
 from tests import toys
 
@@ -184,6 +186,17 @@ class KerasProblemTest(parameterized.TestCase):
       np.testing.assert_array_equal(draw[0], 1.)
     self.assertTrue(np.all(draws[0][2] != draws[1][2]))
 
+  def test_weights_that_were_fitted_are_where_all_runs_start(self):
+    def model_fn():
+      model = layers()()
+      model.compile("sgd", "mse")
+      model.fit(*SAME, verbose=0)
+      models.append(model)
+      return model
+    models = []
+    params = sample(make(model_fn))
+    toys.assert_equal(list(params.values()), models[0].get_weights())
+
   def test_drawing_leaves_pythons_random_numbers_alone(self):
     problem = make()
     keras.utils.set_random_seed(0)
@@ -268,6 +281,17 @@ class KerasProblemTest(parameterized.TestCase):
                             if with_noise else [])), data=OTHERS)
     toys.assert_side_by_side_is_alone(problem)
 
+  def test_recurrent_layers_run_one_after_another(self):
+    problem = problems.KerasProblem(lambda: keras.Sequential([
+        keras.Input([3, 2]), keras.layers.Dense(2), keras.layers.GRU(2)]),
+        "mse", (RNG.normal(size=[7, 3, 2]), RNG.normal(size=[7, 2])), B)
+    evaluator = evaluation.Evaluator(networks.Sgd(), problem, 2)
+    np.testing.assert_array_equal(
+        evaluator([1, 2]), [evaluator([1])[0], evaluator([2])[0]])
+    with self.assertRaisesRegex(ValueError, "side by side.* unroll=True"):
+      unroll.loss_and_gradients(problem, unroll.start(
+          networks.Sgd(), problem, tf.constant([[1, 2], [3, 4]])))
+
   def test_xla_computes_the_same_loss(self):
     toys.assert_xla_computes_the_same_loss(make(data=OTHERS))
 
@@ -283,7 +307,13 @@ class KerasProblemTest(parameterized.TestCase):
        "runs RandomStandardNormal, which keep a state"),
       ({"data": (INPUTS[:, :2], TARGETS)},
        r"cannot be called on inputs of float32 \[5, 2\]: "),
+      ({"model_fn": layers(
+          lambda: keras.layers.Dense(4, dtype="float16"))},
+       "weights are of float16, float32, but must all be of float32"),
+      ({"data": (INPUTS.tolist(), TARGETS)}, r"float32 \[\], \.\.\., but all"),
       ({"loss_fn": None}, "loss_fn is None, but must be a function"),
+      ({"loss_fn": keras.losses.MeanSquaredError},
+       "loss_fn is <class .*MeanSquaredError'>, but must be a function"),
       ({"loss_fn": "none_such"}, "none_such"),
       ({"loss_fn": lambda t, y: (t - y)**2},
        r"loss_fn returns float32 \[5, 2\] for targets of float32 \[5, 2\] and "
@@ -314,7 +344,7 @@ class KerasProblemTest(parameterized.TestCase):
   @parameterized.parameters(
       (lambda d: d.repeat(), "data never ends"),
       (lambda d: d.take(0), "data is empty"),
-      (lambda d: d.batch(2), "elements of one shape, in no batches"),
+      (lambda d: d.batch(2), "examples of one shape, in no batches"),
       (lambda d: d.map(lambda x, y: x), "but must be a tuple of inputs"))
   def test_data_set_that_cannot_work_is_named(self, change, message):
     data = tf.data.Dataset.from_tensor_slices(SAME)

@@ -6,7 +6,7 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
-from meta import unroll
+from meta import optimizer, unroll
 import networks
 import problems
 from tests import toys
@@ -267,6 +267,21 @@ class UnrollTest(parameterized.TestCase):
     one = unroll.start(networks.Sgd(), problem, 5)
     two = unroll.start(toys.coordinatewise(), problem, 5)
     toys.assert_equal(one._replace(state=()), two._replace(state=()))
+
+  def test_gradients_of_looked_up_rows_are_those_of_all(self):
+    class Rows(problems.Problem):
+      def sample(self, seed):
+        return {"x": tf.constant([[1., 2.], [3., 4.], [5., 6.]])}, ()
+      def loss(self, params, constants, seed):
+        return tf.reduce_sum(tf.gather(params["x"], [0, 2, 2])**2)
+    network = toys.coordinatewise()
+    _, gradients = unroll.loss_and_gradients(
+        Rows(), unroll.start(network, Rows(), 0))
+    np.testing.assert_array_equal(
+        gradients["x"], [[2., 4.], [0., 0.], [20., 24.]])
+    step = optimizer.MetaStep(network, Rows(), 2, 0.01)
+    losses, _ = step.step(step.reset(0))
+    self.assertTrue(np.isfinite(losses).all())
 
   def test_parameters_without_a_gradient_stay_put(self):
     class Partial(problems.Simple):
