@@ -26,11 +26,26 @@ if platform.libc_ver()[0] == "glibc":
   _malloc.mallopt(_TRIM_THRESHOLD, -1)
   _malloc.mallopt(_ARENA_MAX, 1)
 
-import tensorflow as tf
-import tqdm
 
-from meta import evaluation, experiments
-import problems
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+  """Drops what libraries write there; Python's exceptions come through."""
+  stderr = os.dup(2)
+  with open(os.devnull, "wb") as null:
+    os.dup2(null.fileno(), 2)
+  try:
+    yield
+  finally:
+    os.dup2(stderr, 2)
+    os.close(stderr)
+
+
+with _quiet_stderr():  # TensorFlow logs before any setting counts.
+  import tensorflow as tf
+  import tqdm
+
+  from meta import evaluation, experiments
+  import problems
 
 # It tells at length of what runs side by side make one after another.
 tf.get_logger().addFilter(lambda record: record.module != "pfor")

@@ -772,8 +772,8 @@ def make_problem(split):
           (("--problem=cubic",), r"'cubic', .* \['simple', 'simple-multi', "),
           (("--problem=own:make",), "no module 'own' in this folder or on PY"),
           (("--problem=tests.toys:none",), "tests.toys has no function 'none'"),
-          (("--problem=tests.toys:Given",), r"Given', which raises TypeError "
-           r"at .*: .*missing 3 required"),
+          (("--problem=tests.toys:Given",), r"Given', which raises TypeError: "
+           r".*missing 3 required"),
           (("--problem=tests.toys:small_vgg",), "returns dict, but must"),
           (("--problem=mnist",), "--data_dir, or .* --download"),
           (("--problem=mnist", "--data_dir={folder}"),
