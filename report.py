@@ -83,14 +83,15 @@ def write_updates(folder: str, traces: Mapping[str, inspection.Trace],
 def plot(filename: str, losses: Losses, title: str) -> None:
   """Draws the mean loss at each step, with a band of the quartiles."""
   figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-  for name, of_runs in losses.items():
+  for i, (name, of_runs) in enumerate(losses.items()):
     # Sums of the largest losses are no float32.
     finite = of_runs[np.isfinite(of_runs).all(axis=1)].astype(np.float64)
     if not len(finite):
       axes.plot([], [], label=f"{name} (all diverged)")
       continue
     steps = np.arange(of_runs.shape[1])
-    line, = axes.plot(steps, np.mean(finite, axis=0), label=name)
+    line, = axes.plot(steps, np.mean(finite, axis=0), label=name,
+                      zorder=3 - i / len(losses))  # The first is on top.
     axes.fill_between(steps, *np.percentile(finite, (25, 75), axis=0),
                       color=line.get_color(), alpha=.2, linewidth=0)
   axes.set(xlabel="Step", ylabel="Loss", yscale="log", title=title)
