@@ -30,8 +30,9 @@ def tune(evaluator: evaluation.Evaluator, seeds: Sequence[int | tf.Tensor],
   """Searches the learning rate of the least mean final loss.
 
   The grid has three rates a decade. It is widened, a decade at a time, while
-  the best is at an edge; then rates between the best and its neighbours are
-  tried, twice, down to twelve a decade.
+  the best is at an edge, or the highest rate is as good but for one part in a
+  hundred: where no rate leads anywhere, higher ones may. Then rates between the
+  best and its neighbours are tried, twice, down to twelve a decade.
 
   Args:
     evaluator: Of an optimizer designed by hand.
@@ -52,9 +53,15 @@ def tune(evaluator: evaluation.Evaluator, seeds: Sequence[int | tf.Tensor],
     return min(losses, key=lambda k: (_finite(losses[k]), k))
 
   best = measure(_FIRST)
-  while best in (min(losses), max(losses)) and abs(best) < _LIMIT:
-    way = -1 if best == min(losses) else 1
-    best = measure(range(best, best + way * (_PER_DECADE + 1), way * 4))
+  while True:
+    low, high = min(losses), max(losses)
+    level = losses[best] + 0.01 * abs(losses[best])
+    if high < _LIMIT and losses[high] <= level < np.inf:
+      best = measure(range(high, high + _PER_DECADE + 1, 4))
+    elif best == low > -_LIMIT:
+      best = measure(range(low, low - _PER_DECADE - 1, -4))
+    else:
+      break
   for step in (2, 1):
     best = measure((best - step, best + step))
   ks = sorted(losses)

@@ -199,8 +199,8 @@ class NeuralArtTest(parameterized.TestCase):
           FileNotFoundError, message):
         self.make(**options)
 
-  def test_size_that_is_not_in_the_file_is_reported(self):
-    with self.assertRaisesRegex(ValueError, r"lacks the arrays \['train32'\]"):
+  def test_images_that_are_not_in_the_file_are_reported(self):
+    with self.assertRaisesRegex(ValueError, r"lacks the arrays \['train'\]"):
       self.make(image_size=32)
 
 

@@ -38,6 +38,16 @@ class Abyss(Parabola):
     return self._c * x + tf.where(x == 1., 0., np.nan)
 
 
+class Plateau(Parabola):
+  """A slope of c, but for a valley that a step of a rate of 100 to 400 reaches.
+  """
+
+  def loss(self, params, constants, seed):
+    way = (1. - params["x"]) / self._c
+    valley = tf.where((way > 99.) & (way < 401.), -1., 0.)
+    return 1. + self._c * (params["x"] - 1.) + tf.stop_gradient(valley)
+
+
 def tune(problem, num_steps=1, num_seeds=2):
   return tuning.tune(
       evaluation.Evaluator(networks.Sgd(), problem, num_steps),
@@ -69,6 +79,9 @@ class TuningTest(parameterized.TestCase):
     found = tune(Parabola(c))
     self.assertLess(found.learning_rates[0], found.best)
     self.assertGreater(found.learning_rates[-1], found.best)
+
+  def test_valley_beyond_a_plateau_is_found(self):
+    self.assertBetween(tune(Plateau(1e-4)).best, 99., 401.)
 
   def test_rates_that_diverge_are_infinite_and_not_the_best(self):
     found = tune(Cliff(1.))
