@@ -82,7 +82,7 @@ def write_updates(folder: str, traces: Mapping[str, inspection.Trace],
 
 def plot(filename: str, losses: Losses, title: str) -> None:
   """Draws the mean loss at each step, with a band of the quartiles."""
-  figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+  figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
   for i, (name, of_runs) in enumerate(losses.items()):
     # Sums of the largest losses are no float32.
     finite = of_runs[np.isfinite(of_runs).all(axis=1)].astype(np.float64)
@@ -95,7 +95,11 @@ def plot(filename: str, losses: Losses, title: str) -> None:
     axes.fill_between(steps, *np.percentile(finite, (25, 75), axis=0),
                       color=line.get_color(), alpha=.2, linewidth=0)
   axes.set(xlabel="Step", ylabel="Loss", yscale="log", title=title)
-  axes.legend()
+  axes.yaxis.set_major_formatter("{x:g}")
+  low, high = axes.get_ylim()
+  if high < 20 * low:  # A power of ten alone would be little to go by.
+    axes.yaxis.set_minor_formatter("{x:g}")
+  figure.legend(loc="outside right upper")
   axes.grid(alpha=.3)
   _save(figure, filename)
 
