@@ -82,7 +82,7 @@ class Evaluator:
             rates, run.state.learning_rate.shape)))
       try:
         losses, run = self._meta_loss.unroll(run)
-      except ValueError:
+      except ValueError:  # Perhaps they can be made one after another.
         if size == 1:
           raise
         self.max_side_by_side = 1

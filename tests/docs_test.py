@@ -10,6 +10,7 @@ import shlex
 import tempfile
 
 from absl.testing import absltest, parameterized
+import numpy as np
 
 from tests import processes, toys
 
@@ -53,6 +54,7 @@ class DocsTest(parameterized.TestCase):
         self.assertEqual(language, "sh")
         for command in code.replace("\\\n", "").splitlines():
           self.run_command(command)
+    self.assertTrue(np.isfinite(names.get("losses", 0.)).all())
 
   def run_command(self, command):
     """Runs a command of a page, with less to do."""

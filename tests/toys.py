@@ -210,7 +210,7 @@ def assert_side_by_side_is_alone(problem):
   for k, seed in enumerate(tf.unstack(seeds)):
     alone = unroll.start(networks.Sgd(), problem, seed)
     assert_equal({n: p[k] for n, p in run.params.items()}, alone.params)
-    assert_close(losses[k], unroll.evaluate(problem, alone))
+    assert_close(losses[k], unroll.evaluate(problem, alone), atol=0.)
 
 
 def assert_xla_computes_the_same_loss(problem):
@@ -219,4 +219,4 @@ def assert_xla_computes_the_same_loss(problem):
   seed = tf.constant((1, 2))
   assert_close(
       tf.function(problem.loss, jit_compile=True)(params, constants, seed),
-      problem.loss(params, constants, seed))
+      problem.loss(params, constants, seed), atol=0.)
