@@ -11,7 +11,9 @@ import time
 
 from absl import flags
 
-import cli  # First: it keeps the start-up messages of TensorFlow away.
+from l2lgd.commands import (
+  cli,  # First: it keeps the start-up messages of TensorFlow away.
+)
 
 # isort: split
 import numpy as np

@@ -20,15 +20,17 @@ import time
 
 from absl import flags
 
-import cli  # First: it keeps the start-up messages of TensorFlow away.
+from l2lgd.commands import (
+  cli,  # First: it keeps the start-up messages of TensorFlow away.
+)
 
 # isort: split
 import numpy as np
 import tabulate
 import tensorflow as tf
 
-from meta import evaluation, experiments, optimizer, seeds, unroll
-from networks import weights
+from l2lgd import files
+from meta import evaluation, experiments, meta_optimizer, seeds, unroll
 import problems
 
 FLAGS = flags.FLAGS
@@ -58,7 +60,7 @@ def main() -> None:
     results, table = growth() if FLAGS.growth else problems_in_turn(names)
   print(table)
   if FLAGS.output:
-    weights.write_atomically(
+    files.write_atomically(
         FLAGS.output, json.dumps(results, indent=2).encode())
 
 
@@ -105,7 +107,7 @@ def measure(name: str) -> dict[str, float]:
   problem, experiment = cli.make_problem("train")
   FLAGS.set_default("unroll_length", experiment.unroll_length)
   start = time.perf_counter()
-  step = optimizer.MetaOptimizer(**experiment.net_config).meta_minimize(
+  step = meta_optimizer.MetaOptimizer(**experiment.net_config).meta_minimize(
       problem, FLAGS.unroll_length, experiment.learning_rate,
       experiment.net_assignments, jit_compile=cli.jit_compile())
 
@@ -144,7 +146,7 @@ def measure(name: str) -> dict[str, float]:
       "evaluate_floor": steps * (forwards + functions) / len(run_seeds)}
 
 
-def floor(step: optimizer.MetaStep, run: unroll.Run) -> list[float]:
+def floor(step: meta_optimizer.MetaStep, run: unroll.Run) -> list[float]:
   """Returns the seconds that the mathematics needs, a step.
 
   Args:
@@ -203,7 +205,7 @@ def alone(function: Callable, args, num_calls: int = 20) -> float:
 def measure_growth(num_coordinates: int, unroll_length: int) -> dict:
   """Returns seconds and bytes of training, per coordinate and step."""
   problem = problems.Quadratic(batch_size=num_coordinates // 10, num_dims=10)
-  step = optimizer.MetaOptimizer().meta_minimize(
+  step = meta_optimizer.MetaOptimizer().meta_minimize(
       problem, 1, jit_compile=cli.jit_compile())
   step.step(step.reset(0))
   before = peak_bytes()

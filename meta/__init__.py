@@ -2,8 +2,14 @@
 
 from meta.keras_optimizer import KerasLearnedOptimizer
 from meta.learned_optimizer import LearnedOptimizer
-from meta.optimizer import MetaLoss, MetaOptimizer, MetaStep
+from meta.meta_optimizer import MetaOptimizer, MetaStep, Unroller
 from meta.unroll import Run
 
-__all__ = ["KerasLearnedOptimizer", "LearnedOptimizer", "MetaLoss",
-           "MetaOptimizer", "MetaStep", "Run"]
+__all__ = [
+           "KerasLearnedOptimizer",
+           "LearnedOptimizer",
+           "MetaOptimizer",
+           "MetaStep",
+           "Run",
+           "Unroller",
+]

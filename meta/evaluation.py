@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-import checks
-from meta import optimizer
+from l2lgd import checks
+from meta import meta_optimizer
 from meta import seeds as seeds_lib
 import networks
 import problems
@@ -30,14 +30,14 @@ class Evaluator:
       network: Any optimizer, learned or designed by hand.
       problem: What it optimizes.
       num_steps: Updates in a run, T.
-      jit_compile: See `optimizer.MetaLoss`.
+      jit_compile: See `meta_optimizer.Unroller`.
 
     Raises:
       ValueError: `num_steps` is not a positive integer, or the network cannot
         optimize the parameters of this problem.
     """
     checks.positive_integer("num_steps", num_steps)
-    self._meta_loss = optimizer.MetaLoss(
+    self._meta_loss = meta_optimizer.Unroller(
         network, problem, num_steps, jit_compile=jit_compile)
     params = self._meta_loss.reset(seed=0).params
     size = sum(p.shape.num_elements() for p in params.values())

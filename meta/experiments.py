@@ -8,14 +8,14 @@ import os
 import traceback
 from typing import Any, NamedTuple
 
-import checks
+import l2lgd
 import networks
 from networks import weights
 import problems
 
 NetConfig = dict[str, dict[str, Any]]  # By id; arguments of networks.factory.
-_LIBRARY = (checks.__file__, *map(os.path.dirname, (
-    __file__, networks.__file__, problems.__file__)))
+_LIBRARY = tuple(map(os.path.dirname, (
+    __file__, l2lgd.__file__, networks.__file__, problems.__file__)))
 
 
 class Experiment(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from meta import learned_optimizer, optimizer
+from meta import learned_optimizer, meta_optimizer
 import networks
 from networks import weights
 
@@ -44,7 +44,7 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
                           for key, net in self._learned.networks.items()}
     elif net_config:
       self._learned = learned_optimizer.LearnedOptimizer(
-          optimizer.MetaOptimizer(**net_config).networks, net_assignments)
+          meta_optimizer.MetaOptimizer(**net_config).networks, net_assignments)
       self._net_config = net_config
     else:
       raise ValueError("path is None, but must be the folder of a trained "

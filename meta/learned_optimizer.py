@@ -8,7 +8,7 @@ import pathlib
 import sonnet as snt
 import tensorflow as tf
 
-from meta import experiments, optimizer
+from meta import experiments, meta_optimizer
 import networks
 from networks import weights
 
@@ -188,7 +188,7 @@ def load_networks(path: str, net_config: experiments.NetConfig | None = None
       raise ValueError(
           f"{options['net_path']} does not say what its network is: give "
           f"net_config={{{key!r}: {{'net': ..., 'net_options': ...}}}}.")
-  return optimizer.MetaOptimizer(**config).networks
+  return meta_optimizer.MetaOptimizer(**config).networks
 
 
 def parameter_name(parameter: Parameter) -> str:

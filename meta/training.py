@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from meta import evaluation, optimizer, seeds, unroll
+from meta import evaluation, meta_optimizer, seeds, unroll
 
 
 class Epoch(NamedTuple):
@@ -28,7 +28,7 @@ class Training(tf.Module):
   that is restored goes on exactly as if it had never stopped.
   """
 
-  def __init__(self, step: optimizer.MetaStep,
+  def __init__(self, step: meta_optimizer.MetaStep,
                validation: evaluation.Evaluator, seed: int, num_steps: int,
                validation_epochs: int, num_tasks: int = 1,
                stagger: bool = False):

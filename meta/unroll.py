@@ -45,7 +45,7 @@ def start(network: networks.Network, problem: problems.Problem,
                tf.constant(0))
 
   seed = seeds.as_seed(seed)
-  return side_by_side(draw, seed)(seed)
+  return vectorized(draw, seed)(seed)
 
 
 def what_to_compile(network: networks.Network, problem: problems.Problem,
@@ -55,8 +55,8 @@ def what_to_compile(network: networks.Network, problem: problems.Problem,
   It has to know all operations. On a CPU, moreover, the convolutions that it
   makes in a loop are ten times slower than TensorFlow's.
   """
-  loss = tf.function(functools.partial(evaluate, problem), autograph=False)
-  graph = loss.get_concrete_function(run).graph.as_graph_def()
+  function = tf.function(functools.partial(loss, problem), autograph=False)
+  graph = function.get_concrete_function(run).graph.as_graph_def()
   nodes = itertools.chain(
       graph.node, *(f.node_def for f in graph.library.function))
   convolves = any(node.op.startswith("Conv") for node in nodes)
@@ -76,7 +76,7 @@ def _can_compile(function, *args):
   return True
 
 
-def side_by_side(function: Callable, seed: tf.Tensor) -> Callable:
+def vectorized(function: Callable, seed: tf.Tensor) -> Callable:
   """Returns the function of K runs, where `seed` has the shape [K, 2].
 
   The function returned raises a ValueError where they cannot be.
@@ -96,9 +96,9 @@ def side_by_side(function: Callable, seed: tf.Tensor) -> Callable:
   return mapped
 
 
-def evaluate(problem: problems.Problem, run: Run) -> tf.Tensor:
+def loss(problem: problems.Problem, run: Run) -> tf.Tensor:
   """Returns the loss of a run where it stands, shape [], [S] or [K, ...]."""
-  return side_by_side(functools.partial(_loss, problem), run.seed)(
+  return vectorized(functools.partial(_loss, problem), run.seed)(
       run.params, run.constants, run.seed, run.step)
 
 
@@ -146,7 +146,7 @@ def unroll(network: networks.Network, problem: problems.Problem, run: Run,
     The losses before each update and after the last one, shape [T + 1], and
     [..., K] or [..., S] or both; and the run after the last update.
   """
-  losses = _array(num_steps, evaluate(problem, run))
+  losses = _array(num_steps, loss(problem, run))
 
   def body(i, losses, run):
     loss, run = step(
@@ -154,7 +154,7 @@ def unroll(network: networks.Network, problem: problems.Problem, run: Run,
     return i + 1, losses.write(i, loss), run
 
   _, losses, run = _loop(num_steps, body, losses, run)
-  return tf.concat([losses.stack(), evaluate(problem, run)[tf.newaxis]], 0), run
+  return tf.concat([losses.stack(), loss(problem, run)[tf.newaxis]], 0), run
 
 
 def meta_loss(losses: tf.Tensor) -> tf.Tensor:
@@ -162,10 +162,10 @@ def meta_loss(losses: tf.Tensor) -> tf.Tensor:
   return tf.reduce_sum(losses) / losses[0].shape.num_elements()
 
 
-def unroll_and_differentiate_twice(
+def second_order_meta_gradient(
     network: networks.Network, problem: problems.Problem, run: Run,
     num_steps: int) -> tuple[tf.Tensor, Run, list[tf.Tensor]]:
-  """Does what `unroll_and_differentiate` does, with second derivatives."""
+  """Does what `meta_gradient` does, with second derivatives."""
   with tf.GradientTape(watch_accessed_variables=False) as tape:
     tape.watch(network.trainable_variables)
     losses, run = unroll(network, problem, run, num_steps, True)
@@ -175,7 +175,7 @@ def unroll_and_differentiate_twice(
       unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
-def unroll_and_differentiate(
+def meta_gradient(
     network: networks.Network, problem: problems.Problem, run: Run,
     num_steps: int,
     jit_network: bool = False) -> tuple[tf.Tensor, Run, list[tf.Tensor]]:
@@ -238,7 +238,7 @@ def _bind(function, network, jit_compile):
 
 def _propose(network, seed, gradients, state):
   """The updates and the next state."""
-  return side_by_side(network, seed)(gradients, state)
+  return vectorized(network, seed)(gradients, state)
 
 
 def _pull_back(network, seed, gradients, state, d_params, d_state):
@@ -254,7 +254,7 @@ def _pull_back(network, seed, gradients, state, d_params, d_state):
 
   # The tape is inside of what runs side by side: XLA would take all inputs of
   # a map that is differentiated as constants, and compile at every step.
-  d_variables, d_state = side_by_side(pull_back, seed)(
+  d_variables, d_state = vectorized(pull_back, seed)(
       gradients, state, d_params, d_state)
   if seed.shape.rank > 1:
     d_variables = [tf.reduce_sum(d, 0) for d in d_variables]
@@ -282,7 +282,7 @@ def loss_and_gradients(
     return loss, tf.nest.map_structure(
         lambda g, p: tf.reshape(g, p.shape), gradients, params)
 
-  return side_by_side(loss_and_gradients, run.seed)(
+  return vectorized(loss_and_gradients, run.seed)(
       run.params, run.constants, run.seed, run.step)
 
 

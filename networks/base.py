@@ -6,7 +6,8 @@ from typing import Any
 import sonnet as snt
 import tensorflow as tf
 
-Params = dict[str, tf.Tensor]  # Named tensors, of any shapes.
+from l2lgd.types import Params
+
 State = Any  # A nest of tensors.
 
 

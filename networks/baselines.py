@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import sonnet as snt
 import tensorflow as tf
 
-import checks
+from l2lgd import checks
 from networks import base
 
 

@@ -3,7 +3,7 @@
 import inspect
 from typing import Any
 
-import checks
+from l2lgd import checks
 from networks import base, baselines, lstm, weights
 
 _CLASSES = {cls.__name__: cls for cls in (

@@ -8,7 +8,7 @@ import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
-import checks
+from l2lgd import checks
 from networks import base, initializers, preprocess
 
 _SATURATED = math.log(99.)  # The sigmoid is below 0.01 or above 0.99.

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-import checks
+from l2lgd import checks
 
 
 class Identity:

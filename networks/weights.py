@@ -7,16 +7,16 @@ reader that builds nothing but dictionaries and arrays of floats.
 """
 
 from collections.abc import Callable, ItemsView
-import contextlib
 import io
 import json
-import os
 import pickle
 import re
 from typing import Any, NamedTuple
 import zipfile
 
 import numpy as np
+
+from l2lgd import files
 
 Weights = dict[str, dict[str, np.ndarray]]  # {module: {variable: array}}.
 
@@ -61,7 +61,7 @@ def write(filename: str, saved: Saved) -> None:
           npy, np.asarray(array, order="C"), allow_pickle=False)
       archive.writestr(
           zipfile.ZipInfo(f"{module}/{variable}{_ARRAY}"), npy.getvalue())
-  write_atomically(filename, buffer.getvalue())
+  files.write_atomically(filename, buffer.getvalue())
 
 
 def read(filename: str) -> Saved:
@@ -96,28 +96,6 @@ def read(filename: str) -> Saved:
         f"{str(error) or type(error).__name__}. If the file is damaged, copy "
         "it again or train the network again.") from error
   return saved
-
-
-def write_atomically(filename: str, data: bytes) -> None:
-  """Writes a file whole or not at all.
-
-  Raises:
-    OSError: It cannot be written; the file that was there survives.
-  """
-  folder, name = os.path.split(filename)
-  temporary = os.path.join(folder, f".{name}.tmp")
-  try:
-    with open(temporary, "wb") as file:
-      file.write(data)
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(temporary, filename)
-  except BaseException as error:
-    with contextlib.suppress(OSError):
-      os.remove(temporary)
-    if isinstance(error, OSError) and error.filename is None:
-      error.filename = filename  # A full disk has no name.
-    raise
 
 
 def _check_header(saved: Saved) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
-Params = dict[str, tf.Tensor]  # Named tensors, of any shapes.
+from l2lgd.types import Params
+
 Constants = Any  # A nest of tensors.
 
 

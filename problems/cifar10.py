@@ -9,7 +9,7 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-import checks
+from l2lgd import checks
 from problems import base, classification, datasets
 
 _SIZE = 32  # Pixels a side.

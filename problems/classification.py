@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-import checks
+from l2lgd import checks
 from problems import base, supervised
 
 _STDDEV = 0.01  # Of weights and biases alike, at the start.

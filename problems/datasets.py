@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 import tensorflow as tf
 
-import checks
+from l2lgd import checks
 
 # As in `tf.keras.datasets.mnist`.
 MNIST_URL = ("https://storage.googleapis.com/tensorflow/tf-keras-datasets/"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-import checks
+from l2lgd import checks
 from problems import base
 
 

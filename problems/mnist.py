@@ -5,7 +5,7 @@ import itertools
 
 import tensorflow as tf
 
-import checks
+from l2lgd import checks
 from problems import base, classification, datasets
 
 _ACTIVATIONS = {"sigmoid": tf.sigmoid, "relu": tf.nn.relu}

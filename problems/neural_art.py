@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-import checks
+from l2lgd import checks
 from problems import base, datasets, vgg
 
 _CONTENT_LAYER = "conv4_2"

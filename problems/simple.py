@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-import checks
+from l2lgd import checks
 from problems import base
 
 

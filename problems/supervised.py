@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-import checks
+from l2lgd import checks
 from problems import base, seeded
 
 Batch = Any  # A nest of tensors, shape [B, ...] each.

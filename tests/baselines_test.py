@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from networks import baselines
-from tests import toys
+from tests import assertions, toys
 
 T = 20
 OPTIONS = {  # Others than the defaults.
@@ -99,7 +99,7 @@ class BaselinesTest(parameterized.TestCase):
     np.testing.assert_allclose(
         updates["x"], -options.get("learning_rate", 0.001) * gradients,
         rtol=1e-6)
-    toys.assert_equal(state, baselines.Sgd(**options).initial_state({}))
+    assertions.assert_equal(state, baselines.Sgd(**options).initial_state({}))
 
   @parameterized.parameters(*([options] for options in ADAMS))
   def test_adam_is_the_papers_algorithm(self, options):
@@ -168,7 +168,7 @@ class BaselinesTest(parameterized.TestCase):
       updates, state = toys.steps(network, {"x": gradients}, state)
       expected, end = toys.steps(cls(rate), {"x": gradients})
       np.testing.assert_array_equal(updates["x"], expected["x"])
-      toys.assert_equal(state, end)
+      assertions.assert_equal(state, end)
 
   @parameterized.parameters(*BASELINES)
   def test_functions_side_by_side_have_learning_rates_of_their_own(self, cls):

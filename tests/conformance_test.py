@@ -9,10 +9,10 @@ import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
-from meta import evaluation, optimizer, unroll
+from meta import evaluation, meta_optimizer, unroll
 import networks
 import problems
-from tests import toys
+from tests import assertions, fake_data, toys
 
 T = 3
 DATA = [np.random.default_rng(0).normal(size=[9, size]) for size in (3, 2)]
@@ -32,22 +32,22 @@ NETWORKS = {
 @functools.cache
 def mnist():
   with tempfile.TemporaryDirectory() as folder:
-    toys.write_mnist(folder)
+    fake_data.write_mnist(folder)
     return problems.Mnist(layers=(3,), batch_size=4, data_dir=folder)
 
 
 @functools.cache
 def cifar10():
   with tempfile.TemporaryDirectory() as folder:
-    toys.write_cifar10(folder)
+    fake_data.write_cifar10(folder)
     return problems.Cifar10((3, 2), (3,), batch_size=4, data_dir=folder)
 
 
 @functools.cache
 def neural_art():
   with tempfile.TemporaryDirectory() as folder:
-    toys.write_neural_art(folder, "train16", image_size=16)
-    return problems.NeuralArt(f"{folder}/style/{toys.STYLES[0]}", image_size=16,
+    fake_data.write_neural_art(folder, "train16", image_size=16)
+    return problems.NeuralArt(f"{folder}/style/{fake_data.STYLES[0]}", image_size=16,
                               data_dir=folder)
 
 
@@ -107,22 +107,22 @@ class ConformanceTest(parameterized.TestCase):
       self.assertEqual(list(run.params), list(end.params))
     with self.subTest("losses_are_finite"):
       self.assertEqual(
-          losses.shape, [T + 1, *unroll.evaluate(problem, run).shape])
+          losses.shape, [T + 1, *unroll.loss(problem, run).shape])
       self.assertTrue(np.all(np.isfinite(losses)))
     with self.subTest("every_parameter_moves"):
       for name in run.params:
         self.assertFalse(
             np.array_equal(run.params[name], end.params[name]), name)
     with self.subTest("constants_and_seed_stay"):
-      toys.assert_equal(end.constants, run.constants)
-      toys.assert_equal(end.seed, run.seed)
+      assertions.assert_equal(end.constants, run.constants)
+      assertions.assert_equal(end.seed, run.seed)
     with self.subTest("two_unrolls_are_one"):
       first, run = unroll.unroll(network, problem, run, 1)
       second, run = unroll.unroll(network, problem, run, T - 1)
       np.testing.assert_array_equal(first[-1], second[0])
       np.testing.assert_array_equal(
           np.concatenate([first[:-1], second]), losses)
-      toys.assert_equal(run, end)
+      assertions.assert_equal(run, end)
 
   @parameterized.parameters(
       *(pair for pair in PAIRS if pair[0] == "log_and_sign"),
@@ -153,7 +153,7 @@ class ConformanceTest(parameterized.TestCase):
     def function(run):
       return unroll.unroll(network, problem, run, T)
 
-    toys.assert_close(
+    assertions.assert_close(
         tf.function(function, jit_compile=True)(run), function(run),
         rtol=1e-4, atol=1e-5)
 
@@ -184,8 +184,8 @@ class ConformanceTest(parameterized.TestCase):
       losses, end = unroll.unroll(network, problem, run, T)
       meta_loss = unroll.meta_loss(losses)
     gradients = tape.gradient(meta_loss, [*network.variables])
-    fast = unroll.unroll_and_differentiate(network, problem, run, T)
-    toys.assert_close(fast[:2], (losses, end))
+    fast = unroll.meta_gradient(network, problem, run, T)
+    assertions.assert_close(fast[:2], (losses, end))
     self.assert_gradients(fast[2], gradients)
 
   @parameterized.parameters(
@@ -194,13 +194,13 @@ class ConformanceTest(parameterized.TestCase):
   def test_meta_gradient_side_by_side_is_the_mean(self, net, problem,
                                                   jit_compile):
     network, problem = NETWORKS[net](), PROBLEMS[problem]()
-    step = optimizer.MetaStep(network, problem, T, 1., jit_compile=jit_compile)
+    step = meta_optimizer.MetaStep(network, problem, T, 1., jit_compile=jit_compile)
     runs = tf.constant([[1, 2], [3, 4]])
     losses, _, gradients = step._differentiate(step.reset(runs), T)
-    alone = [unroll.unroll_and_differentiate(
+    alone = [unroll.meta_gradient(
         network, problem, unroll.start(network, problem, seed), T)
              for seed in tf.unstack(runs)]
-    toys.assert_close(losses, tf.stack([a[0] for a in alone], 1))
+    assertions.assert_close(losses, tf.stack([a[0] for a in alone], 1))
     self.assert_gradients(
         gradients, [(a + b) / 2 for a, b in zip(*(a[2] for a in alone))])
 

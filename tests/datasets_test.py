@@ -16,7 +16,7 @@ from PIL import Image
 import tensorflow as tf
 
 from problems import datasets, vgg
-from tests import toys
+from tests import fake_data
 
 SPLITS = ("train", "validation", "test")
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -324,7 +324,7 @@ class Cifar10Test(parameterized.TestCase):
     self.root = self.enter_context(tempfile.TemporaryDirectory())
     self.dir = f"{self.root}/cifar-10-batches-bin"
     os.mkdir(self.dir)
-    self.records = toys.write_cifar10(self.dir)
+    self.records = fake_data.write_cifar10(self.dir)
 
   @parameterized.parameters("", "cifar-10-batches-bin")
   def test_records_are_labels_and_planes_of_colour(self, folder):
@@ -361,7 +361,7 @@ class Cifar10Test(parameterized.TestCase):
       datasets.cifar10(self.root, "train")
 
   def test_too_small_a_file_has_no_validation_images(self):
-    toys.write_cifar10(self.dir, per_batch=1)
+    fake_data.write_cifar10(self.dir, per_batch=1)
     with self.assertRaisesRegex(ValueError, "less than ten training images"):
       datasets.cifar10(self.root, "validation")
 
@@ -419,7 +419,7 @@ class ContentImagesTest(parameterized.TestCase):
     for i, name in enumerate(("train", "validation", "test")):
       (self.dir / "content" / name).mkdir(parents=True)
       for j in range(i + 1):
-        toys.write_image(
+        fake_data.write_image(
             self.dir / "content" / name / f"{j}.png", np.zeros([9, 9, 3]))
     images = datasets.content_images(str(self.dir), split, 4)
     number = {"train": 1, "validation": 2, "test": 3}[split]
@@ -447,7 +447,7 @@ class ContentImagesTest(parameterized.TestCase):
     folder = self.dir / "content" / "test"
     folder.mkdir(parents=True)
     for i, pixels in enumerate(images):
-      toys.write_image(folder / f"{i}.png", pixels)
+      fake_data.write_image(folder / f"{i}.png", pixels)
     np.testing.assert_array_equal(
         datasets.content_images(str(self.dir), "test", 96),
         datasets.image_folder(str(folder), 96), strict=True)
@@ -479,7 +479,7 @@ class ImageTest(parameterized.TestCase):
     pixels = np.full([height, width, 3], 255, np.uint8)
     top, left = (height - 20) // 2, (width - 20) // 2
     pixels[top:top + 20, left:left + 20] = (10, 20, 30)
-    toys.write_image(self.dir / "a.png", pixels)
+    fake_data.write_image(self.dir / "a.png", pixels)
     for size in (8, 20, 33):
       np.testing.assert_array_equal(
           datasets.image(str(self.dir / "a.png"), size),
@@ -487,7 +487,7 @@ class ImageTest(parameterized.TestCase):
 
   def test_image_of_its_own_size_is_as_it_is(self):
     pixels = np.random.default_rng(0).integers(0, 256, [9, 9, 3], np.uint8)
-    toys.write_image(self.dir / "a.png", pixels)
+    fake_data.write_image(self.dir / "a.png", pixels)
     np.testing.assert_array_equal(
         datasets.image(str(self.dir / "a.png"), 9), pixels)
 
@@ -512,7 +512,7 @@ class ImageTest(parameterized.TestCase):
       ("changed", lambda content: content.replace(b"IDAT", b"IDAX")))
   def test_broken_image_is_named(self, corrupt):
     path = self.dir / "a.png"
-    toys.write_image(path, np.random.default_rng(0).integers(0, 256, [9, 9, 3]))
+    fake_data.write_image(path, np.random.default_rng(0).integers(0, 256, [9, 9, 3]))
     path.write_bytes(corrupt(path.read_bytes()))
     with self.assertRaisesRegex(
         ValueError, f"{path} cannot be read as an image"):
@@ -524,7 +524,7 @@ class ImageTest(parameterized.TestCase):
 
   def test_folder_is_read_in_the_order_of_names(self):
     for i, name in enumerate(("b.png", "a.JPG", "c.jpeg")):
-      toys.write_image(self.dir / name, np.full([9 + i, 12, 3], 100 * i))
+      fake_data.write_image(self.dir / name, np.full([9 + i, 12, 3], 100 * i))
     (self.dir / "notes.txt").write_text("These are mine.")
     (self.dir / "d.png").mkdir()
     images = datasets.image_folder(str(self.dir), 4)
@@ -548,7 +548,7 @@ class Vgg19Test(parameterized.TestCase):
   def setUp(self):
     super().setUp()
     self.dir = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
-    self.arrays = toys.small_vgg()
+    self.arrays = fake_data.small_vgg()
 
   def read(self, **changes):
     np.savez(self.dir / "vgg19_conv.npz", **{**self.arrays, **changes})

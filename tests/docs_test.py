@@ -12,7 +12,7 @@ import tempfile
 from absl.testing import absltest, parameterized
 import numpy as np
 
-from tests import processes, toys
+from tests import fake_data, processes
 
 # Appended to the commands; of a flag that is there twice, the last one counts.
 SMALL = ("--num_epochs=1", "--num_steps=2", "--jit_compile=false")
@@ -31,9 +31,9 @@ class DocsTest(parameterized.TestCase):
   def setUp(self):
     super().setUp()
     self.folder = self.enter_context(tempfile.TemporaryDirectory())
-    toys.write_mnist(self.folder)
-    toys.write_cifar10(self.folder, per_batch=40)
-    toys.write_neural_art(
+    fake_data.write_mnist(self.folder)
+    fake_data.write_cifar10(self.folder, per_batch=40)
+    fake_data.write_neural_art(
         self.folder, "train", "valid", "test", image_size=64)
     os.symlink(processes.ROOT / "trained", f"{self.folder}/trained")
     self.enter_context(contextlib.chdir(self.folder))

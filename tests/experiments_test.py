@@ -11,9 +11,9 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
-from meta import evaluation, experiments, optimizer
+from meta import evaluation, experiments, meta_optimizer
 import networks
-from tests import toys
+from tests import fake_data, toys
 
 LEGACY = pathlib.Path(__file__).parent / "data" / "legacy"
 SIZES = {  # Numbers of coordinates and of functions, as published.
@@ -39,14 +39,14 @@ class ExperimentsTest(parameterized.TestCase):
     experiment = experiments.get(name)
     options = {}
     if experiment.has_data:
-      toys.write_mnist(self.folder)
-      toys.write_cifar10(self.folder, per_batch=20)
+      fake_data.write_mnist(self.folder)
+      fake_data.write_cifar10(self.folder, per_batch=20)
       size = 128 if name.endswith("-128") else 64
-      toys.write_neural_art(
+      fake_data.write_neural_art(
           self.folder, "test128" if size == 128 else "test", image_size=size)
       options = {"data_dir": self.folder, "split": "test", "download": False}
     return (experiment.make_problem(**options),
-            optimizer.MetaOptimizer(**experiment.net_config))
+            meta_optimizer.MetaOptimizer(**experiment.net_config))
 
   def test_sizes_here_are_of_all_experiments(self):
     self.assertCountEqual(experiments.EXPERIMENTS, SIZES)
@@ -79,7 +79,7 @@ class ExperimentsTest(parameterized.TestCase):
       ("paper-mnist", "LogAndSign", {"k": 10}, 0.1),
       ("paper-neural-art", "LogAndSign", {"k": 10}, 1.))
   def test_networks_are_as_published(self, name, preprocess, options, scale):
-    network, = optimizer.MetaOptimizer(
+    network, = meta_optimizer.MetaOptimizer(
         **experiments.get(name).net_config).networks.values()
     self.assertEqual(network.options, {
         "layers": [20, 20], "preprocess_name": preprocess,
@@ -185,13 +185,13 @@ class ExperimentsTest(parameterized.TestCase):
       if network["net"] != "Adam":
         expected["seed"] = 5
       self.assertEqual(seeded[key], network | {"net_options": expected})
-    optimizer.MetaOptimizer(**seeded)
+    meta_optimizer.MetaOptimizer(**seeded)
 
   def test_with_seed_changes_the_first_weights(self):
     config = experiments.get("quadratic").net_config
     drawn = []
     for seed in (0, 1, 1):
-      meta = optimizer.MetaOptimizer(**experiments.with_seed(config, seed))
+      meta = meta_optimizer.MetaOptimizer(**experiments.with_seed(config, seed))
       network, = meta.networks.values()
       network.initial_state({"x": tf.ones([1])})
       drawn.append(toys.weights(network)["lstm_1/w_gates"])
@@ -210,7 +210,7 @@ class ExperimentsTest(parameterized.TestCase):
     for _ in range(3):
       step.step(step.reset(0))
     meta.save(self.folder)
-    loaded = optimizer.MetaOptimizer(**experiments.with_weights(
+    loaded = meta_optimizer.MetaOptimizer(**experiments.with_weights(
         experiment.net_config, self.folder))
     expected, actual = (
         evaluation.Evaluator(
@@ -222,7 +222,7 @@ class ExperimentsTest(parameterized.TestCase):
     network = networks.CoordinateWiseDeepLSTM((3,), scale=0.5)
     network.initial_state({"x": tf.ones([1])})
     networks.save(network, os.path.join(self.folder, "cw.l2l"))
-    loaded = optimizer.MetaOptimizer(**experiments.with_weights(
+    loaded = meta_optimizer.MetaOptimizer(**experiments.with_weights(
         experiments.get("mnist").net_config, self.folder))
     self.assertEqual(loaded.networks["cw"].options, network.options)
 
@@ -230,7 +230,7 @@ class ExperimentsTest(parameterized.TestCase):
   def test_an_old_file_needs_the_configuration(self, name):
     config = experiments.with_weights(
         experiments.get("mnist").net_config, LEGACY / name)
-    network = optimizer.MetaOptimizer(**config).networks["cw"]
+    network = meta_optimizer.MetaOptimizer(**config).networks["cw"]
     network.initial_state({"x": tf.ones([2])})
     self.assertEqual(network.options["scale"], 0.01)
     self.assertEqual(
@@ -240,7 +240,7 @@ class ExperimentsTest(parameterized.TestCase):
     config = {"adam": {"net": "Adam", "net_options": {"learning_rate": .1}}}
     with open(os.path.join(self.folder, "adam.l2l"), "wb") as file:
       pickle.dump({}, file)
-    network = optimizer.MetaOptimizer(
+    network = meta_optimizer.MetaOptimizer(
         **experiments.with_weights(config, self.folder)).networks["adam"]
     self.assertEqual(network.options["learning_rate"], .1)
 

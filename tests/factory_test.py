@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import networks
 from networks import weights
-from tests import toys
+from tests import assertions, toys
 
 LEGACY = pathlib.Path(__file__).parent / "data" / "legacy"
 COORDINATEWISE = "CoordinateWiseDeepLSTM"
@@ -80,7 +80,7 @@ class FactoryTest(parameterized.TestCase):
     networks.save(network, self.file)
     for again in (networks.factory(net, net_path=self.file),
                   networks.factory(net, options, self.file)):
-      toys.assert_equal(toys.steps(again, gradients), expected)
+      assertions.assert_equal(toys.steps(again, gradients), expected)
 
   def test_a_network_inside_another_is_saved_the_same(self):
     inner = toys.coordinatewise()
@@ -88,7 +88,7 @@ class FactoryTest(parameterized.TestCase):
     expected = toys.steps(outer, {"x": GRADIENT})[0]
     networks.save(inner, self.file)
     again = networks.factory(COORDINATEWISE, net_path=self.file)
-    toys.assert_equal(toys.steps(again, {"x": GRADIENT})[0], expected)
+    assertions.assert_equal(toys.steps(again, {"x": GRADIENT})[0], expected)
 
   def test_numpy_options_can_be_saved(self):
     self.save(layers=np.array([4, 3]), scale=np.float32(0.5))

@@ -4,11 +4,11 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
-from meta import optimizer, unroll
+from meta import meta_optimizer, unroll
 import networks
 from networks import baselines, preprocess
 import problems
-from tests import toys
+from tests import assertions, toys
 
 COORDINATEWISE = "CoordinateWiseDeepLSTM"
 LOG_AND_SIGN = {"preprocess_name": "LogAndSign", "preprocess_options": {"k": 5}}
@@ -28,7 +28,7 @@ META_OPTIONS = {"layers": (20, 20), "scale": .1}
 
 
 def golden(key):
-  return toys.golden("golden_networks_and_meta.npz", key)
+  return assertions.golden("golden_networks_and_meta.npz", key)
 
 
 def tree(arrays, prefix):
@@ -141,7 +141,7 @@ class GoldenMetaTest(parameterized.TestCase):
 
   @parameterized.parameters(("first", False), ("second", True))
   def test_meta_training(self, key, second_derivatives):
-    step = optimizer.MetaStep(
+    step = meta_optimizer.MetaStep(
         self.network, self.problem, 5, 0.001, second_derivatives)
     meta_losses, fx = [], []
     for _ in range(3):
@@ -162,7 +162,7 @@ class GoldenSimpleTest(parameterized.TestCase):
 
   def setUp(self):
     super().setUp()
-    self.optimizer = optimizer.MetaOptimizer(net={
+    self.optimizer = meta_optimizer.MetaOptimizer(net={
         "net": COORDINATEWISE,
         "net_options": {"layers": (), "initializer": "zeros"}})
 

@@ -8,7 +8,7 @@ import sonnet as snt
 import tensorflow as tf
 
 from networks import lstm, preprocess
-from tests import toys
+from tests import assertions, toys
 
 T = 3
 CLAMP = {"preprocess_name": "Clamp", "preprocess_options": {"max_value": .5}}
@@ -85,8 +85,8 @@ class LstmTest(parameterized.TestCase):
       x = tf.constant(rng.normal(size=(num_rows, 2)), tf.float32)
       _, expected = theirs(x, expected)
       hidden, actual = ours(tf.transpose(x), actual)
-      toys.assert_close(hidden, actual.hidden)
-      toys.assert_close(tf.nest.map_structure(tf.transpose, actual), expected,
+      assertions.assert_close(hidden, actual.hidden)
+      assertions.assert_close(tf.nest.map_structure(tf.transpose, actual), expected,
                         atol=1e-6)
 
   @parameterized.product(
@@ -126,7 +126,7 @@ class LstmTest(parameterized.TestCase):
     self.assertLen(state, 2)
     for layer, units in zip(state, (4, 3)):
       zeros = np.zeros([units, num_rows])
-      toys.assert_equal(layer, snt.LSTMState(zeros, zeros))
+      assertions.assert_equal(layer, snt.LSTMState(zeros, zeros))
 
   @parameterized.parameters(*CLASSES)
   def test_order_of_the_parameters_does_not_matter(self, cls):
@@ -216,7 +216,7 @@ class LstmTest(parameterized.TestCase):
     network.initial_state({"x": tf.ones([3])})
     first = toys.weights(network)
     network.initial_state({"y": tf.ones([2, 2])})
-    toys.assert_equal(toys.weights(network), first)
+    assertions.assert_equal(toys.weights(network), first)
 
   @parameterized.parameters((0, 0, True), (7, 7, True), (0, 1, False))
   def test_seed_says_the_first_weights(self, one, two, same):

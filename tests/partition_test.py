@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from networks import baselines, partition
-from tests import toys
+from tests import assertions, toys
 
 T = 3
 RNG = np.random.default_rng(0)
@@ -34,11 +34,11 @@ class PartitionTest(parameterized.TestCase):
   def test_the_only_network_gets_all(self):
     network = partition.Partition({"one": self.networks["one"]})
     updates, _ = toys.steps(network, GRADIENTS)
-    toys.assert_equal(updates, self.alone("one", *GRADIENTS))
+    assertions.assert_equal(updates, self.alone("one", *GRADIENTS))
 
   def test_each_network_gets_its_own(self):
     updates, state = self.steps([("adam", ["v", "w"]), ("one", ["a"])])
-    toys.assert_equal(
+    assertions.assert_equal(
         updates, self.alone("adam", "v", "w") | self.alone("one", "a"))
     self.assertCountEqual(state, ["adam", "one"])
 
@@ -46,11 +46,11 @@ class PartitionTest(parameterized.TestCase):
     one, _ = self.steps([("one", ["v", "w"]), ("adam", ["a"])])
     two, _ = self.steps([("adam", ["a"]), ("one", ["w", "v"])],
                         dict(reversed(GRADIENTS.items())))
-    toys.assert_equal(one, two)
+    assertions.assert_equal(one, two)
 
   def test_unassigned_parameters_stay_put(self):
     updates, _ = self.steps([("adam", ["v"])])
-    toys.assert_equal(updates, self.alone("adam", "v") | {
+    assertions.assert_equal(updates, self.alone("adam", "v") | {
         "w": np.zeros([T, 2, 3]), "a": np.zeros([T, 3])})
 
   def test_two_networks_on_one_parameter_add_up(self):

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from problems import cifar10
-from tests import toys
+from tests import assertions, fake_data
 
 SEED = (1, 2)
 
@@ -23,21 +23,21 @@ class Cifar10Test(parameterized.TestCase):
   def setUp(self):
     super().setUp()
     self.data_dir = self.enter_context(tempfile.TemporaryDirectory())
-    self.records = toys.write_cifar10(self.data_dir, per_batch=6)
+    self.records = fake_data.write_cifar10(self.data_dir, per_batch=6)
 
   def make(self, **options):
     return cifar10.Cifar10(**{"data_dir": self.data_dir, **options})
 
   @parameterized.parameters(("cifar10_bn", True), ("cifar10_nobn", False))
   def test_loss_and_gradients_are_golden(self, key, batch_norm):
-    toys.assert_golden(self.make(batch_norm=batch_norm),
-                       toys.golden("golden_cifar10.npz", key))
+    assertions.assert_golden(self.make(batch_norm=batch_norm),
+                       assertions.golden("golden_cifar10.npz", key))
 
   def test_default_network_is_the_original_one(self):
     params, constants = self.make().sample(tf.constant(SEED))
     self.assertEqual(sum(int(tf.size(p)) for p in params.values()), 22682)
     self.assertEqual(constants, ())
-    expected = toys.golden("golden_cifar10.npz", "cifar10_bn/params")
+    expected = assertions.golden("golden_cifar10.npz", "cifar10_bn/params")
     self.assertEqual({name: p.shape for name, p in params.items()},
                      {name: p.shape for name, p in expected.items()})
 
@@ -113,7 +113,7 @@ class Cifar10Test(parameterized.TestCase):
       cifar10.Cifar10(**{name: value})
 
   def test_labels_without_images_are_reported(self):
-    toys.write_cifar10(self.data_dir, label=7)
+    fake_data.write_cifar10(self.data_dir, label=7)
     with self.assertRaisesRegex(ValueError, "labels is .*no such images"):
       self.make(labels=(1, 2))
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from meta import evaluation, unroll
 import networks
 import problems
-from tests import toys
+from tests import assertions
 
 SEED = (1, 2)
 B = 5
@@ -154,7 +154,7 @@ class KerasProblemTest(parameterized.TestCase):
         keras.layers.Dense(2)]), data=(np.ones([1, 30]), np.ones([1, 2])))
     first, same, other = (
         list(sample(problem, s).values()) for s in (SEED, SEED, (1, 3)))
-    toys.assert_equal(first, same)
+    assertions.assert_equal(first, same)
     for params in (first, other):
       self.assertAlmostEqual(np.std(params[0]), 0.3, delta=0.03)
       np.testing.assert_array_equal(params[1], 1.)
@@ -195,7 +195,7 @@ class KerasProblemTest(parameterized.TestCase):
       return model
     models = []
     params = sample(make(model_fn))
-    toys.assert_equal(list(params.values()), models[0].get_weights())
+    assertions.assert_equal(list(params.values()), models[0].get_weights())
 
   def test_drawing_leaves_pythons_random_numbers_alone(self):
     problem = make()
@@ -203,7 +203,7 @@ class KerasProblemTest(parameterized.TestCase):
     expected = keras.random.normal([2]), np.random.rand()
     keras.utils.set_random_seed(0)
     loss(problem, sample(problem))
-    toys.assert_equal((keras.random.normal([2]), np.random.rand()), expected)
+    assertions.assert_equal((keras.random.normal([2]), np.random.rand()), expected)
 
   def test_frozen_layers_stay(self):
     def model_fn():
@@ -244,7 +244,7 @@ class KerasProblemTest(parameterized.TestCase):
     params = sample(problem)
     # Normalized numbers have the mean square 1.
     np.testing.assert_allclose(loss(problem, params), 3., rtol=1e-3)
-    toys.assert_equal([v.numpy() for v in problem._model.variables], before)
+    assertions.assert_equal([v.numpy() for v in problem._model.variables], before)
     np.testing.assert_array_equal(
         loss(problem, params), loss(problem, params))
 
@@ -279,7 +279,7 @@ class KerasProblemTest(parameterized.TestCase):
     problem = make(layers(*([lambda: keras.layers.Dropout(0.5),
                              keras.layers.BatchNormalization]
                             if with_noise else [])), data=OTHERS)
-    toys.assert_side_by_side_is_alone(problem)
+    assertions.assert_side_by_side_is_alone(problem)
 
   def test_recurrent_layers_run_one_after_another(self):
     problem = problems.KerasProblem(lambda: keras.Sequential([
@@ -293,7 +293,7 @@ class KerasProblemTest(parameterized.TestCase):
           networks.Sgd(), problem, tf.constant([[1, 2], [3, 4]])))
 
   def test_xla_computes_the_same_loss(self):
-    toys.assert_xla_computes_the_same_loss(make(data=OTHERS))
+    assertions.assert_xla_computes_the_same_loss(make(data=OTHERS))
 
   @parameterized.parameters(
       ({"model_fn": 3}, "model_fn is 3, but must be a function"),

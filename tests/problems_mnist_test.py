@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from problems import mnist
-from tests import toys
+from tests import assertions
 
 SEED = (1, 2)
 LABELS = {"train": 5, "validation": 0, "test": 9}  # One label a split.
@@ -32,8 +32,8 @@ class MnistTest(parameterized.TestCase):
   @parameterized.parameters(("mnist", (20,), "sigmoid"),
                             ("mnist_relu2", (20, 20), "relu"))
   def test_loss_and_gradients_are_golden(self, key, layers, activation):
-    toys.assert_golden(self.make(layers=layers, activation=activation),
-                       toys.golden("golden_mnist.npz", key))
+    assertions.assert_golden(self.make(layers=layers, activation=activation),
+                       assertions.golden("golden_mnist.npz", key))
 
   @parameterized.parameters(
       ((), [784, 10]), ((20,), [784, 20, 10]), ([3, 7], [784, 3, 7, 10]))

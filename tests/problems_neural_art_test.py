@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from problems import neural_art
-from tests import toys
+from tests import assertions, fake_data
 
 SEED = (1, 2)
 SIZE = 16
@@ -29,7 +29,7 @@ def convolve(image, kernel, bias):
 
 def activations(pixels):
   """Those of the small VGG-19, by layer, without TensorFlow."""
-  arrays = toys.small_vgg()
+  arrays = fake_data.small_vgg()
   h, layers = pixels - arrays["mean_rgb"].astype(np.float64), {}
   for block, number in enumerate(BLOCKS, 1):
     if block > 1:
@@ -53,7 +53,7 @@ def terms(image, content, style):
   """Content, style and smoothness, without TensorFlow."""
   image = np.asarray(image, np.float64)[0]
   content, style = np.asarray(content), np.asarray(style)
-  actual = activations(toys.small_vgg()["mean_rgb"] + 64. * image)
+  actual = activations(fake_data.small_vgg()["mean_rgb"] + 64. * image)
   aim = activations(style)
   return np.array([
       share(actual["conv4_2"], activations(content)["conv4_2"]),
@@ -67,9 +67,9 @@ class NeuralArtTest(parameterized.TestCase):
   def setUp(self):
     super().setUp()
     self.dir = self.enter_context(tempfile.TemporaryDirectory())
-    toys.write_neural_art(
+    fake_data.write_neural_art(
         self.dir, "train16", "valid16", "test16", image_size=SIZE)
-    self.style = f"{self.dir}/style/{toys.STYLES[0]}"
+    self.style = f"{self.dir}/style/{fake_data.STYLES[0]}"
 
   def make(self, **options):
     return neural_art.NeuralArt(**{
@@ -109,7 +109,7 @@ class NeuralArtTest(parameterized.TestCase):
   def test_photograph_has_no_error_of_content(self):
     problem = self.make(style_weight=0., smoothness_weight=0.)
     _, constants = problem.sample(tf.constant(SEED))
-    image = (constants.image.numpy() - toys.small_vgg()["mean_rgb"]) / 64.
+    image = (constants.image.numpy() - fake_data.small_vgg()["mean_rgb"]) / 64.
     loss = problem.loss({"image": image[np.newaxis]}, constants, seed=None)
     np.testing.assert_allclose(loss, 0., atol=1e-8)
 
@@ -118,7 +118,7 @@ class NeuralArtTest(parameterized.TestCase):
   def test_same_seed_gives_the_same_run(self):
     problem = self.make()
     for function in (problem.sample, tf.function(problem.sample)):
-      toys.assert_close(function(tf.constant(SEED)),
+      assertions.assert_close(function(tf.constant(SEED)),
                         problem.sample(tf.constant(SEED)))
 
   def test_seeds_draw_all_photographs_and_other_starts(self):
@@ -140,7 +140,7 @@ class NeuralArtTest(parameterized.TestCase):
 
   def test_photographs_may_be_a_folder(self):
     os.mkdir(f"{self.dir}/mine")
-    toys.write_image(f"{self.dir}/mine/a.png", np.full([40, 20, 3], 77))
+    fake_data.write_image(f"{self.dir}/mine/a.png", np.full([40, 20, 3], 77))
     _, constants = self.make(contents=f"{self.dir}/mine").sample(
         tf.constant(SEED))
     np.testing.assert_array_equal(constants.image, np.full([SIZE, SIZE, 3], 77))
@@ -167,7 +167,7 @@ class NeuralArtTest(parameterized.TestCase):
   def test_style_is_the_picture_cropped_and_resized(self):
     pixels = np.full([20, 60, 3], 255)
     pixels[:, 20:40] = (10, 20, 30)
-    toys.write_image(self.style, pixels)
+    fake_data.write_image(self.style, pixels)
     style = self.make().style
     self.assertEqual(style.dtype, np.uint8)
     np.testing.assert_array_equal(

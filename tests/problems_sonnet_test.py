@@ -6,7 +6,7 @@ import sonnet as snt
 import tensorflow as tf
 
 import problems
-from tests import toys
+from tests import assertions
 
 SEED = (1, 2)
 B = 5
@@ -119,7 +119,7 @@ class SonnetProblemTest(parameterized.TestCase):
         snt.Linear(40, w_init=snt.initializers.Orthogonal(), name="b"),
         snt.Linear(2, name="c")]))
     first, same, other = (sample(problem, s) for s in (SEED, SEED, (1, 3)))
-    toys.assert_equal(first, same)
+    assertions.assert_equal(first, same)
     for params in (first, other):
       self.assertAlmostEqual(np.std(params["a/w"]), 0.3, delta=0.05)
       np.testing.assert_array_equal(params["a/b"], 1.)
@@ -138,7 +138,7 @@ class SonnetProblemTest(parameterized.TestCase):
     tf.random.set_seed(0)
     first = tf.random.normal([2])
     loss(problem, sample(problem))
-    toys.assert_equal((first, tf.random.normal([2])), expected)
+    assertions.assert_equal((first, tf.random.normal([2])), expected)
 
   def test_constants_are_where_all_runs_start(self):
     values = np.float32(RNG.normal(size=[3, 2]))
@@ -191,15 +191,15 @@ class SonnetProblemTest(parameterized.TestCase):
     np.testing.assert_allclose(loss(problem, params), 3., rtol=1e-3)
     np.testing.assert_array_equal(loss(problem, params), loss(problem, params))
     self.assertLen(before, 2 + 2 * 3)
-    toys.assert_equal([c.variable.numpy() for c in problem._created], before)
+    assertions.assert_equal([c.variable.numpy() for c in problem._created], before)
 
   @parameterized.parameters(mlp, Noisy)
   def test_side_by_side_is_alone(self, module_fn):
     problem = make(module_fn, data=OTHERS)
-    toys.assert_side_by_side_is_alone(problem)
+    assertions.assert_side_by_side_is_alone(problem)
 
   def test_xla_computes_the_same_loss(self):
-    toys.assert_xla_computes_the_same_loss(make(data=OTHERS))
+    assertions.assert_xla_computes_the_same_loss(make(data=OTHERS))
 
   @parameterized.parameters(
       ({"module_fn": 3}, "module_fn is 3, but must be a function"),

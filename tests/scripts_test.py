@@ -20,9 +20,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 
-from meta import evaluation, experiments, optimizer, seeds, training
+from meta import evaluation, experiments, meta_optimizer, seeds, training
 from networks import weights
-from tests import processes, toys
+from tests import fake_data, processes
 from tests.processes import ROOT, Process, run
 
 LEGACY = ROOT / "tests" / "data" / "legacy"
@@ -201,7 +201,7 @@ class TrainTest(ScriptsTest):
   def test_evaluation_of_the_file_is_that_of_the_network_in_memory(self):
     experiment, output = experiments.get("simple"), self.path("losses.csv")
     problem = experiment.make_problem()
-    step = optimizer.MetaOptimizer(**experiments.with_seed(
+    step = meta_optimizer.MetaOptimizer(**experiments.with_seed(
         experiment.net_config, 0)).meta_minimize(
             problem, 10, experiment.learning_rate)
     state = training.Training(
@@ -512,7 +512,7 @@ class EvaluateTest(ScriptsTest):
     paths = [self.path("one"), self.path("two")]
     experiment = experiments.get("quadratic")
     for seed, path in enumerate(paths):
-      made = optimizer.MetaOptimizer(
+      made = meta_optimizer.MetaOptimizer(
           **experiments.with_seed(experiment.net_config, seed))
       made.networks["cw"].initial_state({"x": tf.zeros([2])})
       os.mkdir(path)
@@ -592,7 +592,7 @@ class EvaluateTest(ScriptsTest):
     self.assertTrue(pathlib.Path(picture).read_bytes().startswith(b"\x89PNG"))
 
   def test_pictures_are_drawn(self):
-    toys.write_neural_art(self.folder, "test", image_size=64)
+    fake_data.write_neural_art(self.folder, "test", image_size=64)
     pictures = self.path("pictures.png")
     self.assert_done(run(
         *EVALUATE, "--problem=paper-neural-art", f"--data_dir={self.folder}",
@@ -700,7 +700,7 @@ class EvaluateTest(ScriptsTest):
                       "Cannot read the weight file .*cw.l2l")
 
   def test_weights_of_another_architecture_are_told_with_their_shapes(self):
-    toys.write_mnist(self.folder)
+    fake_data.write_mnist(self.folder)
     self.assert_error(
         run(*EVALUATE, "--problem=mnist", f"--data_dir={self.folder}",
             f"--path={LEGACY / 'cw_identity'}"),
@@ -717,7 +717,7 @@ class EvaluateTest(ScriptsTest):
 class BothTest(ScriptsTest):
 
   def test_mnist(self):
-    toys.write_mnist(self.folder)
+    fake_data.write_mnist(self.folder)
     run_folder = self.path("run")
     data = ("--problem=mnist", f"--data_dir={self.folder}", "--num_steps=2",
             "--num_epochs=1")

@@ -9,10 +9,10 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
-from meta import evaluation, optimizer, seeds, training, unroll
+from meta import evaluation, meta_optimizer, seeds, training, unroll
 import networks
 import problems
-from tests import toys
+from tests import assertions, toys
 
 SEED = 7
 PROBLEM = problems.Quadratic(2, 2, stddev=1.)
@@ -22,7 +22,7 @@ def make(problem=None, num_steps=4, len_unroll=2, seed=SEED,
          validation_epochs=2, num_tasks=1, stagger=False):
   """Meta-training of a small network."""
   problem = problem or PROBLEM
-  meta = optimizer.MetaOptimizer(net={
+  meta = meta_optimizer.MetaOptimizer(net={
       "net": "CoordinateWiseDeepLSTM",
       "net_options": {"layers": (), "scale": 0.1}})
   step = meta.meta_minimize(problem, len_unroll, jit_compile=False)
@@ -54,7 +54,7 @@ class TrainingTest(parameterized.TestCase):
     self.assertEqual(epoch.final_loss, float(losses[-1].losses[-1]))
     np.testing.assert_allclose(
         epoch.meta_loss, np.sum([info.meta_loss for info in losses]), rtol=1e-6)
-    toys.assert_equal(
+    assertions.assert_equal(
         weights(trained), [v.numpy() for v in step.network.variables])
 
   @parameterized.parameters((1, False), (2, False), (2, True))
@@ -90,7 +90,7 @@ class TrainingTest(parameterized.TestCase):
       trained.run_epoch()
     run, = train.call_args.args[:1]
     np.testing.assert_allclose(
-        unroll.evaluate(PROBLEM, run), [a[0] for a in alone[3:]], rtol=1e-5)
+        unroll.loss(PROBLEM, run), [a[0] for a in alone[3:]], rtol=1e-5)
 
   def test_staggered_tasks_are_runs_that_begin_at_different_unrolls(self):
     # Of 3 unrolls each; task k is k unrolls ahead.
@@ -112,7 +112,7 @@ class TrainingTest(parameterized.TestCase):
           unrolls = number
         with self.subTest(unroll=number, task=k):
           self.assertEqual(run.step[k], 2 * unrolls)
-          toys.assert_equal([t[k] for t in tf.nest.flatten(run.constants)],
+          assertions.assert_equal([t[k] for t in tf.nest.flatten(run.constants)],
                             tf.nest.flatten(alone[k].constants))
     self.assertEqual(trained.epoch, 3)
     self.assertTrue(all(np.isfinite(e.final_loss) for e in epochs))
@@ -244,9 +244,9 @@ class TrainingTest(parameterized.TestCase):
     self.assertEqual(restored.epoch, 2)
     self.assertEqual(restored.best, stopped.best)
     self.assertEqual([restored.run_epoch() for _ in range(3)], epochs[2:])
-    toys.assert_equal(weights(restored), weights(expected))
-    toys.assert_equal(restored.validate(), validation)
-    toys.assert_equal(*[[np.array(v) for v in t._optimizer.variables]
+    assertions.assert_equal(weights(restored), weights(expected))
+    assertions.assert_equal(restored.validate(), validation)
+    assertions.assert_equal(*[[np.array(v) for v in t._optimizer.variables]
                         for t in (restored, expected)])
 
 

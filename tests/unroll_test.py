@@ -6,10 +6,10 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
-from meta import optimizer, unroll
+from meta import meta_optimizer, unroll
 import networks
 import problems
-from tests import toys
+from tests import assertions, toys
 
 T = 4
 PROBLEMS = {
@@ -99,26 +99,26 @@ class MetaGradientTest(parameterized.TestCase):
     for _ in range(T):
       with tf.GradientTape() as tape:
         tape.watch(run.params)
-        loss = unroll.evaluate(self.problem, run)
+        loss = unroll.loss(self.problem, run)
       inputs.append(tape.gradient(loss, run.params))
       _, run = unroll.step(self.network, self.problem, run)
 
     @tf.function
     def function():
       run = self.run_
-      total = meta_loss(unroll.evaluate(self.problem, run)[tf.newaxis])
+      total = meta_loss(unroll.loss(self.problem, run)[tf.newaxis])
       for gradients in inputs:
         updates, state = self.network(gradients, run.state)
         run = run._replace(
             params={k: run.params[k] + updates[k] for k in run.params},
             state=state, step=run.step + 1)
-        total += meta_loss(unroll.evaluate(self.problem, run)[tf.newaxis])
+        total += meta_loss(unroll.loss(self.problem, run)[tf.newaxis])
       return total
 
     expected = central_differences(function, self.variables)
     self.assert_gradients(self.gradient(second_derivatives=False), expected)
     self.assert_gradients(
-        unroll.unroll_and_differentiate(
+        unroll.meta_gradient(
             self.network, self.problem, self.run_, T)[2], expected)
 
   @parameterized.product(
@@ -172,7 +172,7 @@ class MetaGradientTest(parameterized.TestCase):
     with tf.GradientTape() as tape:
       value = meta_loss(
           unroll.unroll(self.network, self.problem, constant, T)[0])
-    toys.assert_close(gradients[1], tape.gradient(value, self.variables))
+    assertions.assert_close(gradients[1], tape.gradient(value, self.variables))
     self.assertFalse(np.allclose(gradients[0][0], gradients[1][0]))
 
 
@@ -242,7 +242,7 @@ class UnrollTest(parameterized.TestCase):
   def test_minibatches_of_steps_are_different(self):
     problem = toys.Regression()
     run = unroll.start(networks.Sgd(), problem, 0)
-    losses = {float(unroll.evaluate(problem, run._replace(step=tf.constant(t))))
+    losses = {float(unroll.loss(problem, run._replace(step=tf.constant(t))))
               for t in range(10)}
     self.assertLen(losses, 10)
 
@@ -250,7 +250,7 @@ class UnrollTest(parameterized.TestCase):
   def test_seed_is_the_function_and_the_noise(self, seed):
     problem, network = toys.Regression(), networks.Sgd()
     run = unroll.start(network, problem, seed)
-    toys.assert_equal(unroll.start(network, problem, seed), run)
+    assertions.assert_equal(unroll.start(network, problem, seed), run)
     self.assertNotEqual(
         float(unroll.start(network, problem, 1234).params["c"]),
         float(run.params["c"]))
@@ -266,7 +266,7 @@ class UnrollTest(parameterized.TestCase):
     problem = toys.Regression()
     one = unroll.start(networks.Sgd(), problem, 5)
     two = unroll.start(toys.coordinatewise(), problem, 5)
-    toys.assert_equal(one._replace(state=()), two._replace(state=()))
+    assertions.assert_equal(one._replace(state=()), two._replace(state=()))
 
   def test_gradients_of_looked_up_rows_are_those_of_all(self):
     class Rows(problems.Problem):
@@ -279,7 +279,7 @@ class UnrollTest(parameterized.TestCase):
         Rows(), unroll.start(network, Rows(), 0))
     np.testing.assert_array_equal(
         gradients["x"], [[2., 4.], [0., 0.], [20., 24.]])
-    step = optimizer.MetaStep(network, Rows(), 2, 0.01)
+    step = meta_optimizer.MetaStep(network, Rows(), 2, 0.01)
     losses, _ = step.step(step.reset(0))
     self.assertTrue(np.isfinite(losses).all())
 

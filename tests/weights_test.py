@@ -14,6 +14,7 @@ import zipfile
 from absl.testing import absltest, parameterized
 import numpy as np
 
+from l2lgd import files
 from networks import weights
 
 DATA = pathlib.Path(__file__).parent / "data"
@@ -306,12 +307,12 @@ class WeightsTest(FileTestCase):
   def test_leaves_no_temporary_file_where_it_cannot_write(self):
     os.mkdir(self.file)
     with self.assertRaises(OSError):
-      weights.write_atomically(self.file, b"abc")
+      files.write_atomically(self.file, b"abc")
     self.assertEqual(os.listdir(self.folder), ["net.l2l"])
 
   def test_writes_bytes_atomically(self):
     for data in (b"abc", b"", b"d" * 100_000):
-      weights.write_atomically(self.file, data)
+      files.write_atomically(self.file, data)
       self.assertEqual(self._get(), data)
     self.assertEqual(os.listdir(self.folder), ["net.l2l"])
 

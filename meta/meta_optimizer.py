@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-import checks
+from l2lgd import checks
 from meta import seeds, unroll
 import networks
 import problems
@@ -25,7 +25,7 @@ DEFAULT_CONFIG = {
 }
 
 
-class MetaLoss:
+class Unroller:
   """The losses of a problem that a network optimizes, compiled."""
 
   def __init__(self, network: networks.Network, problem: problems.Problem,
@@ -93,13 +93,13 @@ class MetaLoss:
 
 class StepInfo(NamedTuple):
   """What a step of meta-training did."""
-  losses: tf.Tensor  # Of the optimizee, as `MetaLoss.unroll` returns them.
+  losses: tf.Tensor  # Of the optimizee, as `Unroller.unroll` returns them.
   meta_loss: tf.Tensor  # Their sum over T and mean over K and S, shape [].
   gradient_norm: tf.Tensor  # Of the meta-gradient, shape []. Where it is not
   # finite, the weights were not changed.
 
 
-class MetaStep(MetaLoss):
+class MetaStep(Unroller):
   """A step of meta-training: an unroll, and an update of the network."""
 
   def __init__(self, network: networks.Network, problem: problems.Problem,
@@ -111,11 +111,11 @@ class MetaStep(MetaLoss):
       problem: What it optimizes.
       len_unroll: Updates in an unroll, T.
       learning_rate: Of Adam.
-      second_derivatives: See `MetaLoss`.
-      jit_compile: See `MetaLoss`.
+      second_derivatives: See `Unroller`.
+      jit_compile: See `Unroller`.
 
     Raises:
-      ValueError: See `MetaLoss`; or `learning_rate` is not positive.
+      ValueError: See `Unroller`; or `learning_rate` is not positive.
     """
     checks.positive("learning_rate", learning_rate)
     super().__init__(
@@ -123,7 +123,7 @@ class MetaStep(MetaLoss):
     # As in TensorFlow 1, epsilon stands outside the bias correction.
     self.optimizer = tf.keras.optimizers.Adam(learning_rate, epsilon=1e-8)
     self.optimizer.build(network.trainable_variables)
-    self._differentiate = self._compiled(unroll.unroll_and_differentiate)
+    self._differentiate = self._compiled(unroll.meta_gradient)
     self._train = tf.function(self._train, autograph=False)
 
   def step(self, run: unroll.Run) -> tuple[tf.Tensor, unroll.Run]:
@@ -133,7 +133,7 @@ class MetaStep(MetaLoss):
       run: The run so far.
 
     Returns:
-      See `MetaLoss.unroll`. All of it was made with the weights from before
+      See `Unroller.unroll`. All of it was made with the weights from before
       their update.
     """
     info, run = self.train(run)
@@ -151,7 +151,7 @@ class MetaStep(MetaLoss):
 
   def _train(self, run, num_steps):
     if self._second_derivatives:
-      losses, run, gradients = unroll.unroll_and_differentiate_twice(
+      losses, run, gradients = unroll.second_order_meta_gradient(
           self.network, self.problem, run, num_steps)
     else:
       losses, run, gradients = self._differentiate(run, num_steps)
@@ -185,7 +185,7 @@ class MetaOptimizer:
       self, problem: problems.Problem, len_unroll: int,
       net_assignments: networks.Assignments | None = None,
       second_derivatives: bool = False,
-      jit_compile: bool | None = None) -> MetaLoss:
+      jit_compile: bool | None = None) -> Unroller:
     """Returns the losses of a problem that the networks optimize.
 
     Args:
@@ -193,13 +193,13 @@ class MetaOptimizer:
       len_unroll: Updates in an unroll.
       net_assignments: Pairs of a network's id and the names of the parameters
         it optimizes; None gives all to the only network.
-      second_derivatives: See `MetaLoss`.
-      jit_compile: See `MetaLoss`.
+      second_derivatives: See `Unroller`.
+      jit_compile: See `Unroller`.
 
     Raises:
-      ValueError: See `MetaLoss` and `networks.Partition`.
+      ValueError: See `Unroller` and `networks.Partition`.
     """
-    return MetaLoss(networks.Partition(self.networks, net_assignments), problem,
+    return Unroller(networks.Partition(self.networks, net_assignments), problem,
                     len_unroll, second_derivatives, jit_compile)
 
   def meta_minimize(
@@ -215,8 +215,8 @@ class MetaOptimizer:
       len_unroll: Updates in an unroll.
       learning_rate: Of Adam, which trains the networks.
       net_assignments: See `meta_loss`.
-      second_derivatives: See `MetaLoss`.
-      jit_compile: See `MetaLoss`.
+      second_derivatives: See `Unroller`.
+      jit_compile: See `Unroller`.
 
     Raises:
       ValueError: See `MetaStep` and `networks.Partition`.

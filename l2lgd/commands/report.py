@@ -10,8 +10,8 @@ import numpy as np
 import tabulate
 import tensorflow as tf
 
-from meta import evaluation, inspection, tuning
-from networks import weights
+from l2lgd import files
+from meta import diagnostics, evaluation, tuning
 import problems
 
 Losses = Mapping[str, np.ndarray]  # By optimizer, shape [runs, T + 1].
@@ -50,7 +50,7 @@ def write_csv(filename: str, losses: Losses) -> None:
   for name, of_runs in losses.items():
     rows.writerows((name, run, step, loss)
                    for (run, step), loss in np.ndenumerate(of_runs))
-  weights.write_atomically(filename, file.getvalue().encode())
+  files.write_atomically(filename, file.getvalue().encode())
 
 
 def write_tensorboard(folder: str, losses: Losses) -> None:
@@ -63,7 +63,7 @@ def write_tensorboard(folder: str, losses: Losses) -> None:
     writer.close()
 
 
-def write_updates(folder: str, traces: Mapping[str, inspection.Trace],
+def write_updates(folder: str, traces: Mapping[str, diagnostics.Trace],
                   picture: str) -> None:
   """Writes the traces, a run of TensorBoard an optimizer, and the picture."""
   for name, trace in traces.items():
@@ -104,8 +104,8 @@ def plot(filename: str, losses: Losses, title: str) -> None:
   _save(figure, filename)
 
 
-def plot_updates(filename: str, responses: Sequence[inspection.Response],
-                 traces: Mapping[str, inspection.Trace], title: str) -> None:
+def plot_updates(filename: str, responses: Sequence[diagnostics.Response],
+                 traces: Mapping[str, diagnostics.Trace], title: str) -> None:
   """Draws what optimizers make of a gradient, and how they went in a run.
 
   Args:

@@ -80,6 +80,8 @@ def run(main: Callable[[], int | None]) -> None:
     if rest[1:]:
       fail(f"{rest[1]!r} is not a flag: write --name=value.")
     return rest
+  for flag in FLAGS.get_key_flags_for_module(main.__module__):
+    FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # For --help.
   # TensorFlow loses some of the KeyboardInterrupts that come while it traces.
   signal.signal(signal.SIGINT, signal.SIG_DFL)
   app.run(lambda _: main(), flags_parser=parse)

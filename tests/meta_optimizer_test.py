@@ -7,10 +7,10 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
-from meta import evaluation, optimizer, unroll
+from meta import evaluation, meta_optimizer, unroll
 import networks
 import problems
-from tests import toys
+from tests import assertions, toys
 
 SMALL = {"net": "CoordinateWiseDeepLSTM",
          "net_options": {"layers": (4,), "scale": 0.1}}
@@ -25,34 +25,34 @@ def poisoned(run):
       params={name: value * np.nan for name, value in run.params.items()})
 
 
-class MetaLossTest(parameterized.TestCase):
+class UnrollerTest(parameterized.TestCase):
 
   def test_is_the_unroll(self):
     problem = toys.Regression()
-    meta = optimizer.MetaOptimizer(net=SMALL)
+    meta = meta_optimizer.MetaOptimizer(net=SMALL)
     loss = meta.meta_loss(problem, 3)
     run = loss.reset(5)
     losses, end = loss.unroll(run)
     expected, expected_end = unroll.unroll(
         loss.network, problem, unroll.start(loss.network, problem, 5), 3)
-    toys.assert_close(losses, expected)
-    toys.assert_close(end, expected_end)
+    assertions.assert_close(losses, expected)
+    assertions.assert_close(end, expected_end)
 
   @parameterized.parameters(0, -1, 2**32, 2**62)
   def test_same_seed_gives_the_same_run(self, seed):
-    loss = optimizer.MetaOptimizer(net=SMALL).meta_loss(
+    loss = meta_optimizer.MetaOptimizer(net=SMALL).meta_loss(
         toys.Regression(), 3, jit_compile=False)
-    toys.assert_equal(loss.reset(seed), loss.reset(seed))
-    toys.assert_equal(
+    assertions.assert_equal(loss.reset(seed), loss.reset(seed))
+    assertions.assert_equal(
         loss.unroll(loss.reset(seed)), loss.unroll(loss.reset(seed)))
 
   def test_seed_may_be_a_tensor(self):
-    loss = optimizer.MetaOptimizer(net=SMALL).meta_loss(toys.Regression(), 3)
-    toys.assert_equal(
+    loss = meta_optimizer.MetaOptimizer(net=SMALL).meta_loss(toys.Regression(), 3)
+    assertions.assert_equal(
         loss.reset(tf.constant([7, 0])), loss.reset(7))  # The halves of 7.
 
   def test_three_steps_and_four_are_seven(self):
-    loss = optimizer.MetaOptimizer(net=SMALL).meta_loss(toys.Regression(), 3)
+    loss = meta_optimizer.MetaOptimizer(net=SMALL).meta_loss(toys.Regression(), 3)
     first, run = loss.unroll(loss.reset(0))
     second, run = loss.unroll(run, num_steps=4)
     losses, expected = loss.unroll(loss.reset(0), num_steps=7)
@@ -60,7 +60,7 @@ class MetaLossTest(parameterized.TestCase):
     np.testing.assert_allclose(
         np.concatenate([first, second[1:]]), losses, rtol=1e-5)
     np.testing.assert_allclose(first[-1], second[0], rtol=1e-6)
-    toys.assert_close(run, expected)
+    assertions.assert_close(run, expected)
 
   def test_functions_are_compiled_once_for_all_runs(self):
     traces = []
@@ -70,7 +70,7 @@ class MetaLossTest(parameterized.TestCase):
         traces.append(1)
         return super().loss(params, constants, seed)
 
-    step = optimizer.MetaOptimizer(net=SMALL).meta_minimize(Traced(), 3)
+    step = meta_optimizer.MetaOptimizer(net=SMALL).meta_minimize(Traced(), 3)
     _, run = step.step(step.reset(0))
     before = len(traces)
     step.step(run)
@@ -79,7 +79,7 @@ class MetaLossTest(parameterized.TestCase):
 
   @parameterized.parameters(0, -1, 2.5, "3", None)
   def test_bad_len_unroll_is_named(self, len_unroll):
-    meta = optimizer.MetaOptimizer(net=SMALL)
+    meta = meta_optimizer.MetaOptimizer(net=SMALL)
     for method in (meta.meta_loss, meta.meta_minimize):
       with self.assertRaisesRegex(
           ValueError, f"^len_unroll is {len_unroll!r}, but must be a positive "
@@ -93,7 +93,7 @@ class MetaStepTest(parameterized.TestCase):
   def test_step_is_adam_on_the_meta_gradient(self, second_derivatives):
     problem = problems.Quadratic(2, 3, dtype=tf.float64, separate=True)
     network = toys.coordinatewise(layers=(4,))
-    step = optimizer.MetaStep(network, problem, 3, 0.02, second_derivatives)
+    step = meta_optimizer.MetaStep(network, problem, 3, 0.02, second_derivatives)
     reference = toys.coordinatewise(layers=(4,))
     run = unroll.start(reference, problem, 0)
     m = v = [np.zeros(w.shape) for w in reference.trainable_variables]
@@ -112,40 +112,40 @@ class MetaStepTest(parameterized.TestCase):
       for variable, a, b in zip(variables, m, v, strict=True):
         variable.assign_sub(alpha * a / (np.sqrt(b) + 1e-8))
       info, ours = step.train(ours)
-      toys.assert_close(info.losses, losses)
+      assertions.assert_close(info.losses, losses)
       np.testing.assert_allclose(info.meta_loss, meta_loss, rtol=1e-5)
       np.testing.assert_allclose(
           info.gradient_norm,
           np.sqrt(sum(np.sum(np.square(g)) for g in gradients)),
           rtol=1e-4)
-      toys.assert_close(toys.weights(network), toys.weights(reference),
+      assertions.assert_close(toys.weights(network), toys.weights(reference),
                         rtol=1e-4, atol=1e-5)
 
   def test_run_advances_with_the_weights_from_before(self):
-    meta = optimizer.MetaOptimizer(net=SMALL)
+    meta = meta_optimizer.MetaOptimizer(net=SMALL)
     step = meta.meta_minimize(toys.Regression(), 3, jit_compile=False)
     loss = meta.meta_loss(toys.Regression(), 3, jit_compile=False)
     run = step.reset(0)
     expected = loss.unroll(run)
     weights = toys.weights(meta.networks["net"])
-    toys.assert_close(step.step(run), expected)
+    assertions.assert_close(step.step(run), expected)
     for name, value in toys.weights(meta.networks["net"]).items():
       self.assertFalse(np.array_equal(value, weights[name]), name)
 
   def test_same_seed_gives_the_same_training(self):
     results = []
     for _ in range(2):
-      meta = optimizer.MetaOptimizer(net=SMALL)
+      meta = meta_optimizer.MetaOptimizer(net=SMALL)
       step = meta.meta_minimize(toys.Regression(), 3)
       run, losses = step.reset(1), []
       for _ in range(4):
         info, run = step.train(run)
         losses.append(info)
       results.append((losses, run, toys.weights(meta.networks["net"])))
-    toys.assert_equal(*results)
+    assertions.assert_equal(*results)
 
   def test_float64_problems_train(self):
-    meta = optimizer.MetaOptimizer(net=SMALL)
+    meta = meta_optimizer.MetaOptimizer(net=SMALL)
     step = meta.meta_minimize(
         toys.Regression(tf.float64), 3, jit_compile=False)
     weights = step.network.trainable_variables[0].numpy()
@@ -157,7 +157,7 @@ class MetaStepTest(parameterized.TestCase):
 
   @parameterized.parameters(False, True)
   def test_a_step_that_is_not_finite_changes_nothing(self, second_derivatives):
-    step = optimizer.MetaOptimizer(net=SMALL).meta_minimize(
+    step = meta_optimizer.MetaOptimizer(net=SMALL).meta_minimize(
         toys.Regression(), 3, second_derivatives=second_derivatives,
         jit_compile=False)
     _, run = step.train(step.reset(0))  # Fills the slots.
@@ -166,8 +166,8 @@ class MetaStepTest(parameterized.TestCase):
     info, bad = step.train(poisoned(run))
     self.assertFalse(np.isfinite(info.gradient_norm))
     self.assertFalse(np.isfinite(info.meta_loss))
-    toys.assert_equal([v.numpy() for v in step.network.variables], before)
-    toys.assert_equal([np.array(v) for v in step.optimizer.variables], slots)
+    assertions.assert_equal([v.numpy() for v in step.network.variables], before)
+    assertions.assert_equal([np.array(v) for v in step.optimizer.variables], slots)
     info, _ = step.train(bad)
     self.assertFalse(np.isfinite(info.gradient_norm))
     info, _ = step.train(run)
@@ -177,7 +177,7 @@ class MetaStepTest(parameterized.TestCase):
       self.assertFalse(np.array_equal(variable, value))
 
   def test_networks_without_weights_have_nothing_to_train(self):
-    step = optimizer.MetaOptimizer(net=SGD).meta_minimize(problems.Simple(), 2)
+    step = meta_optimizer.MetaOptimizer(net=SGD).meta_minimize(problems.Simple(), 2)
     info, run = step.train(step.reset(0))
     np.testing.assert_allclose(
         info.losses, [1., 0.8**2, 0.8**4], rtol=1e-6)
@@ -189,7 +189,7 @@ class MetaStepTest(parameterized.TestCase):
     with self.assertRaisesRegex(
         ValueError, f"^learning_rate is {learning_rate!r}, but must be a "
         "positive number"):
-      optimizer.MetaOptimizer(net=SMALL).meta_minimize(
+      meta_optimizer.MetaOptimizer(net=SMALL).meta_minimize(
           problems.Simple(), 2, learning_rate=learning_rate)
 
 
@@ -200,7 +200,7 @@ class MetaOptimizerTest(parameterized.TestCase):
     self.folder = self.enter_context(tempfile.TemporaryDirectory())
 
   def test_default_is_the_original_network(self):
-    meta = optimizer.MetaOptimizer()
+    meta = meta_optimizer.MetaOptimizer()
     (key, network), = meta.networks.items()
     self.assertEqual(key, "coordinatewise")
     self.assertIsInstance(network, networks.CoordinateWiseDeepLSTM)
@@ -213,7 +213,7 @@ class MetaOptimizerTest(parameterized.TestCase):
 
   def test_a_saved_network_gives_the_same_losses(self):
     problem = problems.Quadratic(2, 3)
-    meta = optimizer.MetaOptimizer(net=SMALL)
+    meta = meta_optimizer.MetaOptimizer(net=SMALL)
     step = meta.meta_minimize(problem, 3)
     run = step.reset(0)
     for _ in range(3):
@@ -230,7 +230,7 @@ class MetaOptimizerTest(parameterized.TestCase):
     self.assertFalse(np.array_equal(fresh, trained))
 
   def test_every_network_is_saved_under_its_id(self):
-    meta = optimizer.MetaOptimizer(a=SMALL, b=SGD)
+    meta = meta_optimizer.MetaOptimizer(a=SMALL, b=SGD)
     meta.meta_minimize(problems.SimpleMultiOptimizer(), 2, net_assignments=[
         ("a", ["x_0"]), ("b", ["x_1"])])
     meta.save(self.folder)
@@ -240,7 +240,7 @@ class MetaOptimizerTest(parameterized.TestCase):
         SGD["net_options"])
 
   def test_each_network_optimizes_its_parameters(self):
-    meta = optimizer.MetaOptimizer(zero=ZERO, sgd=SGD)
+    meta = meta_optimizer.MetaOptimizer(zero=ZERO, sgd=SGD)
     step = meta.meta_minimize(problems.SimpleMultiOptimizer(3), 2, 0.01, [
         ("zero", ["x_0"]), ("sgd", ["x_1"])])
     losses, run = step.step(step.reset(0))
@@ -249,21 +249,21 @@ class MetaOptimizerTest(parameterized.TestCase):
     np.testing.assert_allclose(
         losses, [3., 2 + 0.8**2, 2 + 0.8**4], rtol=1e-6)
     # Trained on x_0 alone: as on x^2, where the weights were 0 too.
-    alone = optimizer.MetaOptimizer(zero=ZERO)
+    alone = meta_optimizer.MetaOptimizer(zero=ZERO)
     single = alone.meta_minimize(problems.Simple(), 2, 0.01)
     single.step(single.reset(0))
-    toys.assert_equal(toys.weights(meta.networks["zero"]),
+    assertions.assert_equal(toys.weights(meta.networks["zero"]),
                       toys.weights(alone.networks["zero"]))
 
   def test_two_networks_on_one_parameter_add_up(self):
-    meta = optimizer.MetaOptimizer(one=SGD, two=SGD)
+    meta = meta_optimizer.MetaOptimizer(one=SGD, two=SGD)
     loss = meta.meta_loss(
         problems.Simple(), 2, [("one", ["x"]), ("two", ["x"])])
     _, run = loss.unroll(loss.reset(0))
     np.testing.assert_allclose(run.params["x"], 0.6**2, rtol=1e-6)
 
   def test_weights_are_shared_between_problems(self):
-    meta = optimizer.MetaOptimizer(net=SMALL)
+    meta = meta_optimizer.MetaOptimizer(net=SMALL)
     first = meta.meta_minimize(problems.Simple(), 2)
     second = meta.meta_loss(toys.Regression(), 2)
     before, _ = second.unroll(second.reset(0))
@@ -278,20 +278,20 @@ class MetaOptimizerTest(parameterized.TestCase):
       ([[("cw", ["x"])]], r"network 'cw', but the networks are \['net'\]"),
       ([[("net", ["x"]), ("net", ["x"])]], "network 'net' twice"))
   def test_bad_assignments_are_named(self, assignments, message):
-    meta = optimizer.MetaOptimizer(net=SMALL)
+    meta = meta_optimizer.MetaOptimizer(net=SMALL)
     for method in (meta.meta_loss, meta.meta_minimize):
       with self.assertRaisesRegex(ValueError, message):
         method(problems.Simple(), 2, net_assignments=assignments[0])
 
   def test_two_networks_need_assignments(self):
-    meta = optimizer.MetaOptimizer(a=SMALL, b=SGD)
+    meta = meta_optimizer.MetaOptimizer(a=SMALL, b=SGD)
     with self.assertRaisesRegex(
         ValueError, r"net_assignments is None, .* \['a', 'b'\]"):
       meta.meta_minimize(problems.Simple(), 2)
 
   def test_bad_configuration_is_refused(self):
     with self.assertRaisesRegex(ValueError, "^net is 'SGD'"):
-      optimizer.MetaOptimizer(a={"net": "SGD"})
+      meta_optimizer.MetaOptimizer(a={"net": "SGD"})
 
 
 if __name__ == "__main__":

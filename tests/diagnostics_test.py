@@ -6,10 +6,10 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
-from meta import inspection, unroll
+from meta import diagnostics, unroll
 import networks
 import problems
-from tests import toys
+from tests import assertions, toys
 
 T = 3
 LOG_AND_SIGN = {"preprocess_name": "LogAndSign", "preprocess_options": {"k": 2}}
@@ -44,7 +44,7 @@ class TraceTest(parameterized.TestCase):
       (functools.partial(networks.Adam, 0.1), toys.Regression))
   def test_measures_are_those_of_the_steps(self, make_network, make_problem):
     network, problem = make_network(), make_problem()
-    trace = inspection.trace(network, problem, 5, T)
+    trace = diagnostics.trace(network, problem, 5, T)
     losses, _ = unroll.unroll(
         network, problem, unroll.start(network, problem, 5), T)
     np.testing.assert_allclose(
@@ -57,28 +57,28 @@ class TraceTest(parameterized.TestCase):
            np.dot(u, -g) / np.linalg.norm(u) / np.linalg.norm(g)], rtol=1e-4)
 
   def test_gradient_descent_goes_down_the_gradient(self):
-    trace = inspection.trace(networks.Sgd(0.25), toys.Regression(), 5, T)
+    trace = diagnostics.trace(networks.Sgd(0.25), toys.Regression(), 5, T)
     np.testing.assert_allclose(trace.cosine, np.ones(T), rtol=1e-6)
     np.testing.assert_allclose(
         trace.update_size, 0.25 * trace.gradient_size, rtol=1e-6)
 
   def test_updates_of_zero_have_no_direction(self):
     network = toys.coordinatewise(initializer="zeros")
-    trace = inspection.trace(network, toys.Regression(), 5, T)
+    trace = diagnostics.trace(network, toys.Regression(), 5, T)
     np.testing.assert_array_equal(trace.update_size, np.zeros(T))
     np.testing.assert_array_equal(trace.cosine, np.zeros(T))
 
   def test_graph_is_eager(self):
     network, problem = toys.coordinatewise(**LOG_AND_SIGN), toys.Regression()
-    trace = functools.partial(inspection.trace, network, problem, 5, T)
-    toys.assert_close(trace(), tf.function(trace, autograph=False)())
+    trace = functools.partial(diagnostics.trace, network, problem, 5, T)
+    assertions.assert_close(trace(), tf.function(trace, autograph=False)())
 
   @parameterized.parameters(
       (LOG_AND_SIGN, lambda g: abs(g) < np.exp(-2)),
       (CLAMP, lambda g: (g < -1) | (g > .5)))
   def test_share_of_cut_off_gradients(self, options, is_cut_off):
     network, problem = toys.coordinatewise(**options), toys.Regression()
-    trace = inspection.trace(network, problem, 5, T)
+    trace = diagnostics.trace(network, problem, 5, T)
     expected = [np.mean(is_cut_off(flatten(gradients)))
                 for gradients, *_ in walk(network, problem, 5)]
     self.assertTrue(any(0 < share < 1 for share in expected))
@@ -92,7 +92,7 @@ class TraceTest(parameterized.TestCase):
     network = networks.CoordinateWiseDeepLSTM(
         (2, 1), initializer={"b_gates": "zeros", "w_gates": "zeros", "lstm_1": {
             "w_gates": np.zeros([3, 8]), "b_gates": np.float32(biases)}})
-    trace = inspection.trace(network, toys.Regression(), 5, T)
+    trace = diagnostics.trace(network, toys.Regression(), 5, T)
     np.testing.assert_allclose(
         trace.shares["saturated_gates/lstm_1"], np.full(T, 3 / 6), rtol=1e-6)
     np.testing.assert_array_equal(
@@ -111,7 +111,7 @@ class TraceTest(parameterized.TestCase):
   @parameterized.parameters(
       networks.Adam, lambda: toys.coordinatewise(layers=()))
   def test_networks_without_gates_have_no_shares(self, make_network):
-    trace = inspection.trace(make_network(), toys.Regression(), 5, T)
+    trace = diagnostics.trace(make_network(), toys.Regression(), 5, T)
     self.assertEmpty(trace.shares)
     self.assertCountEqual(
         trace.by_name(), ["loss", "gradient_size", "update_size", "cosine"])
@@ -140,7 +140,7 @@ class ResponseTest(parameterized.TestCase):
     values = tf.constant([-2., 0., 8.])
     for name, index in (("x", 3), ("a", 0)):
       np.testing.assert_allclose(
-          inspection.response(network, gradients,
+          diagnostics.response(network, gradients,
                               network.initial_state(gradients), name, index,
                               values), [0.5, 0., -2.])
 
@@ -164,7 +164,7 @@ class ResponseTest(parameterized.TestCase):
       expected.append(updates[name].numpy()[place])
     index = np.ravel_multi_index(place, gradients[name].shape)
     np.testing.assert_allclose(
-        inspection.response(network, gradients, state, name, int(index),
+        diagnostics.response(network, gradients, state, name, int(index),
                             tf.constant(values)), expected, rtol=1e-5)
     self.assertLen(set(expected), 3)
 
@@ -175,7 +175,7 @@ class ResponsesTest(parameterized.TestCase):
     problem = toys.Regression()
     optimizers = {"L2L": toys.coordinatewise(), "Sgd": networks.Sgd(0.25),
                   "Adam": networks.Adam(0.1)}
-    found = list(inspection.responses(
+    found = list(diagnostics.responses(
         optimizers, problem, 5, steps=(0, 2), num_coordinates=2, num_values=6))
     self.assertEqual([r.step for r in found], [0, 0, 2, 2])
     self.assertEqual([(r.name, r.index) for r in found[:2]],
@@ -211,12 +211,12 @@ class ResponsesTest(parameterized.TestCase):
       def loss(self, params, constants, seed):
         return params["x"][17]**2
 
-    found = list(inspection.responses(
+    found = list(diagnostics.responses(
         {"Sgd": networks.Sgd()}, Border(), 5, steps=(0, 1), num_coordinates=3))
     self.assertEqual([r.index for r in found], [17, 17])
 
   def test_updates_of_zero_stay_zero(self):
-    found, = inspection.responses(
+    found, = diagnostics.responses(
         {"L2L": toys.coordinatewise(initializer="zeros")}, problems.Simple(), 5,
         steps=(1,), num_coordinates=3, num_values=4)
     np.testing.assert_array_equal(found.updates["L2L"], np.zeros(4))
