@@ -91,9 +91,14 @@ def seeded(function: Callable, signature: Sequence[tf.TensorSpec] = (),
   return call
 
 
-def impure_operations(graph: tf.Graph) -> list[str]:
-  """Returns the types of the operations of a graph that keep a state."""
+def operation_types(graph: tf.Graph) -> set[str]:
+  """Returns the types of all operations of a graph, and of its functions."""
   graph_def = graph.as_graph_def()
   nodes = [*graph_def.node, *(
       node for f in graph_def.library.function for node in f.node_def)]
-  return sorted({node.op for node in nodes if _IMPURE.match(node.op)})
+  return {node.op for node in nodes}
+
+
+def impure_operations(graph: tf.Graph) -> list[str]:
+  """Returns the types of the operations of a graph that keep a state."""
+  return sorted(filter(_IMPURE.match, operation_types(graph)))
