@@ -1,27 +1,28 @@
-"""Optimizers, learned and designed by hand, behind one contract."""
+"""Optimizers, learned and hand-designed, behind one contract."""
 
 from networks import preprocess
 from networks.base import Network, Params, State
 from networks.baselines import (
-                           Adagrad,
-                           Adam,
-                           Momentum,
-                           Nesterov,
-                           RMSProp,
-                           Rprop,
-                           Sgd,
+  Adagrad,
+  Adam,
+  Momentum,
+  Nesterov,
+  RMSProp,
+  Rprop,
+  Sgd,
 )
 from networks.factory import factory, save
 from networks.lstm import (
-                           CoordinateWiseDeepLSTM,
-                           KernelDeepLSTM,
-                           StandardDeepLSTM,
+  CoordinateWiseDeepLSTM,
+  KernelDeepLSTM,
+  StandardDeepLSTM,
 )
+from networks.net_config import NetConfig
 from networks.partition import Assignments, Partition
 
 __all__ = [
-    "Adagrad", "Adam", "Assignments", "CoordinateWiseDeepLSTM",
-    "KernelDeepLSTM", "Momentum", "Nesterov", "Network", "Params", "Partition",
-    "RMSProp", "Rprop", "Sgd", "StandardDeepLSTM", "State", "factory",
-    "preprocess", "save",
+  "Adagrad", "Adam", "Assignments", "CoordinateWiseDeepLSTM", "KernelDeepLSTM",
+  "Momentum", "Nesterov", "NetConfig", "Network", "Params", "Partition",
+  "RMSProp", "Rprop", "Sgd", "StandardDeepLSTM", "State", "factory",
+  "preprocess", "save",
 ]

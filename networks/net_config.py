@@ -1,0 +1,143 @@
+"""Configurations of networks: for each id, what `networks.factory` is given.
+
+  net_config = {
+      "cw": {"net": "CoordinateWiseDeepLSTM", "net_options": {"layers": (20,)}},
+      "adam": {"net": "Adam", "net_options": {"learning_rate": 0.1}}}
+
+A configuration is data. The functions here return changed copies of it, and
+`make` builds the networks.
+"""
+
+from collections.abc import Mapping
+import os
+import pathlib
+from typing import Any
+
+from networks import base, weights
+from networks.factory import factory  # The package's `factory` is a function.
+
+NetConfig = Mapping[str, Mapping[str, Any]]
+"""Arguments of `networks.factory` by id."""
+
+ORIGINAL: Mapping[str, Any] = {
+    "net": "CoordinateWiseDeepLSTM",
+    "net_options": {
+        "layers": (20, 20),
+        "preprocess_name": "LogAndSign",
+        "preprocess_options": {"k": 5},
+        "scale": 0.01,
+    },
+}
+"""The default network of DeepMind's program."""
+
+
+def make(net_config: NetConfig) -> dict[str, base.Network]:
+  """Returns the networks of a configuration by id.
+
+  Raises:
+    ValueError: See `networks.factory`.
+    FileNotFoundError: See `networks.factory`.
+  """
+  return {key: factory(**config) for key, config in net_config.items()}
+
+
+def with_seed(net_config: NetConfig, seed: int) -> NetConfig:
+  """Returns the configuration with a seed for all initial weights.
+
+  Args:
+    net_config: The networks. Those that have no weights, or whose seed is
+      configured already, stay as they are.
+    seed: The seed.
+  """
+  seeded = {}
+  for key, config in net_config.items():
+    options = dict(config.get("net_options", ()))
+    seeded[key] = config if "layers" not in options else {
+        **config, "net_options": {"seed": seed, **options}}
+  return seeded
+
+
+def with_weights(net_config: NetConfig, path: str) -> NetConfig:
+  """Returns the configuration with the weights that are saved in a folder.
+
+  A file that says what its network is takes precedence over the configuration.
+
+  Args:
+    net_config: The networks to look for.
+    path: A folder that `MetaOptimizer.save`, or DeepMind's program, wrote.
+
+  Raises:
+    FileNotFoundError: The file of a network does not exist.
+    ValueError: A file is damaged.
+  """
+  loaded: dict[str, Mapping[str, Any]] = {}
+  for key, config in net_config.items():
+    filename = _filename(path, key)
+    net = weights.read(filename).net
+    loaded[key] = {
+        **(config if net is None else {"net": net}), "net_path": filename}
+  return loaded
+
+
+def from_folder(path: str, net_config: NetConfig | None = None) -> NetConfig:
+  """Returns the configuration of the networks that are saved in a folder.
+
+  Args:
+    path: A folder that `MetaOptimizer.save`, or DeepMind's program, wrote.
+    net_config: The networks to look for. Their options must not contradict the
+      files. None takes all networks of the folder, whose files must then say
+      what they are; those of DeepMind's program do not.
+
+  Raises:
+    FileNotFoundError: There is no saved network.
+    ValueError: A file is damaged, or what its network is is said nowhere.
+  """
+  keys = sorted(file.stem for file in pathlib.Path(path).glob("*.l2l"))
+  if not keys:
+    raise FileNotFoundError(
+        f"No trained optimizer in {str(path)!r}: it has no .l2l file. Give the "
+        "--save_path of train.py, or a folder that MetaOptimizer.save wrote.")
+  if net_config:
+    loaded: NetConfig = {
+        key: {**config, "net_path": _filename(path, key)}
+        for key, config in net_config.items()}
+  else:
+    loaded = with_weights({key: {} for key in keys}, path)
+  for key, config in loaded.items():
+    if "net" not in config:
+      raise ValueError(
+          f"{config['net_path']} does not say what its network is: give "
+          f"net_config={{{key!r}: {{'net': ..., 'net_options': ...}}}}.")
+  return loaded
+
+
+def with_arrays(networks: Mapping[str, base.Network],
+                path: str) -> dict[str, dict[str, Any]]:
+  """Returns the configuration of saved networks with their weights in it.
+
+  It holds JSON values only, and no longer needs the folder.
+
+  Args:
+    networks: The networks by id.
+    path: The folder in which their weights are saved.
+
+  Raises:
+    FileNotFoundError: The file of a network does not exist.
+    ValueError: A file is damaged.
+  """
+  return {key: {"net": type(network).__name__,
+                "net_options": network.options | _initializer(path, key)}
+          for key, network in networks.items()}
+
+
+def _initializer(path: str, key: str) -> dict[str, Any]:
+  """Returns the option that holds the weights; none if there are no weights."""
+  layers = {
+      layer: {field: array.tolist() for field, array in fields.items()}
+      for layer, fields in weights.read(_filename(path, key)).weights.items()}
+  return {"initializer": layers} if layers else {}
+
+
+def _filename(path: str, key: str) -> str:
+  """Returns the name of a network's file."""
+  return os.path.join(path, f"{key}.l2l")
