@@ -1,15 +1,22 @@
-"""Training and evaluation of networks on problems."""
+"""Meta-training of optimizers, their evaluation and their use.
 
+`MetaOptimizer` and `train` train networks to optimize problems,
+`evaluation.Evaluator` compares them with other optimizers, and
+`LearnedOptimizer` and `KerasLearnedOptimizer` use them in other programs.
+"""
+
+from meta import experiments
 from meta.keras_optimizer import KerasLearnedOptimizer
 from meta.learned_optimizer import LearnedOptimizer
-from meta.meta_optimizer import MetaOptimizer, MetaStep, Unroller
+from meta.meta_optimizer import MetaOptimizer, MetaStep, StepInfo, Unroller
+from meta.pretrained_networks import pretrained
+from meta.recorders import Recorder
+from meta.saved_model import export
+from meta.trainer import Epoch, Settings, Trainer, Validation
+from meta.training import train
 from meta.unroll import Run
 
 __all__ = [
-           "KerasLearnedOptimizer",
-           "LearnedOptimizer",
-           "MetaOptimizer",
-           "MetaStep",
-           "Run",
-           "Unroller",
-]
+    "Epoch", "KerasLearnedOptimizer", "LearnedOptimizer", "MetaOptimizer",
+    "MetaStep", "Recorder", "Run", "Settings", "StepInfo", "Trainer",
+    "Unroller", "Validation", "experiments", "export", "pretrained", "train"]

@@ -1,9 +1,9 @@
-"""What a network does in a run: how large its updates are, and which way."""
+"""Diagnostics: the size and direction of a network's updates in a run."""
 
 from collections.abc import Iterator, Mapping, Sequence
 import functools
 import itertools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import sonnet as snt
@@ -15,32 +15,33 @@ import problems
 
 
 class Trace(NamedTuple):
-  """Measures of the T steps of a run, float64, each of shape [T]."""
+  """Measurements of the T steps of a run, float64, each of shape [T]."""
   loss: tf.Tensor  # Before the update; the mean over S.
   gradient_size: tf.Tensor  # RMS over the coordinates.
   update_size: tf.Tensor  # RMS over the coordinates.
-  cosine: tf.Tensor  # Of update and negative gradient; 0 where one is 0.
+  cosine: tf.Tensor  # Cosine of the update and the negative gradient; 0 if one
+  # of them is 0.
   shares: dict[str, tf.Tensor]  # What `Network.diagnose` returns.
 
   def by_name(self) -> dict[str, tf.Tensor]:
-    """Returns all of them."""
+    """Returns all measurements by name."""
     *measures, shares = self._asdict().items()
     return dict(measures) | shares[1]
 
 
 def trace(network: networks.Network, problem: problems.Problem,
           seed: int | tf.Tensor, num_steps: int) -> Trace:
-  """Makes a run and measures it.
+  """Makes a run and measures every step.
 
   Args:
-    network: The optimizer. Inside a `tf.function` it must have its variables.
-    problem: What it optimizes.
-    seed: Of the run, see `unroll.start`; of one alone.
-    num_steps: T.
+    network: The optimizer. Inside a `tf.function` its variables must exist.
+    problem: The problem that it optimizes.
+    seed: Seed of the run, as for `unroll.start`; of a single run.
+    num_steps: Number of updates, T.
   """
   run = unroll.start(network, problem, seed)
   rows = tf.nest.map_structure(
-      lambda t: tf.TensorArray(t.dtype, num_steps, element_shape=[]),
+      functools.partial(unroll.tensor_array, num_steps),
       _measure(network, problem, run)[0])
 
   def body(i, rows, run):
@@ -48,47 +49,46 @@ def trace(network: networks.Network, problem: problems.Problem,
     return i + 1, tf.nest.map_structure(
         lambda row, m: row.write(i, m), rows, measures), run
 
-  _, rows, _ = tf.while_loop(
-      lambda i, *_: i < num_steps, body, (0, rows, run), parallel_iterations=1)
+  _, rows, _ = unroll.while_loop(num_steps, body, rows, run)
   return tf.nest.map_structure(lambda row: row.stack(), rows)
 
 
-def _measure(network, problem, run):
-  """A step's part of the trace, and the run after it."""
+def _measure(network: networks.Network, problem: problems.Problem,
+             run: unroll.Run) -> tuple[Trace, unroll.Run]:
+  """Returns the measurements of one step, and the run after it."""
   loss, gradients = unroll.loss_and_gradients(problem, run)
-  updates, state = network(gradients, run.state)
+  updates, state = unroll.apply_network(network, run, gradients)
   g, u = _concat(gradients), _concat(updates)
-  step = Trace(
+  measures = Trace(
       tf.reduce_mean(tf.cast(loss, tf.float64)), _rms(g), _rms(u),
       tf.math.divide_no_nan(-tf.reduce_mean(g * u), _rms(g) * _rms(u)),
       {name: tf.cast(share, tf.float64) for name, share in
        network.diagnose(gradients, run.state).items()})
-  params = tf.nest.map_structure(tf.add, run.params, updates)
-  return step, run._replace(params=params, state=state, step=run.step + 1)
+  return measures, unroll.advance(run, updates, state)
 
 
-def _concat(tensors):
-  """All numbers, as float64, whose squares neither vanish nor overflow."""
+def _concat(tensors: Any) -> tf.Tensor:
+  """Returns all numbers, as float64, whose squares neither vanish nor overflow."""
   return tf.concat([tf.cast(tf.reshape(t, [-1]), tf.float64)
                     for t in tf.nest.flatten(tensors)], 0)
 
 
-def _rms(x):
+def _rms(x: tf.Tensor) -> tf.Tensor:
   return tf.sqrt(tf.reduce_mean(x**2))
 
 
 def response(network: networks.Network, gradients: networks.Params,
              state: networks.State, name: str, index: int | tf.Tensor,
              values: tf.Tensor) -> tf.Tensor:
-  """Returns the updates of a coordinate at other values of its gradient.
+  """Returns the updates of one coordinate for other values of its gradient.
 
   Args:
     network: The optimizer.
-    gradients: Of a step; all but one number of them are kept.
-    state: Before the step.
+    gradients: The gradients of a step; all other coordinates keep theirs.
+    state: The state before the step.
     name: The parameter that has the coordinate.
-    index: Which one it is, as the parameter is flattened.
-    values: The gradients to put in its place, shape [V].
+    index: The coordinate's index in the flattened parameter.
+    values: The gradients that replace its own, shape [V].
 
   Returns:
     The updates of this coordinate, shape [V].
@@ -101,17 +101,17 @@ def response(network: networks.Network, gradients: networks.Params,
         {**gradients, name: tf.reshape(changed, gradients[name].shape)}, state)
     return tf.reshape(updates[name], [-1])[index]
 
-  # One after another, for the memory: each is an update of all coordinates.
+  # One after another, to save memory: each value updates all coordinates.
   return tf.map_fn(respond, values)
 
 
 class Response(NamedTuple):
-  """Updates of one coordinate in a step, as functions of its gradient."""
-  step: int  # Updates made before.
-  name: str  # The parameter and
-  index: int  # the place in it, flattened.
-  gradient: float  # The one that it had.
-  values: np.ndarray  # Those that it is given, ascending, shape [V].
+  """The update of one coordinate in a step, as a function of its gradient."""
+  step: int  # Number of updates made before.
+  name: str  # The parameter that has the coordinate.
+  index: int  # The coordinate's index in the flattened parameter.
+  gradient: float  # The gradient that it had.
+  values: np.ndarray  # The gradients that replace it, ascending, shape [V].
   updates: dict[str, np.ndarray]  # By network, shape [V], in units of the RMS
   # of its updates of the parameter in this step.
 
@@ -120,20 +120,20 @@ def responses(optimizers: Mapping[str, networks.Network],
               problem: problems.Problem, seed: int | tf.Tensor,
               steps: Sequence[int], num_coordinates: int,
               num_values: int = 62) -> Iterator[Response]:
-  """Yields the responses of coordinates drawn, in a run of the first network.
+  """Yields the responses of random coordinates, in a run of the first network.
 
-  The other networks see the gradients of this run, and so have what they would
-  remember of it; but they do not move it.
+  The other networks are fed the gradients of this run, so that their states are
+  what they would remember of it, but they do not make its updates.
 
   Args:
     optimizers: The networks by name.
-    problem: What they optimize.
-    seed: Of the run and of the coordinates.
-    steps: Numbers of updates made before, ascending.
-    num_coordinates: Coordinates in each step, the same in all. They are drawn
-      from those whose gradient is not 0 in the first of the steps.
-    num_values: V. They reach as far as the gradients of the parameter do in
-      the step, but for the largest 2 %.
+    problem: The problem that they optimize.
+    seed: Seed of the run and of the choice of coordinates.
+    steps: The steps to look at, ascending, as numbers of updates made before.
+    num_coordinates: Number of coordinates, the same ones in each step. They are
+      drawn from those whose gradient is not 0 in the first of the steps.
+    num_values: V. The values reach as far as the gradients of the parameter do
+      in the step, except for the largest 2 %.
   """
   together = _Together(list(optimizers.values()))
   run = unroll.start(together, problem, seed)
@@ -156,14 +156,14 @@ def responses(optimizers: Mapping[str, networks.Network],
       yield Response(
           step, name, index, float(tf.reshape(gradients[name], [-1])[index]),
           values.numpy(), {
-              key: _in_units(respond[key](
+              key: _relative(respond[key](
                   gradients, state, name, tf.constant(index), values),
                              updates[key][name])
               for key, state in zip(optimizers, run.state, strict=True)})
 
 
-def _values(gradient, index, count):
-  """Gradients of both signs, dense around 0, and the coordinate's own."""
+def _values(gradient: tf.Tensor, index: int, count: int) -> tf.Tensor:
+  """Returns gradients of both signs, dense around 0, and the coordinate's own."""
   flat = np.ravel(gradient)
   reach = max(np.abs(flat[index]),
               np.percentile(np.abs(flat), 98, method="lower"))
@@ -172,28 +172,58 @@ def _values(gradient, index, count):
   return tf.constant(np.sort([*grid, flat[index]]), gradient.dtype)
 
 
-def _in_units(updates, of_parameter):
-  """Updates [V] divided by the RMS of all those of their parameter."""
+def _relative(updates: tf.Tensor, all_updates: tf.Tensor) -> np.ndarray:
+  """Returns updates [V] over the RMS of all updates of their parameter."""
   return tf.math.divide_no_nan(
-      tf.cast(updates, tf.float64), _rms(_concat(of_parameter))).numpy()
+      tf.cast(updates, tf.float64), _rms(_concat(all_updates))).numpy()
 
 
-def _draw(gradients, seed, count):
-  """Pairs of a parameter's name and an index, each parameter in turn."""
+def _draw(gradients: networks.Params, seed: tf.Tensor,
+          count: int) -> list[tuple[str, int]]:
+  """Returns pairs of a parameter's name and an index, each parameter in turn."""
   rng = np.random.default_rng(seed.numpy().view(np.uint32))
-  of_names = []
+  pairs = []
   for name in rng.permutation(sorted(gradients)):
     flat = np.ravel(gradients[name])
     candidates = np.flatnonzero(flat) if flat.any() else np.arange(flat.size)
-    of_names.append([(str(name), int(i))
-                     for i in rng.permutation(candidates)[:count]])
-  in_turn = itertools.chain(*itertools.zip_longest(*of_names))
+    pairs.append([(str(name), int(i))
+                  for i in rng.permutation(candidates)[:count]])
+  in_turn = itertools.chain(*itertools.zip_longest(*pairs))
   return [pair for pair in in_turn if pair][:count]
+
+
+def compare(
+    optimizers: Mapping[str, networks.Network], problem: problems.Problem,
+    seed: int | tf.Tensor, num_steps: int, num_coordinates: int
+    ) -> tuple[list[Response], dict[str, Trace]]:
+  """Returns responses at four steps of a run, and a trace of each optimizer.
+
+  The responses have Sgd and Adam beside the optimizers.
+
+  Args:
+    optimizers: The networks by name.
+    problem: The problem that they optimize.
+    seed: Seed of the run and of the choice of coordinates.
+    num_steps: Number of updates, T.
+    num_coordinates: Number of coordinates in each step.
+  """
+  references = {cls.__name__: cls() for cls in (networks.Sgd, networks.Adam)
+                if cls.__name__ not in optimizers}
+  steps = {min(1, num_steps - 1), num_steps // 10, num_steps // 2,
+           num_steps - 1}
+  traces = {}
+  for name, network in optimizers.items():
+    function = tf.function(
+        functools.partial(trace, network, problem), autograph=False)
+    traces[name] = tf.nest.map_structure(
+        lambda t: t.numpy(), function(seed, num_steps))
+  return list(responses({**optimizers, **references}, problem, seed,
+                        sorted(steps), num_coordinates)), traces
 
 
 @snt.allow_empty_variables
 class _Together(networks.Network):
-  """The first network, while others see the same gradients."""
+  """The first network, while the others are fed the same gradients."""
 
   def __init__(self, members: Sequence[networks.Network]):
     super().__init__("together")

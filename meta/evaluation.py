@@ -1,4 +1,4 @@
-"""The losses of any network on any problem."""
+"""Evaluates any network on any problem."""
 
 from collections.abc import Callable, Sequence
 import math
@@ -8,28 +8,43 @@ import numpy as np
 import tensorflow as tf
 
 from l2lgd import checks
-from meta import meta_optimizer
+from meta import compilation, meta_optimizer
 from meta import seeds as seeds_lib
 import networks
 import problems
 
 
+class Evaluation(NamedTuple):
+  """What optimizers reached in runs that were evaluated."""
+  losses: np.ndarray  # Before each update and after the last, [runs, T + 1].
+  params: dict[str, np.ndarray]  # After the last update, each [runs, ...].
+
+
 class Evaluator:
-  """Runs a network on functions drawn from a problem, many side by side.
+  """Evaluates a network on functions drawn from a problem.
 
   The same seeds give the same functions, starting points and minibatches to
-  every network.
+  every network. Many runs are made side by side.
+
+  Example:
+
+    evaluate = evaluation.Evaluator(
+        networks.Adam(0.1), problems.Quadratic(), num_steps=100)
+    summary = evaluation.summarize(evaluate(seeds=range(10)).losses[:, -1])
+    print(f"{summary.mean:.3g} +- {summary.standard_error:.1g}")
 
   Attributes:
-    max_side_by_side: Runs that are made at once.
+    max_side_by_side: How many runs are made at once.
   """
 
   def __init__(self, network: networks.Network, problem: problems.Problem,
                num_steps: int, jit_compile: bool | None = None):
-    """Args:
-      network: Any optimizer, learned or designed by hand.
-      problem: What it optimizes.
-      num_steps: Updates in a run, T.
+    """Compiles nothing yet; the first call does.
+
+    Args:
+      network: Any optimizer, learned or hand-designed.
+      problem: The problem that it optimizes.
+      num_steps: Number of updates in a run, T.
       jit_compile: See `meta_optimizer.Unroller`.
 
     Raises:
@@ -37,84 +52,77 @@ class Evaluator:
         optimize the parameters of this problem.
     """
     checks.positive_integer("num_steps", num_steps)
-    self._meta_loss = meta_optimizer.Unroller(
+    self._network = network
+    self._unroller = meta_optimizer.Unroller(
         network, problem, num_steps, jit_compile=jit_compile)
-    params = self._meta_loss.reset(seed=0).params
-    size = sum(p.shape.num_elements() for p in params.values())
+    run = self._unroller.reset(seed=0)
+    size = sum(p.shape.num_elements() for p in run.params.values())
     self.max_side_by_side = max(1, _max_coordinates() // size)
+    if not compilation.can_vectorize(problem, run):
+      self.max_side_by_side = 1
 
   def __call__(self, seeds: Sequence[int | tf.Tensor],
                progress: Callable = lambda x: x,
-               learning_rates: Sequence[float] | None = None) -> np.ndarray:
-    """Makes a run for every seed, and returns their losses; see `run`."""
-    return self.run(seeds, progress, learning_rates)[0]
-
-  def run(self, seeds: Sequence[int | tf.Tensor],
-          progress: Callable = lambda x: x,
-          learning_rates: Sequence[float] | None = None
-          ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+               learning_rates: Sequence[float] | None = None) -> Evaluation:
     """Makes a run for every seed.
 
     Args:
       seeds: Integers or int32 tensors of shape [2].
-      progress: Wraps the seeds in a progress bar.
-      learning_rates: For each seed, in the place of that of an optimizer
-        designed by hand; others do not compile anew.
+      progress: Wraps the sequence of chunks of runs in a progress bar.
+      learning_rates: One learning rate per seed, in place of the optimizer's
+        own (baselines only). New rates do not cause recompilation.
 
     Returns:
-      The losses before each update and after the last one, shape
-      [seeds, T + 1]. Where the problem is one of S functions at once, each of
-      them is a row, [seeds * S, T + 1]. And the parameters after the last
-      update, each of shape [seeds, ...].
+      The losses and the final parameters. If the problem is one of S functions
+      at once, each of them has a row of losses, [seeds * S, T + 1].
     """
     num_chunks = math.ceil(len(seeds) / self.max_side_by_side)
     size = math.ceil(len(seeds) / num_chunks)
-    rows, params = [], []
+    losses, params = [], []
     for start in progress(range(0, len(seeds), size)):
-      # The last chunk goes round to the first seeds: all have the same shape.
+      # The last chunk wraps around to the first seeds, so that all chunks have
+      # the same shape.
       chunk = [(start + i) % len(seeds) for i in range(size)]
-      own_seeds = [seeds_lib.as_seed(seeds[i]) for i in chunk]
-      run = self._meta_loss.reset(
-          tf.stack(own_seeds) if size > 1 else own_seeds[0])
+      run = self._unroller.reset(
+          seeds_lib.stack([seeds[i] for i in chunk]))
       if learning_rates is not None:
-        rates = tf.constant([learning_rates[i] for i in chunk], tf.float32)
-        run = run._replace(state=run.state._replace(learning_rate=tf.reshape(
-            rates, run.state.learning_rate.shape)))
-      try:
-        losses, run = self._meta_loss.unroll(run)
-      except ValueError:  # Perhaps they can be made one after another.
-        if size == 1:
-          raise
-        self.max_side_by_side = 1
-        return self.run(seeds, progress, learning_rates)
+        run = run._replace(state=self._network.with_learning_rate(
+            run.state, [learning_rates[i] for i in chunk]))
+      chunk_losses, run = self._unroller.unroll(run)
       count = min(size, len(seeds) - start)
-      losses = losses.numpy().reshape([len(losses), size, -1])[:, :count]
-      rows.append(losses.reshape([len(losses), -1]).T)
+      losses.append(_rows(chunk_losses, size, count))
       params.append({name: (p[tf.newaxis] if size == 1 else p)[:count].numpy()
                      for name, p in run.params.items()})
-    return np.concatenate(rows), tf.nest.map_structure(
-        lambda *parts: np.concatenate(parts), *params)
+    return Evaluation(np.concatenate(losses), tf.nest.map_structure(
+        lambda *parts: np.concatenate(parts), *params))
+
+
+def _rows(losses: tf.Tensor, size: int, count: int) -> np.ndarray:
+  """Returns the losses [T + 1, (size), (S)] of the first `count` runs as rows."""
+  num_losses = len(losses)
+  losses = losses.numpy().reshape([num_losses, size, -1])[:, :count]
+  return losses.reshape([num_losses, -1]).T  # [count * S, T + 1]
 
 
 def _max_coordinates() -> int:
-  """Coordinates that are worth being optimized side by side."""
+  """Returns how many coordinates are worth optimizing side by side."""
   # More are no faster on a CPU, and fit in the memory of any GPU.
   return 2**20 if tf.config.list_physical_devices("GPU") else 2**15
 
 
 class Summary(NamedTuple):
   """Statistics of final losses."""
-  mean: float  # Of the runs that did not diverge, as are those below.
-  standard_error: float  # Of the mean; NaN where there is a single run.
+  mean: float  # This and the next four are of the runs that did not diverge.
+  standard_error: float  # Standard error of the mean; NaN for a single run.
   lower_quartile: float
   median: float
   upper_quartile: float
   num_runs: int
-  num_diverged: int  # Runs whose final loss is not finite.
+  num_diverged: int  # Number of runs whose final loss is not finite.
 
   @property
   def log_mean(self) -> float:
-    """Decimal logarithm of the mean."""
+    """The decimal logarithm of the mean."""
     with np.errstate(divide="ignore"):
       return float(np.log10(self.mean))
 
@@ -122,7 +130,7 @@ class Summary(NamedTuple):
 def summarize(final_losses: np.ndarray) -> Summary:
   """Returns the statistics of final losses, shape [runs].
 
-  Where every run diverged, the mean and the quartiles are infinite.
+  If every run diverged, the mean and the quartiles are infinite.
   """
   finite = final_losses[np.isfinite(final_losses)].astype(np.float64)
   if finite.size:

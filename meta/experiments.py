@@ -1,43 +1,47 @@
-"""Settings of the experiments, as data: which networks on which problem."""
+"""The experiments, as data: which networks are trained on which problem."""
 
 from collections.abc import Callable
 import functools
-import importlib.util
-import inspect
 import os
-import traceback
 from typing import Any, NamedTuple
 
-import l2lgd
+from meta import user_problems
 import networks
-from networks import weights
+from networks import net_config
 import problems
 
-NetConfig = dict[str, dict[str, Any]]  # By id; arguments of networks.factory.
-_LIBRARY = tuple(map(os.path.dirname, (
-    __file__, l2lgd.__file__, networks.__file__, problems.__file__)))
+_DATA = ("split", "data_dir", "download")
 
 
 class Experiment(NamedTuple):
   """One experiment."""
   make_problem: Callable[..., problems.Problem]
-  net_config: NetConfig
+  net_config: networks.NetConfig
   net_assignments: networks.Assignments | None = None
-  learning_rate: float = 0.001  # Of Adam, which trains the networks.
-  has_data: bool = False  # make_problem takes split, data_dir and download.
+  learning_rate: float = 0.001  # Learning rate of Adam, the meta-optimizer.
+  options: tuple[str, ...] = ()  # Arguments of `make_problem`.
   num_steps: int = 100  # Updates in a run.
-  unroll_length: int = 20  # T.
+  unroll_length: int = 20  # Updates in an unroll, T.
+
+  @property
+  def has_data(self) -> bool:
+    """Whether the problem has a data set of several splits."""
+    return "split" in self.options
 
 
 def _lstm(**net_options: Any) -> dict[str, Any]:
-  """Arguments of the factory for the coordinatewise network."""
+  """Returns arguments of the factory for the coordinatewise network."""
   return {"net": "CoordinateWiseDeepLSTM",
           "net_options": {"layers": (20, 20)} | net_options}
 
 
-def _log_and_sign(k: float, **net_options: Any) -> dict[str, Any]:
-  return _lstm(preprocess_name="LogAndSign", preprocess_options={"k": k},
-               **net_options)
+def _paper(**net_options: Any) -> dict[str, Any]:
+  """Returns arguments of the factory for the network of the paper."""
+  # A linear layer of zeros, so that the first updates are 0: from random ones,
+  # training at the learning rates below ends in saturated sigmoids, and neural
+  # art in noise.
+  return _lstm(preprocess_name="LogAndSign", preprocess_options={"k": 10},
+               initializer={"linear": "zeros"}, **net_options)
 
 
 def _cifar10(*labels: int) -> Callable[..., problems.Problem]:
@@ -45,7 +49,7 @@ def _cifar10(*labels: int) -> Callable[..., problems.Problem]:
 
 
 def _neural_art(style: str, image_size: int) -> Callable[..., problems.Problem]:
-  """Returns a maker of the problem with a picture of the data directory."""
+  """Returns a function that makes the problem, with a style image in data_dir."""
   def make(data_dir=None, **data):
     return problems.NeuralArt(
         os.path.join(data_dir or "", "style", style), image_size=image_size,
@@ -54,10 +58,6 @@ def _neural_art(style: str, image_size: int) -> Callable[..., problems.Problem]:
 
 
 _ZERO = _lstm(layers=(), initializer="zeros")
-_ORIGINAL = _log_and_sign(5, scale=0.01)
-# From random first updates, training at the learning rates here ends in
-# saturated sigmoids, and neural art in noise.
-_PAPER = functools.partial(_log_and_sign, 10, initializer={"linear": "zeros"})
 
 # The kernels of the convolutions have a network of their own.
 _CIFAR10_ASSIGNMENTS = [
@@ -70,18 +70,18 @@ _CIFAR10_ASSIGNMENTS = [
 
 def _paper_cifar10(*labels: int) -> Experiment:
   return Experiment(
-      _cifar10(*labels), {"conv": _PAPER(scale=0.1), "fc": _PAPER(scale=0.1)},
-      _CIFAR10_ASSIGNMENTS, learning_rate=0.003, has_data=True)
+      _cifar10(*labels), {"conv": _paper(scale=0.1), "fc": _paper(scale=0.1)},
+      _CIFAR10_ASSIGNMENTS, learning_rate=0.003, options=_DATA)
 
 
 def _paper_neural_art(style: str, image_size: int) -> Experiment:
   return Experiment(
-      _neural_art(style, image_size), {"cw": _PAPER()}, learning_rate=0.003,
-      has_data=True, num_steps=128, unroll_length=32)
+      _neural_art(style, image_size), {"cw": _paper()}, learning_rate=0.003,
+      options=_DATA, num_steps=128, unroll_length=32)
 
 
 EXPERIMENTS = {
-    # The original's.
+    # DeepMind's.
     "simple": Experiment(problems.Simple, {"cw": _ZERO}),
     "simple-multi": Experiment(
         problems.SimpleMultiOptimizer,
@@ -91,19 +91,22 @@ EXPERIMENTS = {
     "quadratic": Experiment(
         lambda: problems.Quadratic(batch_size=128, num_dims=10),
         {"cw": _lstm()}),
-    "mnist": Experiment(problems.Mnist, {"cw": _ORIGINAL}, has_data=True),
-    "cifar": Experiment(_cifar10(), {"cw": _ORIGINAL}, has_data=True),
+    "mnist": Experiment(
+        problems.Mnist, {"cw": net_config.ORIGINAL},
+        options=(*_DATA, "layers", "activation")),
+    "cifar": Experiment(
+        _cifar10(), {"cw": net_config.ORIGINAL}, options=_DATA),
     "cifar-multi": Experiment(
-        _cifar10(), {"conv": _ORIGINAL, "fc": _ORIGINAL}, _CIFAR10_ASSIGNMENTS,
-        has_data=True),
-    # The paper's. Networks trained on one run on those of its family, too.
+        _cifar10(), {"conv": net_config.ORIGINAL, "fc": net_config.ORIGINAL},
+        _CIFAR10_ASSIGNMENTS, options=_DATA),
+    # The paper's. Networks trained on one of a family run on the others, too.
     "paper-quadratic": Experiment(
         lambda: problems.Quadratic(batch_size=128, num_dims=10, stddev=1.,
                                    distribution="normal", separate=True),
         {"cw": _lstm()}, learning_rate=0.003),
     "paper-mnist": Experiment(
-        problems.Mnist, {"cw": _PAPER(scale=0.1)}, learning_rate=0.01,
-        has_data=True),
+        problems.Mnist, {"cw": _paper(scale=0.1)}, learning_rate=0.01,
+        options=(*_DATA, "layers", "activation")),
     "paper-cifar10": _paper_cifar10(),
     "paper-cifar5": _paper_cifar10(0, 1, 2, 3, 4),
     "paper-cifar5-sub": _paper_cifar10(5, 6, 7, 8, 9),
@@ -116,106 +119,24 @@ EXPERIMENTS = {
 
 
 def get(name: str) -> Experiment:
-  """Returns the experiment of a name.
+  """Returns an experiment by name.
 
   Args:
-    name: A key of EXPERIMENTS; or "module:function", where the function returns
-      any problem, and is given a `split` where it takes one. A network as for
-      "paper-mnist" is trained on it.
+    name: A key of `EXPERIMENTS`; or "module:function", where the function
+      returns any problem, and may take a `split`. The network of "paper-mnist"
+      is trained on it.
 
   Raises:
-    ValueError: There is none.
+    ValueError: There is no experiment of that name, or see
+      `user_problems.find`.
   """
   if ":" in name:
-    make = _import(name)
-    has_split = "split" in _call(name, inspect.signature, make).parameters
-
-    def make_problem(**data):
-      problem = _call(name, make, **(
-          {"split": data["split"]} if has_split else {}))
-      if not isinstance(problem, problems.Problem):
-        raise ValueError(f"problem is {name!r}, which returns "
-                         f"{type(problem).__name__}, but must return a "
-                         "problems.Problem.")
-      return problem
-
-    return Experiment(make_problem, {"cw": _PAPER(scale=0.1)},
-                      learning_rate=0.003, has_data=has_split)
+    make_problem, takes_split = user_problems.find(name)
+    return Experiment(
+        make_problem, {"cw": _paper(scale=0.1)}, learning_rate=0.003,
+        options=("split",) if takes_split else ())
   if name not in EXPERIMENTS:
     raise ValueError(
         f"problem is {name!r}, but must be one of {list(EXPERIMENTS)}, or "
         "module:function.")
   return EXPERIMENTS[name]
-
-
-def _import(name: str) -> Callable[..., problems.Problem]:
-  """The function of "module:function"."""
-  module_name, _, function_name = name.partition(":")
-  parts = module_name.split(".")
-  for i in range(len(parts)):  # Its packages first, which it is looked up in.
-    path = ".".join(parts[:i + 1])
-    try:
-      found = importlib.util.find_spec(path) is not None
-    except (ImportError, ValueError):  # Not in a package; of an empty name.
-      found = False
-    if not found:
-      raise ValueError(
-          f"problem is {name!r}, but there is no module {path!r} in this "
-          "folder or on PYTHONPATH.")
-    module = _call(name, importlib.import_module, path)
-  function = getattr(module, function_name, None)
-  if not callable(function):
-    raise ValueError(f"problem is {name!r}, but {module_name} has no function "
-                     f"{function_name!r}.")
-  return function
-
-
-def _call(name: str, function: Callable, *args: Any, **kwargs: Any) -> Any:
-  """What another's function returns, or its error with the place it is at."""
-  try:
-    return function(*args, **kwargs)
-  except (Exception, SystemExit) as error:
-    raise ValueError(f"problem is {name!r}, which raises "
-                     f"{type(error).__name__}{_place(error)}: {error}"
-                    ) from error
-
-
-def _place(error: BaseException) -> str:
-  """The line of another's program that an error is at, or nothing."""
-  if isinstance(error, SyntaxError):
-    return f" at {error.filename}:{error.lineno}"
-  own = [f for f in traceback.extract_tb(error.__traceback__)
-         if not f.filename.startswith((*_LIBRARY, "<frozen"))
-         and "site-packages" not in f.filename
-         and "importlib" not in f.filename]
-  return f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
-
-
-def with_seed(net_config: NetConfig, seed: int) -> NetConfig:
-  """Returns the configuration with the seed of the first weights."""
-  return {
-      key: config | {"net_options": {"seed": seed} | config["net_options"]}
-      if "layers" in config["net_options"] else config
-      for key, config in net_config.items()}
-
-
-def with_weights(net_config: NetConfig, path: str) -> NetConfig:
-  """Returns the configuration with the networks saved in a folder.
-
-  A file that says what its network is takes the place of what is configured.
-
-  Args:
-    net_config: The networks to look for.
-    path: A folder that `MetaOptimizer.save`, or the original, wrote.
-
-  Raises:
-    FileNotFoundError: There is no file of some network.
-    ValueError: A file is broken.
-  """
-  loaded = {}
-  for key, config in net_config.items():
-    filename = os.path.join(path, f"{key}.l2l")
-    saved = weights.read(filename)
-    loaded[key] = config if saved.net is None else {"net": saved.net}
-    loaded[key] = loaded[key] | {"net_path": filename}
-  return loaded

@@ -1,6 +1,6 @@
-"""The learned optimizer and its training, under the original's names."""
+"""The learned optimizer and its meta-training, under DeepMind's names."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import functools
 import os
 from typing import Any, NamedTuple
@@ -8,37 +8,32 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from l2lgd import checks
-from meta import seeds, unroll
+from meta import compilation, meta_gradient, seeds, unroll
 import networks
+from networks import net_config as net_config_lib
 import problems
-
-DEFAULT_CONFIG = {
-    "coordinatewise": {
-        "net": "CoordinateWiseDeepLSTM",
-        "net_options": {
-            "layers": (20, 20),
-            "preprocess_name": "LogAndSign",
-            "preprocess_options": {"k": 5},
-            "scale": 0.01,
-        },
-    },
-}
 
 
 class Unroller:
-  """The losses of a problem that a network optimizes, compiled."""
+  """Unrolls the optimization of a problem by a network, compiled.
+
+  `MetaOptimizer.meta_loss` returns one.
+  """
 
   def __init__(self, network: networks.Network, problem: problems.Problem,
                len_unroll: int, second_derivatives: bool = False,
                jit_compile: bool | None = None):
-    """Args:
+    """Creates the network's variables, and chooses what XLA compiles.
+
+    Args:
       network: The optimizer.
-      problem: What it optimizes.
-      len_unroll: Updates in an unroll, T.
-      second_derivatives: Whether the gradients that are fed to the network
-        are differentiated too.
-      jit_compile: Whether XLA compiles the unroll; None, what of it is then
-        faster.
+      problem: The problem that it optimizes.
+      len_unroll: Number of updates in an unroll, T.
+      second_derivatives: Whether the meta-gradient also flows through the
+        gradients that are fed to the network.
+      jit_compile: Whether XLA compiles the unroll. None chooses between the
+        whole unroll, the network alone and neither; with
+        `second_derivatives`, it is neither.
 
     Raises:
       ValueError: `len_unroll` is not a positive integer, or the network cannot
@@ -49,22 +44,22 @@ class Unroller:
     self.problem = problem
     self.len_unroll = len_unroll
     self._second_derivatives = second_derivatives
-    # A function that makes variables would be traced twice.
+    # Eagerly: a tf.function that creates variables would be traced twice.
     run = unroll.start(network, problem, seed=0)
-    self._jit_compile, self._jit_network = (
-        unroll.what_to_compile(network, problem, run) if jit_compile is None
-        else (jit_compile, False))
-    # Not by XLA, which draws other random numbers.
+    self._compilation = (
+        compilation.choose(network, problem, run) if jit_compile is None
+        else compilation.Compilation(unroll=jit_compile, network=False))
+    # Never by XLA, which draws other random numbers from the same seed.
     self._start = tf.function(
         functools.partial(unroll.start, network, problem), autograph=False)
     self._unroll = self._compiled(unroll.unroll)
 
   def reset(self, seed: int | tf.Tensor) -> unroll.Run:
-    """Starts a run on a function drawn with the seed.
+    """Starts a run on a function that is drawn from the seed.
 
     Args:
-      seed: An integer of 64 bits, or an int32 tensor of shape [2]; of shape
-        [K, 2], it starts K runs side by side.
+      seed: A 64-bit integer, or an int32 tensor of shape [2]. A tensor of shape
+        [K, 2] starts K runs side by side.
     """
     return self._start(seeds.as_seed(seed))
 
@@ -74,43 +69,49 @@ class Unroller:
 
     Args:
       run: The run so far.
-      num_steps: Updates, where they are not `len_unroll`.
+      num_steps: Number of updates, if it is not `len_unroll`.
 
     Returns:
-      The losses, shape [T + 1], and [..., K] or [..., S] or both, and the run
-      after them. The sum over T (and mean over K and S) of the losses is the
-      meta-loss.
+      The losses, shape [T + 1] or [T + 1, ...] with an axis [K] for runs side
+      by side, an axis [S] for functions in one problem or both; and the run
+      after the last update. The meta-loss is the sum of the losses over T, and
+      their mean over K and S.
     """
-    return self._unroll(run, num_steps or self.len_unroll,
-                        self._second_derivatives)
+    return self._unroll(
+        run, num_steps or self.len_unroll, self._second_derivatives)
 
-  def _compiled(self, function):
+  def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
     return tf.function(
         functools.partial(function, self.network, self.problem,
-                          jit_network=self._jit_network),
-        autograph=False, jit_compile=self._jit_compile)
+                          jit_network=self._compilation.network),
+        autograph=False, jit_compile=self._compilation.unroll)
 
 
 class StepInfo(NamedTuple):
-  """What a step of meta-training did."""
-  losses: tf.Tensor  # Of the optimizee, as `Unroller.unroll` returns them.
+  """The results of one step of meta-training."""
+  losses: tf.Tensor  # The optimizee's losses, as `Unroller.unroll` returns them.
   meta_loss: tf.Tensor  # Their sum over T and mean over K and S, shape [].
-  gradient_norm: tf.Tensor  # Of the meta-gradient, shape []. Where it is not
-  # finite, the weights were not changed.
+  gradient_norm: tf.Tensor  # Norm of the meta-gradient, shape []. If it is not
+  # finite, the weights were left as they were.
 
 
 class MetaStep(Unroller):
-  """A step of meta-training: an unroll, and an update of the network."""
+  """A step of meta-training: one unroll, and one update of the network by Adam.
+
+  `MetaOptimizer.meta_minimize` returns one.
+  """
 
   def __init__(self, network: networks.Network, problem: problems.Problem,
                len_unroll: int, learning_rate: float,
                second_derivatives: bool = False,
                jit_compile: bool | None = None):
-    """Args:
-      network: The optimizer, to be trained by Adam.
-      problem: What it optimizes.
-      len_unroll: Updates in an unroll, T.
-      learning_rate: Of Adam.
+    """Creates the network's variables and Adam's slots.
+
+    Args:
+      network: The optimizer that is trained.
+      problem: The problem that it optimizes.
+      len_unroll: Number of updates in an unroll, T.
+      learning_rate: Learning rate of Adam.
       second_derivatives: See `Unroller`.
       jit_compile: See `Unroller`.
 
@@ -120,44 +121,48 @@ class MetaStep(Unroller):
     checks.positive("learning_rate", learning_rate)
     super().__init__(
         network, problem, len_unroll, second_derivatives, jit_compile)
-    # As in TensorFlow 1, epsilon stands outside the bias correction.
+    # As in TensorFlow 1, epsilon is outside the bias correction.
     self.optimizer = tf.keras.optimizers.Adam(learning_rate, epsilon=1e-8)
     self.optimizer.build(network.trainable_variables)
-    self._differentiate = self._compiled(unroll.meta_gradient)
-    self._train = tf.function(self._train, autograph=False)
+    if not second_derivatives:
+      self._meta_gradient = self._compiled(meta_gradient.meta_gradient)
+    elif jit_compile:
+      self._meta_gradient = self._compiled(
+          meta_gradient.second_order_meta_gradient)
+    else:
+      self._meta_gradient = functools.partial(
+          meta_gradient.second_order_meta_gradient, network, problem)
+    self._train = tf.function(self._differentiate_and_apply, autograph=False)
 
   def step(self, run: unroll.Run) -> tuple[tf.Tensor, unroll.Run]:
-    """Makes the updates of one unroll, then one of the network's weights.
+    """Makes the updates of one unroll, then one update of the network's weights.
 
     Args:
       run: The run so far.
 
     Returns:
-      See `Unroller.unroll`. All of it was made with the weights from before
-      their update.
+      The losses and the run, as `Unroller.unroll` returns them, computed with
+      the weights from before their update.
     """
     info, run = self.train(run)
     return info.losses, run
 
   def train(self, run: unroll.Run,
             num_steps: int | None = None) -> tuple[StepInfo, unroll.Run]:
-    """Does what `step` does, and tells more of it.
+    """Does what `step` does, and returns more of its results.
 
     Args:
       run: The run so far.
-      num_steps: Updates, where they are not `len_unroll`.
+      num_steps: Number of updates, if it is not `len_unroll`.
     """
     return self._train(run, num_steps or self.len_unroll)
 
-  def _train(self, run, num_steps):
-    if self._second_derivatives:
-      losses, run, gradients = unroll.second_order_meta_gradient(
-          self.network, self.problem, run, num_steps)
-    else:
-      losses, run, gradients = self._differentiate(run, num_steps)
-    meta_loss = unroll.meta_loss(losses)
+  def _differentiate_and_apply(
+      self, run: unroll.Run, num_steps: int) -> tuple[StepInfo, unroll.Run]:
+    losses, run, gradients = self._meta_gradient(run, num_steps)
+    meta_loss = meta_gradient.meta_loss(losses)
     variables = self.network.trainable_variables
-    if not variables:  # All the optimizers are designed by hand.
+    if not variables:  # All networks are hand-designed.
       return StepInfo(losses, meta_loss, tf.zeros([], meta_loss.dtype)), run
     norm = tf.linalg.global_norm(gradients)
     tf.cond(tf.math.is_finite(norm),
@@ -166,33 +171,52 @@ class MetaStep(Unroller):
 
 
 class MetaOptimizer:
-  """Networks that learn to optimize."""
+  """Networks that learn to optimize.
+
+  This is where meta-training starts. `meta_minimize` returns the step that
+  trains the networks, for a loop of your own; `meta.train` is the complete
+  loop, with validation, checkpoints and logs.
+
+  Example:
+
+    optimizer = meta.MetaOptimizer()  # The network of DeepMind's program.
+    step = optimizer.meta_minimize(problems.Quadratic(), len_unroll=20)
+    for epoch in range(100):
+      run = step.reset(seed=epoch)
+      for _ in range(5):
+        losses, run = step.step(run)
+    optimizer.save("runs/quadratic")
+
+  Attributes:
+    networks: The networks by id.
+  """
 
   def __init__(self, **net_config: Mapping[str, Any]):
-    """Args:
+    """Builds the networks.
+
+    Args:
       **net_config: For each network its id, and a dictionary of the arguments
-        of `networks.factory`. None makes the original's default, one
-        coordinatewise network.
+        of `networks.factory`. Without any, there is one coordinatewise network,
+        the default of DeepMind's program.
 
     Raises:
       ValueError: See `networks.factory`.
     """
-    self.networks = {
-        key: networks.factory(**config)
-        for key, config in (net_config or DEFAULT_CONFIG).items()}
+    self.networks = net_config_lib.make(
+        net_config or {"coordinatewise": net_config_lib.ORIGINAL})
 
   def meta_loss(
       self, problem: problems.Problem, len_unroll: int,
       net_assignments: networks.Assignments | None = None,
       second_derivatives: bool = False,
       jit_compile: bool | None = None) -> Unroller:
-    """Returns the losses of a problem that the networks optimize.
+    """Returns an object that unrolls the optimization of a problem.
 
     Args:
-      problem: What they optimize.
-      len_unroll: Updates in an unroll.
+      problem: The problem that the networks optimize.
+      len_unroll: Number of updates in an unroll, T.
       net_assignments: Pairs of a network's id and the names of the parameters
-        it optimizes; None gives all to the only network.
+        that it optimizes. None gives all parameters to the only network.
       second_derivatives: See `Unroller`.
       jit_compile: See `Unroller`.
 
@@ -208,12 +232,12 @@ class MetaOptimizer:
       net_assignments: networks.Assignments | None = None,
       second_derivatives: bool = False,
       jit_compile: bool | None = None) -> MetaStep:
-    """Returns the step that trains the networks on a problem.
+    """Returns an object whose `step` trains the networks on a problem.
 
     Args:
-      problem: What they optimize.
-      len_unroll: Updates in an unroll.
-      learning_rate: Of Adam, which trains the networks.
+      problem: The problem that the networks optimize.
+      len_unroll: Number of updates in an unroll, T.
+      learning_rate: Learning rate of Adam, which trains the networks.
       net_assignments: See `meta_loss`.
       second_derivatives: See `Unroller`.
       jit_compile: See `Unroller`.
@@ -229,9 +253,13 @@ class MetaOptimizer:
     """Writes each network to `<path>/<id>.l2l`.
 
     Args:
-      path: Folder, which is made where it does not exist.
-      trained_on: What to note about the training, as JSON values.
-      net_assignments: Those of the training, for `LearnedOptimizer.load`.
+      path: A folder, which is created if it does not exist.
+      trained_on: Notes about the training, as JSON values.
+      net_assignments: The assignments of the training, which
+        `LearnedOptimizer.load` will use.
+
+    Raises:
+      OSError: A file cannot be written; an existing one is left as it was.
     """
     if net_assignments is not None:
       trained_on = (trained_on or {}) | {"net_assignments": net_assignments}

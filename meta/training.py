@@ -1,130 +1,92 @@
-"""Meta-training, one epoch after another, with validation."""
+"""Meta-training as a whole: epochs, validations, checkpoints and logs."""
 
-import math
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import numpy as np
-import tensorflow as tf
-
-from meta import evaluation, meta_optimizer, seeds, unroll
-
-
-class Epoch(NamedTuple):
-  """What an epoch, `num_steps` updates of every task, came to."""
-  final_loss: float  # Of the optimizees, after the last update of their runs.
-  meta_loss: float  # Sum of the meta-losses of its unrolls.
-  gradient_norms: list[float]  # Of the meta-gradient of each unroll.
-
-  @property
-  def num_dropped(self) -> int:
-    """Unrolls whose meta-gradient was not finite, and was not used."""
-    return int(np.sum(~np.isfinite(self.gradient_norms)))
+from meta import meta_optimizer, run_folder
+from meta import recorders as recorders_lib
+from meta import trainer as trainer_lib
+import networks
+import problems
 
 
-class Training(tf.Module):
-  """The state of meta-training, which `tf.train.Checkpoint` saves as a whole.
+def train(
+    problem: problems.Problem,
+    optimizer: meta_optimizer.MetaOptimizer | None = None,
+    num_epochs: int = 10000,
+    settings: trainer_lib.Settings = trainer_lib.Settings(),
+    net_assignments: networks.Assignments | None = None,
+    save_path: str | None = None,
+    resume: bool = False,
+    log_period: int = 100,
+    description: dict[str, Any] | None = None,
+    recorders: Sequence[recorders_lib.Recorder] = (),
+    should_stop: Callable[[], bool] = lambda: False,
+) -> meta_optimizer.MetaOptimizer:
+  """Meta-trains networks on a problem, as `train.py` does.
 
-  Epochs draw their functions from the seed and their number alone: a training
-  that is restored goes on exactly as if it had never stopped.
+  The best networks are written to `save_path` after each validation that is the
+  best so far. A run that was interrupted continues with `resume=True`, and ends
+  with the same weights as one that was not.
+
+  Example:
+
+    meta.train(
+        problems.Quadratic(), num_epochs=600,
+        settings=meta.Settings(learning_rate=0.003, evaluation_period=100),
+        save_path="runs/quadratic", resume=True)
+    optimizer = meta.LearnedOptimizer.load("runs/quadratic")
+
+  Args:
+    problem: The problem to train on.
+    optimizer: The networks to train; by default those of `MetaOptimizer()`.
+    num_epochs: Number of epochs, those before a resumption included.
+    settings: How to train.
+    net_assignments: Pairs of a network's id and the names of the parameters
+      that it optimizes. None gives all parameters to the only network.
+    save_path: Folder for networks, checkpoints and TensorBoard's logs, which
+      need not exist; None saves nothing.
+    resume: Whether to resume the run in `save_path`, if there is one.
+    log_period: Number of epochs from one checkpoint to the next.
+    description: What else determines the run, as JSON values. It is written
+      into the run's files, and a resumed run must have the same. By default the
+      name of the problem's class.
+    recorders: What follows the training, such as a plot or a log.
+    should_stop: Is called before each epoch, and stops the training if it
+      returns True, after everything has been saved.
+
+  Returns:
+    The networks as of the last epoch.
+
+  Raises:
+    ValueError: A setting is out of its range, the networks cannot optimize the
+      problem, or `save_path` holds something else than the run to resume.
+    OSError: A file cannot be read or written.
   """
-
-  def __init__(self, step: meta_optimizer.MetaStep,
-               validation: evaluation.Evaluator, seed: int, num_steps: int,
-               validation_epochs: int, num_tasks: int = 1,
-               stagger: bool = False):
-    """Args:
-      step: The step of meta-training.
-      validation: Evaluates the network that is trained.
-      seed: Of all functions.
-      num_steps: Updates in an epoch. Those that do not fill an unroll are a
-        shorter one at the end.
-      validation_epochs: Runs in a validation, the same in each.
-      num_tasks: Runs side by side in an epoch, K.
-      stagger: Whether every unroll has tasks at all stages of their runs. The
-        first run of a task is then a shorter one.
-
-    Raises:
-      ValueError: Tasks are to be staggered, but the unrolls do not fill a run.
-    """
-    super().__init__("training")
-    if stagger and num_steps % step.len_unroll:
-      raise ValueError(
-          f"num_steps is {num_steps}, but must be a multiple of the unroll, "
-          f"{step.len_unroll}, for tasks to be staggered.")
-    self.epoch = tf.Variable(0, trainable=False, dtype=tf.int64)
-    self.best = tf.Variable(np.inf, trainable=False, dtype=tf.float64)
-    self._network = step.network
-    self._optimizer = step.optimizer
-    self._step = step
-    self._validation = validation
-    self._seed = seed
-    self._num_steps = num_steps
-    self._num_tasks = num_tasks
-    self._num_unrolls = math.ceil(num_steps / step.len_unroll)
-    # Unrolls that each task is ahead.
-    self._lead = [k * self._num_unrolls // num_tasks if stagger else 0
-                  for k in range(num_tasks)]
-    self._under_way = None
-    if stagger:  # An epoch ends in the middle of runs.
-      self._under_way = tf.nest.map_structure(
-          lambda t: tf.Variable(t, trainable=False),
-          self._begin([0] * num_tasks))
-    self._validation_seeds = [
-        seeds.derive(seed, "validation", i) for i in range(validation_epochs)]
-
-  def run_epoch(self) -> Epoch:
-    """Trains for one epoch."""
-    run = self._under_way and tf.nest.map_structure(
-        tf.convert_to_tensor, self._under_way)
-    infos, final_losses = [], []
-    for i in range(self._num_unrolls):
-      run = self._begin_again(run, int(self.epoch) * self._num_unrolls + i)
-      done = i * self._step.len_unroll
-      info, run = self._step.train(
-          run, min(self._step.len_unroll, self._num_steps - done))
-      infos.append(info)
-      last = info.losses[-1].numpy().reshape([self._num_tasks, -1])
-      final_losses += [last[k] for k, lead in enumerate(self._lead)
-                       if (i + 1 + lead) % self._num_unrolls == 0]
-    if self._under_way:
-      tf.nest.map_structure(lambda v, t: v.assign(t), self._under_way, run)
-    self.epoch.assign_add(1)
-    return Epoch(
-        final_loss=float(np.mean(final_losses, dtype=np.float64)),
-        meta_loss=float(sum(i.meta_loss for i in infos)),
-        gradient_norms=[float(i.gradient_norm) for i in infos])
-
-  def _begin(self, runs: list[int]) -> unroll.Run:
-    """Starts every task on its run of the number given."""
-    tasks = [seeds.derive(self._seed, "training", r * self._num_tasks + k)
-             for k, r in enumerate(runs)]
-    return self._step.reset(tf.stack(tasks) if len(tasks) > 1 else tasks[0])
-
-  def _begin_again(self, run: unroll.Run | None, number: int) -> unroll.Run:
-    """Starts those tasks anew that are at their end, before an unroll."""
-    runs, done = zip(*[divmod(number + lead, self._num_unrolls)
-                       for lead in self._lead], strict=True)
-    at_start = np.equal(done, 0)
-    if not at_start.any():
-      return run
-    new = self._begin(runs)
-    if at_start.all():
-      return new
-    return tf.nest.map_structure(
-        lambda n, o: tf.where(
-            at_start.reshape([-1, *[1] * (n.shape.rank - 1)]), n, o), new, run)
-
-  def validate(self) -> tuple[np.ndarray, bool]:
-    """Evaluates the network on the validation runs.
-
-    Returns:
-      The losses, shape [runs, T + 1], and whether their mean after the last
-      step is the best so far. The first network is, however bad.
-    """
-    losses = self._validation(self._validation_seeds)
-    value = np.mean(losses[:, -1], dtype=np.float64)
-    value = value if np.isfinite(value) else np.finfo(np.float64).max
-    improved = value < self.best
-    if improved:
-      self.best.assign(value)
-    return losses, bool(improved)
+  optimizer = optimizer or meta_optimizer.MetaOptimizer()
+  trainer = trainer_lib.Trainer(problem, optimizer, settings, net_assignments)
+  folder = None
+  if save_path is not None:
+    description = description or {"problem": type(problem).__name__}
+    folder = run_folder.RunFolder(
+        save_path, trainer, description | settings._asdict(), resume)
+    recorders = [*recorders, folder]
+  for recorder in recorders:
+    recorder.begin(trainer.num_epochs)
+  while trainer.num_epochs < num_epochs and not should_stop():
+    epoch = trainer.run_epoch()
+    for recorder in recorders:
+      recorder.epoch(epoch)
+    is_last = epoch.number == num_epochs
+    if epoch.number % settings.evaluation_period == 0 or is_last:
+      validation = trainer.validate()
+      for recorder in recorders:
+        recorder.validation(validation)
+    # After the validation, whose result is part of the state.
+    if folder and epoch.number % log_period == 0:
+      folder.save_checkpoint()
+  if folder:
+    folder.save_checkpoint()
+  for recorder in recorders:
+    recorder.end(trainer.num_epochs)
+  return optimizer

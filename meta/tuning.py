@@ -1,53 +1,62 @@
-"""The search for the learning rate of an optimizer designed by hand."""
+"""The search for the learning rate of a hand-designed optimizer."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+import json
+import math
+import os
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from l2lgd import files
 from meta import evaluation
 
-# The grid: 10^(k / 12). At first every fourth, three a decade.
+# The grid is 10^(k / 12); the search starts with every fourth k, three a decade.
 _PER_DECADE = 12
 _FIRST = range(-36, 1, 4)  # From 0.001 to 1.
-_LIMIT = 8 * _PER_DECADE  # Nothing beyond 10^8, nor below 10^-8.
+_LIMIT = 8 * _PER_DECADE  # The grid ends at 10^-8 and 10^8.
 
 
 class Tuning(NamedTuple):
-  """What a search found."""
-  learning_rates: list[float]  # All that were tried, ascending.
+  """The result of a search."""
+  learning_rates: list[float]  # All rates that were tried, ascending.
   losses: list[float]  # Mean final loss of each; infinite if a run diverged.
 
   @property
   def best(self) -> float:
-    """The learning rate of the least loss."""
+    """The learning rate with the lowest loss."""
     return self.learning_rates[int(np.argmin(self.losses))]
 
 
 def tune(evaluator: evaluation.Evaluator, seeds: Sequence[int | tf.Tensor],
          progress: Callable = lambda x: x) -> Tuning:
-  """Searches the learning rate of the least mean final loss.
+  """Searches for the learning rate with the lowest mean final loss.
 
-  The grid has three rates a decade. It is widened, a decade at a time, while
-  the best is at an edge, or the highest rate is as good but for one part in a
-  hundred: where no rate leads anywhere, higher ones may. Then rates between the
-  best and its neighbours are tried, twice, down to twelve a decade.
+  Starts with three rates per decade. The grid grows by a decade while the best
+  rate is at an edge, or while the highest rate is within 1 % of the best: on
+  such a plateau, where no rate makes progress, higher ones may. Then the rates
+  between the best and its neighbors are tried, twice, down to twelve a decade.
+
+  Example:
+
+    evaluator = evaluation.Evaluator(networks.Adam(), problem, num_steps=100)
+    rate = tuning.tune(evaluator, seeds=range(10)).best
 
   Args:
-    evaluator: Of an optimizer designed by hand.
-    seeds: The runs to make at every rate.
+    evaluator: Evaluates a hand-designed optimizer.
+    seeds: Seeds of the runs that are made at every rate.
     progress: Wraps the runs in a progress bar.
   """
-  losses = {}  # By k.
+  losses: dict[int, float] = {}  # By k.
 
   def measure(ks: Iterable[int]) -> int:
-    """Tries what was not yet, and returns the best of all."""
+    """Tries the rates that are new, and returns the best k of all."""
     new = sorted(k for k in set(ks) - set(losses) if abs(k) <= _LIMIT)
-    if new:  # All of them in one call, side by side as far as there is room.
+    if new:  # All in one call, so that they are side by side if they fit.
       final = evaluator(
           [*seeds] * len(new), progress,
-          [_rate(k) for k in new for _ in seeds])[:, -1]
+          [_rate(k) for k in new for _ in seeds]).losses[:, -1]
       losses.update(zip(new, np.mean(
           final.reshape([len(new), -1]), axis=1, dtype=np.float64)))
     return min(losses, key=lambda k: (_finite(losses[k]), k))
@@ -55,8 +64,8 @@ def tune(evaluator: evaluation.Evaluator, seeds: Sequence[int | tf.Tensor],
   best = measure(_FIRST)
   while True:
     low, high = min(losses), max(losses)
-    level = losses[best] + 0.01 * abs(losses[best])
-    if high < _LIMIT and losses[high] <= level < np.inf:
+    plateau = losses[best] + 0.01 * abs(losses[best])
+    if high < _LIMIT and losses[high] <= plateau < np.inf:
       best = measure(range(high, high + _PER_DECADE + 1, 4))
     elif best == low > -_LIMIT:
       best = measure(range(low, low - _PER_DECADE - 1, -4))
@@ -69,8 +78,60 @@ def tune(evaluator: evaluation.Evaluator, seeds: Sequence[int | tf.Tensor],
 
 
 def _rate(k: int) -> float:
-  return float(f"{10.**(k / _PER_DECADE):.3g}")  # As it is printed.
+  return float(f"{10.**(k / _PER_DECADE):.3g}")  # Exactly as it is printed.
 
 
 def _finite(loss: float) -> float:
   return float(loss) if np.isfinite(loss) else np.inf
+
+
+class Cache:
+  """The searches that are kept in a JSON file, each under its settings."""
+
+  def __init__(self, filename: str | None):
+    """Reads the file.
+
+    Args:
+      filename: The file, which need not exist yet. None keeps searches in
+        memory only.
+
+    Raises:
+      ValueError: The file is damaged.
+    """
+    self._filename = filename
+    self._searches: list[dict[str, Any]] = []
+    if filename is None or not os.path.exists(filename):
+      return
+    with open(filename, encoding="utf-8") as file:
+      try:
+        self._searches = json.load(file)
+        for search in self._searches:
+          search["settings"], search["learning_rates"], search["losses"]
+      except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{filename} is damaged, delete it: {error!r}.") from error
+
+  def get(self, settings: dict[str, Any],
+          search: Callable[[], Tuning]) -> Tuning:
+    """Returns the search of these settings, which is made if it is not kept.
+
+    Args:
+      settings: JSON values that determine the result.
+      search: Makes the search.
+
+    Raises:
+      OSError: The file cannot be written; an existing one is left as it was.
+    """
+    for old in self._searches:
+      if old["settings"] == settings:
+        return Tuning(old["learning_rates"], [
+            math.inf if loss is None else loss for loss in old["losses"]])
+    found = search()
+    self._searches.append({
+        "settings": settings, "learning_rates": found.learning_rates,
+        "losses": [loss if math.isfinite(loss) else None
+                   for loss in found.losses]})
+    if self._filename is not None:
+      files.write_atomically(
+          self._filename, json.dumps(self._searches, indent=2).encode())
+    return found

@@ -19,7 +19,7 @@ class EvaluatorTest(parameterized.TestCase):
   def test_rows_are_the_runs_of_the_seeds(self):
     problem, network = toys.Regression(), toys.coordinatewise()
     losses = evaluation.Evaluator(
-        network, problem, 4, jit_compile=False)(SEEDS)
+        network, problem, 4, jit_compile=False)(SEEDS).losses
     self.assertEqual(losses.shape, (4, 5))
     for row, seed in zip(losses, SEEDS, strict=True):
       run = unroll.start(network, problem, seed)
@@ -29,7 +29,7 @@ class EvaluatorTest(parameterized.TestCase):
   def test_each_of_many_functions_is_a_row(self):
     problem = problems.Quadratic(3, 2, separate=True)
     network = networks.Sgd(0.01)
-    losses = evaluation.Evaluator(network, problem, 4)(SEEDS[:2])
+    losses = evaluation.Evaluator(network, problem, 4)(SEEDS[:2]).losses
     self.assertEqual(losses.shape, (6, 5))
     for i, seed in enumerate(SEEDS[:2]):
       run = unroll.start(network, problem, seed)
@@ -40,21 +40,21 @@ class EvaluatorTest(parameterized.TestCase):
   def test_same_seeds_give_the_same_numbers(self):
     problem = problems.Quadratic(2, 3)
     evaluate = evaluation.Evaluator(toys.coordinatewise(), problem, 4)
-    first = evaluate(SEEDS)
-    np.testing.assert_array_equal(evaluate(SEEDS), first)
-    np.testing.assert_array_equal(evaluate(SEEDS[::-1]), first[::-1])
+    first = evaluate(SEEDS).losses
+    np.testing.assert_array_equal(evaluate(SEEDS).losses, first)
+    np.testing.assert_array_equal(evaluate(SEEDS[::-1]).losses, first[::-1])
     again = evaluation.Evaluator(toys.coordinatewise(), problem, 4)
-    np.testing.assert_array_equal(again(SEEDS), first)
+    np.testing.assert_array_equal(again(SEEDS).losses, first)
 
   def test_all_integers_are_different_seeds(self):
     losses = evaluation.Evaluator(networks.Sgd(), toys.Regression(), 1)(
-        (*SEEDS, 1, -2**63, 2**63 - 1))
+        (*SEEDS, 1, -2**63, 2**63 - 1)).losses
     self.assertLen(set(losses[:, 0]), 7)
 
   def test_seeds_may_be_tensors(self):
     evaluate = evaluation.Evaluator(networks.Sgd(), toys.Regression(), 2)
     np.testing.assert_array_equal(
-        evaluate([seeds.as_seed(seed) for seed in SEEDS]), evaluate(SEEDS))
+        evaluate([seeds.as_seed(seed) for seed in SEEDS]).losses, evaluate(SEEDS).losses)
 
   def test_networks_meet_the_same_functions_and_minibatches(self):
     class Noise(problems.Simple):
@@ -63,7 +63,7 @@ class EvaluatorTest(parameterized.TestCase):
         return noise + 0. * super().loss(params, constants, seed)
 
     losses = [evaluation.Evaluator(
-        network, Noise(), 3, jit_compile=False)(SEEDS) for network in (
+        network, Noise(), 3, jit_compile=False)(SEEDS).losses for network in (
             networks.Sgd(), networks.Adam(), toys.coordinatewise())]
     np.testing.assert_array_equal(losses[0], losses[1])
     np.testing.assert_array_equal(losses[0], losses[2])
@@ -71,12 +71,13 @@ class EvaluatorTest(parameterized.TestCase):
 
   def test_every_run_starts_fresh(self):
     losses = evaluation.Evaluator(networks.Adam(0.1), problems.Simple(), 5)(
-        [0, 0, 1])
+        [0, 0, 1]).losses
     np.testing.assert_array_equal(losses[0], losses[1])
     np.testing.assert_array_equal(losses[0], losses[2])
 
   def test_last_loss_is_after_the_last_update(self):
-    losses = evaluation.Evaluator(networks.Sgd(0.1), problems.Simple(), 3)([0])
+    losses = evaluation.Evaluator(
+        networks.Sgd(0.1), problems.Simple(), 3)([0]).losses
     np.testing.assert_allclose(
         losses, [[0.8**(2 * t) for t in range(4)]], rtol=1e-6)
 
@@ -89,7 +90,7 @@ class EvaluatorTest(parameterized.TestCase):
       if variable.shape == [1, 1]:
         variable.assign([[-1.]])
     # x - 0.1 * 2 x, with the scale 0.1.
-    np.testing.assert_allclose(evaluate([0]), [[1., 0.64]], rtol=1e-6)
+    np.testing.assert_allclose(evaluate([0]).losses, [[1., 0.64]], rtol=1e-6)
 
   def test_progress_wraps_the_seeds(self):
     wrapped = []
@@ -102,9 +103,35 @@ class EvaluatorTest(parameterized.TestCase):
     evaluate = evaluation.Evaluator(
         toys.coordinatewise(), problems.Quadratic(3, 2, separate=True), 4,
         jit_compile=False)
-    expected = evaluate(SEEDS)
+    expected = evaluate(SEEDS).losses
     evaluate.max_side_by_side = max_side_by_side
-    np.testing.assert_allclose(evaluate(SEEDS), expected, rtol=1e-5)
+    np.testing.assert_allclose(evaluate(SEEDS).losses, expected, rtol=1e-5)
+
+  def test_parameters_are_those_after_the_last_update(self):
+    problem, network = toys.Regression(), toys.coordinatewise()
+    params = evaluation.Evaluator(
+        network, problem, 4, jit_compile=False)(SEEDS).params
+    for i, seed in enumerate(SEEDS):
+      run = unroll.start(network, problem, seed)
+      _, end = unroll.unroll(network, problem, run, 4)
+      for name, expected in end.params.items():
+        np.testing.assert_allclose(
+            params[name][i], expected, rtol=1e-4, atol=1e-6)
+
+  def test_problem_that_cannot_be_vectorized_runs_one_by_one(self):
+    class Loop(problems.Simple):
+      """A loop whose length depends on the point."""
+      def loss(self, params, constants, seed):
+        x = params["x"]
+        return tf.while_loop(
+            lambda i, _: tf.cast(i, tf.float32) < 2. + x,
+            lambda i, y: (i + 1, y * x), (0, x), maximum_iterations=4)[1]
+
+    evaluate = evaluation.Evaluator(
+        networks.Sgd(0.1), LoopOfTensorArrays(), 2, jit_compile=False)
+    self.assertEqual(evaluate.max_side_by_side, 1)
+    np.testing.assert_allclose(
+        evaluate(SEEDS).losses, np.tile([1., 0.64, 0.4096], [4, 1]), rtol=1e-6)
 
   @parameterized.parameters(0, -3, 2.5, "3", None)
   def test_bad_num_steps_is_named(self, num_steps):

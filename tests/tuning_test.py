@@ -100,7 +100,7 @@ class TuningTest(parameterized.TestCase):
     found = tuning.tune(evaluator, [1, 2, 3])
     index = len(found.losses) // 2
     alone = evaluation.Evaluator(
-        networks.Sgd(found.learning_rates[index]), problem, 5)([1, 2, 3])
+        networks.Sgd(found.learning_rates[index]), problem, 5)([1, 2, 3]).losses
     np.testing.assert_allclose(
         found.losses[index], np.mean(alone[:, -1]), rtol=1e-5)
 

@@ -1,0 +1,90 @@
+"""Flags that the programs share, and what they mean."""
+
+import math
+import os
+import sys
+
+from absl import flags
+
+from meta import experiments
+import problems
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("problem", "simple",
+                    f"One of {', '.join(experiments.EXPERIMENTS)}; or "
+                    "module:function, a function of yours that returns a "
+                    "problems.Problem (and may take a split).")
+flags.DEFINE_integer("num_steps", 100, "Updates of the optimizee in an epoch. "
+                     "(128 for neural art)")
+flags.DEFINE_list("layers", None, "Units of each hidden layer of the network "
+                  "that classifies MNIST. (default: 20)")
+flags.DEFINE_enum("activation", None, ["sigmoid", "relu"],
+                  "Activation of these layers. (default: sigmoid)")
+flags.DEFINE_string("data_dir", None, "Folder of the data set.")
+flags.DEFINE_bool("download", False,
+                  "Whether to download a data set that is not there.")
+flags.DEFINE_enum("jit_compile", "auto", ["auto", "true", "false"],
+                  "Whether XLA compiles the unroll; auto: where that is "
+                  "possible and faster.")
+
+
+def check_positive(*names: str) -> None:
+  """Checks that these flags are positive and finite.
+
+  Raises:
+    ValueError: One is not.
+  """
+  for name in names:
+    value = FLAGS[name].value
+    if value is not None and not 0 < value < math.inf:
+      raise ValueError(f"--{name} is {value}, but must be positive.")
+
+
+def experiment() -> experiments.Experiment:
+  """Returns the experiment that --problem names.
+
+  Flags that were not given take its defaults.
+  """
+  if ":" in FLAGS.problem:  # Second, after the folder of the program.
+    sys.path.insert(1, os.getcwd())
+  found = experiments.get(FLAGS.problem)
+  FLAGS.set_default("num_steps", found.num_steps)
+  return found
+
+
+def make_problem(found: experiments.Experiment, split: str) -> problems.Problem:
+  """Returns the problem of an experiment, as the flags describe it.
+
+  Args:
+    found: The experiment.
+    split: The part of its data set.
+
+  Raises:
+    ValueError: A flag is for other problems, or out of its range.
+    OSError: The data set cannot be read.
+  """
+  values = {"split": split, "data_dir": FLAGS.data_dir,
+            "download": FLAGS.download}
+  if FLAGS.layers is not None:
+    values["layers"] = [_integer("layers", units) for units in FLAGS.layers]
+  if FLAGS.activation is not None:
+    values["activation"] = FLAGS.activation
+  for name in ("layers", "activation"):
+    if name in values and name not in found.options:
+      raise ValueError(
+          f"--{name} is for mnist and paper-mnist, not {FLAGS.problem}.")
+  return found.make_problem(**{
+      name: value for name, value in values.items() if name in found.options})
+
+
+def _integer(name: str, text: str) -> int:
+  try:
+    return int(text)
+  except ValueError:
+    raise ValueError(
+        f"--{name} has {text!r}, but must be whole numbers.") from None
+
+
+def jit_compile() -> bool | None:
+  """Returns the value of --jit_compile, None for auto."""
+  return {"auto": None, "true": True, "false": False}[FLAGS.jit_compile]

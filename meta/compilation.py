@@ -1,0 +1,67 @@
+"""The choice of what XLA compiles."""
+
+from collections.abc import Callable
+import functools
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from meta import unroll
+import networks
+import problems
+from problems import seeded
+
+
+class Compilation(NamedTuple):
+  """What XLA compiles; TensorFlow's own kernels compute the rest."""
+  unroll: bool  # The whole unroll.
+  network: bool  # The network within it, and only the network.
+
+
+def choose(network: networks.Network, problem: problems.Problem,
+           run: unroll.Run) -> Compilation:
+  """Returns the fastest compilation that is possible.
+
+  XLA must know all operations that it compiles. On a CPU, moreover, its
+  convolutions in a loop are ten times slower than TensorFlow's.
+
+  Args:
+    network: The optimizer.
+    problem: The problem that it optimizes.
+    run: A run that `unroll.start` returned.
+  """
+  loss = tf.function(functools.partial(unroll.loss, problem), autograph=False)
+  operations = seeded.operation_types(loss.get_concrete_function(run).graph)
+  convolves = any(name.startswith("Conv") for name in operations)
+  has_gpu = bool(tf.config.list_physical_devices("GPU"))
+  whole = (has_gpu or not convolves) and _can_compile(
+      lambda run: unroll.step(network, problem, run), run)
+  return Compilation(whole, not whole and _can_compile(
+      lambda run, gradients: unroll.apply_network(network, run, gradients),
+      run, run.params))
+
+
+def can_vectorize(problem: problems.Problem, run: unroll.Run) -> bool:
+  """Returns whether several runs of a problem can be made side by side.
+
+  Args:
+    problem: The problem.
+    run: One run of it, as `unroll.start` returned it.
+  """
+  runs = tf.nest.map_structure(lambda t: tf.stack([t, t]), run)
+  function = tf.function(
+      functools.partial(unroll.loss_and_gradients, problem), autograph=False)
+  try:
+    function.get_concrete_function(runs)
+  except ValueError:
+    return False
+  return True
+
+
+def _can_compile(function: Callable[..., Any], *args: Any) -> bool:
+  compiled = tf.function(function, autograph=False, jit_compile=True)
+  try:
+    compiled.experimental_get_compiler_ir(*args)(stage="hlo")
+  except ValueError:
+    return False
+  return True

@@ -1,0 +1,149 @@
+"""Plots of learning curves, updates and images; loads matplotlib."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.figure
+import matplotlib.pyplot as plt
+import numpy as np
+
+from meta import diagnostics, results
+import problems
+
+
+def learning_curves(filename: str, losses: results.Losses, title: str) -> None:
+  """Plots the mean loss at each step, with a band between the quartiles.
+
+  Args:
+    filename: PNG file to write.
+    losses: The losses by optimizer. Runs that diverged are left out.
+    title: Title of the plot.
+  """
+  figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+  for i, (name, runs) in enumerate(losses.items()):
+    # In float64, as the sum of the largest losses overflows float32.
+    finite = runs[np.isfinite(runs).all(axis=1)].astype(np.float64)
+    if not len(finite):
+      axes.plot([], [], label=f"{name} (all diverged)")
+      continue
+    steps = np.arange(runs.shape[1])
+    line, = axes.plot(steps, np.mean(finite, axis=0), label=name,
+                      zorder=3 - i / len(losses))  # The first is on top.
+    axes.fill_between(steps, *np.percentile(finite, (25, 75), axis=0),
+                      color=line.get_color(), alpha=.2, linewidth=0)
+  axes.set(xlabel="Step", ylabel="Loss", yscale="log", title=title)
+  axes.yaxis.set_major_formatter("{x:g}")
+  low, high = axes.get_ylim()
+  if high < 20 * low:  # There may be only one power of ten, or none.
+    axes.yaxis.set_minor_formatter("{x:g}")
+  figure.legend(loc="outside right upper")
+  axes.grid(alpha=.3)
+  _save(figure, filename)
+
+
+def updates(filename: str, responses: Sequence[diagnostics.Response],
+            traces: Mapping[str, diagnostics.Trace], title: str) -> None:
+  """Plots updates as functions of a gradient, and how they go in a run.
+
+  Args:
+    filename: PNG file to write.
+    responses: Responses of the same coordinates in each step, sorted by step.
+    traces: Traces by optimizer. Optimizers that are only in the responses are
+      drawn with dashed lines.
+    title: Name of the problem.
+  """
+  names = list(responses[0].updates)
+  styles = {name: {"color": f"C{i % 10}", "label": name,
+                   "linestyle": "-" if name in traces else "--"}
+            for i, name in enumerate(names)}
+  steps = sorted({r.step for r in responses})
+  num_rows = len(responses) // len(steps)
+  figure = plt.figure(figsize=(12, 2.3 * num_rows + 4), layout="constrained")
+  top, bottom = figure.subfigures(2, height_ratios=(num_rows, 1.4))
+  top.suptitle(
+      f"{title}: the update of one coordinate as a function of its gradient "
+      "(dot: its actual gradient),\neverything else as in a run of "
+      f"{names[0]}; unit: the RMS of the optimizer's updates of the parameter "
+      "in the step")
+  grid = top.subplots(num_rows, len(steps), squeeze=False)
+  for response, axes in zip(responses, grid.T.flat, strict=True):
+    _draw_response(axes, response, styles)
+  for axes in grid[-1]:
+    axes.set_xlabel("Gradient")
+  for axes in grid[:, 0]:
+    axes.set_ylabel("Update / RMS")
+  bottom.suptitle("A run of each optimizer")
+  _draw_traces(bottom.subplots(1, 4), traces, styles)
+  figure.legend(*grid[0, 0].get_legend_handles_labels(),
+                loc="outside lower center", ncols=len(names))
+  _save(figure, filename)
+
+
+def _draw_response(axes: Any, response: diagnostics.Response,
+                   styles: Mapping[str, dict[str, Any]]) -> None:
+  for name, values in response.updates.items():
+    axes.plot(response.values, values, **styles[name])
+    axes.plot(response.gradient, np.interp(
+        response.gradient, response.values, values), "o", markersize=4,
+              color=styles[name]["color"])
+  axes.locator_params(axis="x", nbins=5)
+  axes.ticklabel_format(axis="x", scilimits=(-2, 3))
+  axes.axhline(0, color="gray", linewidth=.5)
+  axes.axvline(0, color="gray", linewidth=.5)
+  axes.grid(alpha=.3)
+  axes.set_title(f"step {response.step}, {response.name}[{response.index}]",
+                 fontsize=9)
+
+
+def _draw_traces(grid: Sequence[Any], traces: Mapping[str, diagnostics.Trace],
+                 styles: Mapping[str, dict[str, Any]]) -> None:
+  panels = [
+      ("Loss", "log", lambda t: t.loss),
+      ("RMS of the updates", "log", lambda t: t.update_size),
+      ("RMS of the updates / of the gradients", "log",
+       lambda t: t.update_size / t.gradient_size),
+      ("Cosine of update and -gradient", "linear", lambda t: t.cosine)]
+  for axes, (title, scale, curve) in zip(grid, panels, strict=True):
+    with np.errstate(divide="ignore", invalid="ignore"):  # Leaves a gap.
+      curves = {name: curve(trace) for name, trace in traces.items()}
+    for name, values in curves.items():
+      axes.plot(values, **styles[name])
+    # Where no value is positive, a logarithmic scale would be empty.
+    if scale == "log" and any((v > 0).any() for v in curves.values()):
+      axes.set_yscale("log")
+      low, high = axes.get_ylim()
+      axes.set_ylim(min(low, high / 3), max(high, low * 3))
+    axes.set(xlabel="Step", title=title)
+    axes.title.set_fontsize(9)
+    axes.grid(alpha=.3)
+
+
+def images(filename: str, problem: problems.NeuralArt, contents: np.ndarray,
+           results: Mapping[str, np.ndarray]) -> None:
+  """Draws content, style and the image of each optimizer, side by side.
+
+  Args:
+    filename: PNG file to write.
+    problem: The problem that was optimized.
+    contents: The photograph of each run, [runs, size, size, 3].
+    results: The images of the same runs by optimizer,
+      [runs, 1, size, size, 3].
+  """
+  names = ["content", "style", *results]
+  figure, grid = plt.subplots(
+      len(contents), len(names), squeeze=False, layout="constrained",
+      figsize=(1.4 * len(names), 1.5 * len(contents)))
+  for i, (row, content) in enumerate(zip(grid, contents, strict=True)):
+    pictures = [content, problem.style,
+                *(problem.picture({"image": r[i]}) for r in results.values())]
+    for axes, name, picture in zip(row, names, pictures, strict=True):
+      axes.imshow(picture)
+      axes.set_axis_off()
+      if not i:
+        axes.set_title(name, fontsize=9)
+  _save(figure, filename)
+
+
+def _save(figure: matplotlib.figure.Figure, filename: str) -> None:
+  figure.savefig(filename, format="png", dpi=150)
+  plt.close(figure)

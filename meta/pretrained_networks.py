@@ -1,0 +1,48 @@
+"""The trained networks that come with the library."""
+
+import os
+import pathlib
+
+_CARD = "README.md"
+
+
+def pretrained() -> dict[str, str]:
+  """Returns the card of each trained network, a Markdown text, by name.
+
+  A name may be given wherever the folder of a trained network is: to
+  `LearnedOptimizer.load`, to `KerasLearnedOptimizer` and to `--path`.
+
+  Example:
+
+    print(list(meta.pretrained()))
+    print(meta.pretrained()["paper-mnist"])
+  """
+  return {folder.name: (folder / _CARD).read_text(encoding="utf-8")
+          for folder in sorted(_root().iterdir()) if (folder / _CARD).exists()}
+
+
+def find(path: str) -> str:
+  """Returns the folder of trained networks.
+
+  Args:
+    path: The folder, or else the name of networks that come with the library.
+
+  Raises:
+    FileNotFoundError: There is neither.
+  """
+  path = os.fspath(path)
+  if os.path.isdir(path):
+    return path
+  names = list(pretrained())
+  if path not in names:
+    raise FileNotFoundError(
+        f"No trained optimizer {path!r}: there is no such folder, and the "
+        f"optimizers that come with the library are {names}.")
+  return str(_root() / path)
+
+
+def _root() -> pathlib.Path:
+  """Returns the folder of all trained networks, installed or in a checkout."""
+  here = pathlib.Path(__file__).parent
+  installed = here / "trained"
+  return installed if installed.is_dir() else here.parent / "trained"

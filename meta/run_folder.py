@@ -1,0 +1,140 @@
+"""The folder of a run of meta-training: settings, networks, checkpoints, logs."""
+
+import json
+import os
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from l2lgd import files
+from meta import recorders, tensorboard
+from meta import trainer as trainer_lib
+
+_SETTINGS_FILE = "run.json"
+# Settings that may change when a run is resumed.
+_VARIABLE = ("jit_compile",)
+
+
+class RunFolder(recorders.Recorder):
+  """All files of a run, in one folder.
+
+  `run.json` holds the settings, `<id>.l2l` the best networks so far, and
+  `checkpoints` the states from which to resume. TensorBoard reads the rest.
+  """
+
+  def __init__(self, path: str, trainer: trainer_lib.Trainer,
+               settings: dict[str, Any], resume: bool = False):
+    """Claims the folder, and restores the trainer if there is a checkpoint.
+
+    Args:
+      path: The folder, which need not exist.
+      trainer: The trainer whose state and networks are saved.
+      settings: The settings of the run, as JSON values. A run can only be
+        resumed with the same ones.
+      resume: Whether to resume the run in the folder, if there is one.
+
+    Raises:
+      ValueError: The folder holds other files, a run that is not to be resumed,
+        or a run with other settings.
+      OSError: The folder cannot be made, read or written.
+    """
+    self._path = path
+    self._trainer = trainer
+    self._settings = settings
+    self._num_dropped = 0
+    self._claim(resume)
+    self._manager = tf.train.CheckpointManager(
+        trainer.checkpoint(), os.path.join(path, "checkpoints"), max_to_keep=2)
+    latest = self._manager.latest_checkpoint
+    if latest:
+      try:
+        self._manager.checkpoint.restore(latest).assert_consumed()
+      except tf.errors.OpError as error:
+        raise OSError(f"Cannot read {latest}: {error.message}") from error
+    self._writer = tf.summary.create_file_writer(path)
+
+  def _claim(self, resume: bool) -> None:
+    path = self._path
+    settings_file = os.path.join(path, _SETTINGS_FILE)
+    os.makedirs(path, exist_ok=True)
+    names = [n for n in os.listdir(path) if n != f".{_SETTINGS_FILE}.tmp"]
+    if not names:
+      files.write_atomically(
+          settings_file, json.dumps(self._settings, indent=2).encode())
+    elif not os.path.exists(settings_file):
+      raise ValueError(f"save_path is {path}, a folder of other files. Give "
+                       "another folder, which need not exist.")
+    elif not resume:
+      raise ValueError(f"save_path is {path}, which holds a run. Resume it with "
+                       "--resume (in Python, resume=True), or give another "
+                       "folder.")
+    else:
+      self._check_settings(settings_file)
+
+  def _check_settings(self, settings_file: str) -> None:
+    """Raises a ValueError if the run was started with other settings."""
+    with open(settings_file, encoding="utf-8") as file:
+      try:
+        saved = dict(json.load(file))
+      except (ValueError, TypeError) as error:
+        raise ValueError(f"{settings_file} is damaged: {error}.") from error
+    changed = [f"{name}={saved.get(name)}"
+               for name, value in self._settings.items()
+               if name not in _VARIABLE and saved.get(name) != value]
+    if changed:
+      raise ValueError(f"The run in {self._path} was started with "
+                       f"{', '.join(changed)}: resume it with the same.")
+
+  def epoch(self, epoch: trainer_lib.Epoch) -> None:
+    """Writes the scalars of an epoch for TensorBoard."""
+    self._num_dropped += epoch.num_dropped
+    scalars = {
+        "training/meta_loss": epoch.meta_loss,
+        "training/final_loss": epoch.final_loss,
+        "training/meta_gradient_norm": np.mean(epoch.gradient_norms),
+        "training/meta_gradients_dropped": self._num_dropped,
+        "training/learning_rate": self._trainer.settings.learning_rate,
+        "training/steps_per_second":
+            self._trainer.settings.num_steps / epoch.seconds,
+        **{f"meta_gradient_norm/unroll_{i + 1}": norm
+           for i, norm in enumerate(epoch.gradient_norms)}}
+    with self._writer.as_default(step=epoch.number):
+      for tag, value in scalars.items():
+        tf.summary.scalar(tag, value)
+
+  def validation(self, validation: trainer_lib.Validation) -> None:
+    """Writes scalars for TensorBoard, and the networks if they are the best.
+
+    Raises:
+      OSError: The networks cannot be written; the last ones are left as they
+        were.
+    """
+    # In float64, as the sum of the losses may overflow float32.
+    curve = np.mean(validation.losses, axis=0, dtype=np.float64)
+    with self._writer.as_default(step=validation.epoch):
+      tf.summary.scalar("validation/final_loss", curve[-1])
+      for name, values in validation.trace.by_name().items():
+        if name != "loss":
+          tf.summary.scalar(f"diagnostics/{name}", tf.reduce_mean(values))
+      # TensorBoard drops the previous curve, as its steps start again.
+      tensorboard.write_curve("validation/loss_curve", curve)
+    if validation.improved:
+      self._trainer.optimizer.save(
+          self._path, self._settings | {"num_epochs": validation.epoch},
+          self._trainer.net_assignments)
+
+  def save_checkpoint(self) -> None:
+    """Writes the state from which to resume.
+
+    Raises:
+      OSError: It cannot be written; the last checkpoint is left as it was.
+    """
+    try:
+      self._manager.save(checkpoint_number=self._trainer.num_epochs)
+      self._writer.flush()
+    except tf.errors.OpError as error:
+      raise OSError(
+          f"Cannot write a checkpoint under {self._path}, but the last one is "
+          "intact: make room, then resume with --resume. TensorFlow says: "
+          f"{error.message}") from error

@@ -1,0 +1,94 @@
+"""Exports trained optimizers to plain TensorFlow."""
+
+import json
+import os
+from typing import Any
+
+import tensorflow as tf
+
+from l2lgd import files
+from meta import pretrained_networks
+import networks
+from networks import net_config, weights
+
+_DESCRIPTION = "optimizer.json"
+
+
+def export(path: str, output: str) -> dict[str, str]:
+  """Writes each network of a trained optimizer as a SavedModel.
+
+  A SavedModel needs neither this library nor Sonnet. Its signatures are
+  `initial_state`, of `parameters`, and `update`, of `gradients` and the state
+  `state_0`, `state_1` and so on; `update` returns `updates`, which are to be
+  added to the parameters, and the next state. `optimizer.json` describes them.
+  A coordinatewise network takes vectors of any length, one for kernels takes
+  [kh, kw, C_in, C_out] with any numbers of channels.
+
+  Args:
+    path: Folder of the trained optimizer, or a name that `meta.pretrained()`
+      lists.
+    output: Folder to write. If there are several networks, each has a folder in
+      it.
+
+  Returns:
+    The folders by the networks' ids.
+
+  Raises:
+    FileNotFoundError: There is no trained optimizer.
+    ValueError: A file of it is damaged, or `output` exists and is not an empty
+      folder.
+  """
+  if os.path.exists(output) and (
+      not os.path.isdir(output) or os.listdir(output)):
+    raise ValueError(f"output is {output}, which exists: give another folder.")
+  path = pretrained_networks.find(path)
+  nets = net_config.make(net_config.from_folder(path))
+  folders = {key: output if len(nets) == 1 else os.path.join(output, key)
+             for key in nets}
+  for key, folder in folders.items():
+    saved = weights.read(os.path.join(path, f"{key}.l2l"))
+    _export(nets[key], folder, saved.trained_on)
+  return folders
+
+
+def _export(network: networks.Network, folder: str,
+            trained_on: dict[str, Any]) -> None:
+  """Writes the SavedModel of a network, and the file that describes it."""
+  shape = network.parameter_shape
+  # A parameter without coordinates creates the variables.
+  template = network.initial_state({"x": tf.zeros([n or 0 for n in shape])})
+
+  @tf.function(autograph=False)
+  def initial_state(parameters):
+    return _named(network.initial_state({"x": parameters}))
+
+  @tf.function(autograph=False)
+  def update(gradients, **state):
+    updates, state = network({"x": gradients}, tf.nest.pack_sequence_as(
+        template, [state[name] for name in _named(template)]))
+    return {"updates": updates["x"]} | _named(state)
+
+  start = initial_state.get_concrete_function(
+      tf.TensorSpec(shape, tf.float32, "parameters"))
+  specs = {name: tf.TensorSpec(t.shape, t.dtype, name)
+           for name, t in start.structured_outputs.items()}
+  module = tf.Module()
+  module.network = network
+  tf.saved_model.save(module, folder, {
+      "initial_state": start,
+      "update": update.get_concrete_function(
+          tf.TensorSpec(shape, tf.float32, "gradients"), **specs)})
+  description = {
+      "net": type(network).__name__, "net_options": network.options,
+      "trained_on": trained_on,
+      "signatures": {
+          "initial_state": {"parameters": shape},
+          "update": {"gradients": shape} | {
+              name: spec.shape.as_list() for name, spec in specs.items()}}}
+  files.write_atomically(
+      os.path.join(folder, _DESCRIPTION),
+      json.dumps(description, indent=2).encode())
+
+
+def _named(state: networks.State) -> dict[str, tf.Tensor]:
+  return {f"state_{i}": t for i, t in enumerate(tf.nest.flatten(state))}
