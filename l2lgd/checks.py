@@ -1,4 +1,7 @@
-"""Checks of constructor arguments."""
+"""Checks of arguments: each returns the value, or raises a ValueError.
+
+The errors name the argument, its value and what is allowed.
+"""
 
 from collections.abc import Collection
 import math
@@ -9,7 +12,7 @@ import numpy as np
 
 
 def positive_integer(name: str, value: Any) -> int:
-  """Returns the value, a positive integer.
+  """Returns the value, which must be a positive integer.
 
   Raises:
     ValueError: It is something else.
@@ -23,13 +26,12 @@ def positive_integer(name: str, value: Any) -> int:
 
 
 def positive_integers(name: str, values: Any) -> list[int]:
-  """Returns the values, a list or tuple of positive integers, or of none.
+  """Returns the values as a list; all of them must be positive integers.
 
   Raises:
-    ValueError: They are something else.
+    ValueError: One is something else, or `values` is no list, tuple or array.
   """
-  is_sequence = isinstance(values, (list, tuple, np.ndarray))
-  if not is_sequence:
+  if not isinstance(values, list | tuple | np.ndarray):
     raise ValueError(
         f"{name} is {values!r}, but must be a tuple of positive integers.")
   return [positive_integer(f"{name}[{i}]", value)
@@ -37,7 +39,7 @@ def positive_integers(name: str, values: Any) -> list[int]:
 
 
 def finite(name: str, value: Any, minimum: float = -math.inf) -> float:
-  """Returns the value, a finite number that is not below the minimum.
+  """Returns the value, which must be a finite number, at least the minimum.
 
   Raises:
     ValueError: It is something else.
@@ -50,7 +52,7 @@ def finite(name: str, value: Any, minimum: float = -math.inf) -> float:
 
 
 def positive(name: str, value: Any) -> float:
-  """Returns the value, a finite number above zero.
+  """Returns the value, which must be a finite number above zero.
 
   Raises:
     ValueError: It is something else.
@@ -61,7 +63,7 @@ def positive(name: str, value: Any) -> float:
 
 
 def fraction(name: str, value: Any) -> float:
-  """Returns the value, a number of at least 0 and less than 1.
+  """Returns the value, which must be a number in [0, 1).
 
   Raises:
     ValueError: It is something else.
@@ -72,7 +74,7 @@ def fraction(name: str, value: Any) -> float:
 
 
 def one_of(name: str, value: Any, allowed: Collection[str]) -> str:
-  """Returns the value, one of the strings allowed.
+  """Returns the value, which must be one of the allowed strings.
 
   Raises:
     ValueError: It is something else.

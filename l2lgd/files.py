@@ -1,19 +1,22 @@
-"""Writes files whole or not at all."""
+"""Writes files completely or not at all."""
 
 import contextlib
 import os
 
+Path = str | os.PathLike[str]
+"""A file or a folder."""
 
-def write_atomically(filename: str, data: bytes) -> None:
-  """Writes a file whole or not at all.
+
+def write_atomically(filename: Path, data: bytes) -> None:
+  """Writes a file completely or not at all.
 
   Args:
-    filename: Where to write. An existing file is replaced once the new one is
+    filename: The file. An existing file is replaced once the new one is
       complete.
     data: The content of the file.
 
   Raises:
-    OSError: The file cannot be written; an existing file is left as it was.
+    OSError: The file cannot be written; an existing one is left as it was.
   """
   folder, name = os.path.split(filename)
   temporary = os.path.join(folder, f".{name}.tmp")
@@ -27,12 +30,16 @@ def write_atomically(filename: str, data: bytes) -> None:
     with contextlib.suppress(OSError):
       os.remove(temporary)
     if isinstance(error, OSError) and error.filename is None:
-      error.filename = filename  # A full disk reports no file name.
+      error.filename = filename  # The error of a full disk names no file.
     raise
 
 
-def check_writable(filename: str) -> None:
+def check_writable(filename: Path) -> None:
   """Checks that a file can be written, before the work whose result it holds.
+
+  Args:
+    filename: The file. An existing file keeps its content, and none is left
+      behind where there was none.
 
   Raises:
     ValueError: There is something other than a regular file, such as a folder
@@ -41,7 +48,8 @@ def check_writable(filename: str) -> None:
   """
   exists = os.path.lexists(filename)
   if exists and not os.path.isfile(filename):
-    raise ValueError(f"{filename} is not a file.")
+    raise ValueError(f"{filename} exists, but is not a regular file: give "
+                     "another name.")
   with open(filename, "ab"):
     pass
   if not exists:

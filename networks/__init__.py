@@ -11,12 +11,12 @@ from networks.baselines import (
   Rprop,
   Sgd,
 )
-from networks.factory import factory, save
-from networks.lstm import (
+from networks.deep_lstm import (
   CoordinateWiseDeepLSTM,
   KernelDeepLSTM,
   StandardDeepLSTM,
 )
+from networks.factory import factory, save
 from networks.net_config import NetConfig
 from networks.partition import Assignments, Partition
 

@@ -8,14 +8,45 @@ import tensorflow as tf
 
 from l2lgd.types import Params
 
-State = Any  # A nest of tensors.
+State = Any
+"""A nest of tensors: what a network remembers from one step to the next."""
 
 
 class Network(snt.Module, abc.ABC):
-  """A rule, learned or designed by hand, that turns gradients into updates.
+  """An optimizer, learned or hand-designed: it turns gradients into updates.
 
-  Both methods are pure but for variables, which `initial_state` creates the
-  first time that it is called.
+  A network never sees the function that it optimizes, only gradients and its
+  own state. So every network can be evaluated on every problem whose parameters
+  it takes, and a network with variables can be trained by `meta.MetaOptimizer`.
+
+  Example:
+
+    params = {"x": tf.constant([2., -3.])}
+    network = networks.Adam(learning_rate=0.1)
+    state = network.initial_state(params)
+    for _ in range(100):
+      gradients = {"x": 2. * params["x"]}  # The function is sum(x**2).
+      updates, state = network(gradients, state)
+      params = {"x": params["x"] + updates["x"]}
+
+  A custom network implements `initial_state` and `__call__`. Both are pure,
+  except that `initial_state` creates the variables when it is first called.
+  They run inside `tf.function`, `tf.while_loop` and `tf.vectorized_map`, so
+  they must consist of TensorFlow operations. A network without variables needs
+  Sonnet's decorator. For a rule that treats all coordinates alike,
+  `networks.elementwise.Elementwise` does a part of the work.
+
+  Example:
+
+    @snt.allow_empty_variables
+    class NormalizedGradient(networks.Network):
+
+      def initial_state(self, params):
+        return ()  # Nothing to remember.
+
+      def __call__(self, gradients, state):
+        norm = tf.linalg.global_norm(tf.nest.flatten(gradients))
+        return {name: -0.01 * g / norm for name, g in gradients.items()}, state
   """
 
   @abc.abstractmethod
@@ -23,8 +54,7 @@ class Network(snt.Module, abc.ABC):
     """Returns the state before the first step.
 
     Args:
-      params: The parameters to be optimized, or the part of them that this
-        network is responsible for.
+      params: The parameters that this network optimizes.
 
     Raises:
       ValueError: The network cannot optimize parameters of these shapes.
@@ -35,31 +65,59 @@ class Network(snt.Module, abc.ABC):
     """Makes one step.
 
     Args:
-      gradients: Gradients, named and shaped as the parameters.
-      state: What `initial_state`, or the step before, returned.
+      gradients: Gradients, named and shaped like the parameters.
+      state: The state that `initial_state` or the previous step returned.
 
     Returns:
-      The updates, which are to be added to the parameters, and the new state.
+      The updates, which are to be added to the parameters, and the next state.
     """
 
+  def with_learning_rate(self, state: State, learning_rate: Any) -> State:
+    """Returns a state with another learning rate.
+
+    Hand-designed optimizers keep the learning rate in their state, so that one
+    compiled program serves all rates, and runs side by side can have different
+    ones.
+
+    Args:
+      state: The state of one run, or of K runs side by side.
+      learning_rate: A number for one run, or K numbers.
+
+    Raises:
+      ValueError: The network has no learning rate.
+    """
+    del state, learning_rate
+    raise ValueError(
+        f"The network is a {type(self).__name__}, which has no learning rate, "
+        "but must be a hand-designed optimizer.")
+
   def diagnose(self, gradients: Params, state: State) -> dict[str, tf.Tensor]:
-    """Returns by name what shows in a step whether the network can learn.
+    """Returns measurements of one step that show whether the network can learn.
 
     Args:
       gradients: See `__call__`.
       state: See `__call__`.
 
     Returns:
-      Shares, float32, shape []; none, unless a network has some.
+      Fractions by name, float32, shape []. By default there are none.
     """
     del gradients, state
     return {}
 
   @property
   def options(self) -> dict[str, Any]:
-    """The constructor's arguments that say what the network computes.
+    """The constructor's arguments that determine what the network computes.
 
     They are JSON values. Together with the weights, which they do not contain,
     they make the same network again.
     """
     return {}
+
+  @property
+  def parameter_shape(self) -> list[int | None]:
+    """The shape of the parameters that the network takes; None is any length.
+
+    By default it is [None]: the network takes parameters of all shapes, and
+    computes the same for a vector of their coordinates.
+    """
+    return [None]

@@ -1,34 +1,38 @@
-"""Networks by name, and their files."""
+"""Makes networks by name, and saves them to files."""
 
+from collections.abc import Mapping
 import inspect
 from typing import Any
 
-from l2lgd import checks
-from networks import base, baselines, lstm, weights
+from l2lgd import checks, files
+from networks import base, baselines, deep_lstm, weights
 
 _CLASSES = {cls.__name__: cls for cls in (
-    lstm.StandardDeepLSTM, lstm.CoordinateWiseDeepLSTM, lstm.KernelDeepLSTM,
-    baselines.Sgd, baselines.Momentum, baselines.Nesterov, baselines.Rprop,
-    baselines.Adagrad, baselines.RMSProp, baselines.Adam)}
+    deep_lstm.StandardDeepLSTM, deep_lstm.CoordinateWiseDeepLSTM,
+    deep_lstm.KernelDeepLSTM)} | baselines.BY_NAME
 
 
 def factory(net: str, net_options: Any = (),
-            net_path: str | None = None) -> base.Network:
-  """Makes a network.
+            net_path: files.Path | None = None) -> base.Network:
+  """Returns a network.
+
+  Example:
+
+    network = networks.factory(
+        "CoordinateWiseDeepLSTM", {"layers": (20, 20), "scale": 0.1})
+    trained = networks.factory(
+        "CoordinateWiseDeepLSTM", net_path="trained/paper-mnist/cw.l2l")
 
   Args:
-    net: Name of its class.
-    net_options: Arguments of the class, a dictionary or pairs. Where a file
-      says what its network was made with, they may be left out.
-    net_path: A file to take the weights from, written by `save` or by the
-      original program; None for a new network.
-
-  Returns:
-    The network.
+    net: Name of the network's class.
+    net_options: Arguments of the class, a dictionary or pairs. If the file
+      contains them, they may be left out.
+    net_path: A file with the weights, written by `save` or by DeepMind's
+      program. None makes a new network.
 
   Raises:
     ValueError: The name or an option is unknown, or contradicts the file.
-    FileNotFoundError: There is no such file.
+    FileNotFoundError: The file does not exist.
   """
   cls = _CLASSES[checks.one_of("net", net, _CLASSES)]
   options = dict(net_options)
@@ -49,8 +53,29 @@ def factory(net: str, net_options: Any = (),
   return network
 
 
-def _parameters(cls: type) -> dict[str, inspect.Parameter]:
-  """Parameters of a class, and of its parent where it hands them on."""
+def save(network: base.Network, filename: files.Path,
+         trained_on: dict[str, Any] | None = None) -> None:
+  """Writes a network's class, options and weights to a file.
+
+  Args:
+    network: A network whose variables exist.
+    filename: The file, `<id>.l2l` by convention. An existing file is replaced
+      once the new one is complete.
+    trained_on: Notes about the training, as JSON values.
+
+  Raises:
+    OSError: The file cannot be written; an existing one is left as it was.
+  """
+  arrays: weights.Weights = {}
+  for variable in network.variables:
+    module, name = variable.name.split(":")[0].split("/")[-2:]
+    arrays.setdefault(module, {})[name] = variable.numpy()
+  weights.write(filename, weights.Saved(
+      arrays, type(network).__name__, network.options, trained_on or {}))
+
+
+def _parameters(cls: Any) -> dict[str, inspect.Parameter]:
+  """Returns a constructor's parameters, including those that it passes on."""
   parameters = dict(inspect.signature(cls.__init__).parameters)
   if "kwargs" in parameters:
     parameters = _parameters(cls.__base__) | parameters
@@ -59,43 +84,18 @@ def _parameters(cls: type) -> dict[str, inspect.Parameter]:
           if name not in ("self", "name", "kwargs")}
 
 
-def _check_layers(network, layers, net_path):
-  """Raises ValueError where a file lacks layers of its network."""
-  hidden = network.options.get("layers")
-  if hidden is None:
-    return
-  needed = {"linear", *(f"lstm_{i + 1}" for i in range(len(hidden)))}
-  if set(layers) != needed:
-    raise ValueError(
-        f"{net_path} holds the weights of {sorted(layers)}, but a network of "
-        f"layers={hidden} needs those of {sorted(needed)}.")
-
-
-def save(network: base.Network, filename: str,
-         trained_on: dict[str, Any] | None = None) -> None:
-  """Writes a network's class, options and weights to a file.
-
-  Args:
-    network: A network whose variables exist.
-    filename: By custom `<id>.l2l`. A file that exists is replaced at once.
-    trained_on: What to note about its training, as JSON values.
+def _with_file(net: str, options: dict[str, Any],
+               net_path: files.Path) -> dict[str, Any]:
+  """Returns the options with those of a file, and with its weights.
 
   Raises:
-    OSError: The file could not be written; a file of that name is intact.
+    ValueError: The class or an option contradicts the file.
   """
-  arrays = {}
-  for variable in network.variables:
-    module, name = variable.name.split(":")[0].split("/")[-2:]
-    arrays.setdefault(module, {})[name] = variable.numpy()
-  weights.write(filename, weights.Saved(
-      arrays, type(network).__name__, network.options, trained_on or {}))
-
-
-def _with_file(net, options, net_path):
-  """The options of a file, with its weights; checked against those given."""
   saved = weights.read(net_path)
   if saved.net not in (None, net):
-    raise ValueError(f"{net_path} holds a {saved.net}, not a {net}.")
+    raise ValueError(f"net is {net!r}, but must be {saved.net!r}, the class of "
+                     f"the network in {net_path}.")
+  options = dict(options)
   for name, value in (saved.net_options or {}).items():
     given = options.setdefault(name, value)
     if isinstance(given, tuple):
@@ -106,3 +106,16 @@ def _with_file(net, options, net_path):
   if saved.weights:
     options["initializer"] = saved.weights
   return options
+
+
+def _check_layers(network: base.Network, layers: Mapping[str, Any],
+                  net_path: files.Path) -> None:
+  """Raises ValueError if a file lacks layers of its network."""
+  hidden = network.options.get("layers")
+  if hidden is None:
+    return
+  needed = {"linear", *(f"lstm_{i + 1}" for i in range(len(hidden)))}
+  if set(layers) != needed:
+    raise ValueError(
+        f"{net_path} holds the weights of {sorted(layers)}, but a network of "
+        f"layers={hidden} needs those of {sorted(needed)}.")

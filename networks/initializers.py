@@ -1,6 +1,6 @@
-"""First values of a network's variables, in every form a user may give them."""
+"""Initial values of variables, in all the forms in which they can be given."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,47 +17,57 @@ _BY_NAME = {
 class Initializers:
   """The initializer of each variable of a network.
 
-  A variable that no initializer is given for is drawn from a normal
-  distribution of standard deviation 1 / sqrt(number of rows), cut off at two
-  of them, if it is a matrix, and is zero if it is a vector.
+  A variable without an initializer is zero if it is a vector. If it is a
+  matrix, it is drawn from a normal distribution of standard deviation
+  1 / sqrt(number of rows), truncated at two standard deviations.
   """
 
   def __init__(self, initializer: Any, fields: Mapping[str, Sequence[str]],
                seed: int = 0):
-    """Args:
+    """Resolves which variable gets which initializer.
+
+    Args:
       initializer: None, or the initializer of every variable, or a dictionary
-        of them by field (`{"w": ..., "b": ...}`), or a dictionary by layer of
-        any of these (`{"lstm_1": {"w_gates": ...}, "linear": "zeros"}`). One
-        initializer is a name, an array, or a function of shape and dtype, as
-        in `snt.initializers` and `tf.keras.initializers`.
+        of initializers by field (`{"w": ..., "b": ...}`), or a dictionary by
+        layer of any of these (`{"lstm_1": {"w_gates": ...}, "linear":
+        "zeros"}`). An initializer is a name ("zeros", "ones", "random_normal"
+        or "random_uniform"), an array, or a function of shape and dtype, like
+        those in `snt.initializers` and `tf.keras.initializers`.
       fields: The names of the variables in each layer.
-      seed: Of the variables that are drawn at random.
+      seed: Seed of the random initial values.
 
     Raises:
-      ValueError: No variable has the name of some key, or no initializer has
-        the name given.
+      ValueError: A key is the name of no layer and no field, or no initializer
+        has a given name.
     """
     self._seed = seed
-    self._by_variable = {}
+    self._by_variable: dict[tuple[str, str], Callable[..., Any]] = {}
     known = {field for names in fields.values() for field in names}
     if isinstance(initializer, Mapping):
       _check_keys(initializer, set(fields) | known)
     for layer, names in fields.items():
-      ours = initializer
+      of_layer = initializer
       if isinstance(initializer, Mapping) and layer in initializer:
-        ours = initializer[layer]
-        if isinstance(ours, Mapping):
-          _check_keys(ours, set(names), layer)
+        of_layer = initializer[layer]
+        if isinstance(of_layer, Mapping):
+          _check_keys(of_layer, set(names), layer)
       for field in names:
-        given = ours.get(field) if isinstance(ours, Mapping) else ours
+        given = (of_layer.get(field) if isinstance(of_layer, Mapping)
+                 else of_layer)
         self._by_variable[layer, field] = self._function(given)
 
   def __call__(self, layer: str, field: str, shape: Sequence[int],
                dtype: tf.DType) -> tf.Tensor:
-    """Returns the first value of a variable.
+    """Returns the initial value of a variable.
+
+    Args:
+      layer: Name of the layer.
+      field: Name of the variable in the layer.
+      shape: Shape of the variable.
+      dtype: Type of the variable.
 
     Raises:
-      ValueError: The value given has another shape.
+      ValueError: The given value has another shape.
     """
     value = tf.convert_to_tensor(
         self._by_variable[layer, field](shape, dtype), dtype)
@@ -68,7 +78,8 @@ class Initializers:
           "belong to a network of other layers or another preprocessing.")
     return value
 
-  def _function(self, given: Any) -> Callable:
+  def _function(self, given: Any) -> Callable[..., Any]:
+    """Returns an initializer as a function of shape and dtype."""
     seed = (self._seed, len(self._by_variable))
     if given is None:
       return lambda shape, dtype: _default(shape, dtype, seed)
@@ -82,16 +93,20 @@ class Initializers:
     return lambda shape, dtype: np.asarray(given, dtype.as_numpy_dtype)
 
 
-def _default(shape, dtype, seed):
+def _default(shape: Sequence[int], dtype: tf.DType,
+             seed: tuple[int, int]) -> tf.Tensor:
+  """Returns the initial value of a variable without an initializer."""
   if len(shape) == 1:
     return tf.zeros(shape, dtype)
   return tf.random.stateless_truncated_normal(
       shape, seed, stddev=shape[0]**-0.5, dtype=dtype, alg="philox")
 
 
-def _check_keys(given, known, layer=None):
-  unknown = sorted(set(given) - known)
+def _check_keys(given: Collection[str], known: Collection[str],
+                layer: str | None = None) -> None:
+  """Raises ValueError if not all given keys are known."""
+  unknown = sorted(set(given) - set(known))
   if unknown:
     where = f" of layer {layer!r}" if layer else ""
-    raise ValueError(f"initializer{where} has the keys {unknown}, but must "
-                     f"have some of {sorted(known)}.")
+    raise ValueError(f"initializer{where} has the keys {unknown}, but its keys "
+                     f"must be among {sorted(known)}.")

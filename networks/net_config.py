@@ -13,6 +13,7 @@ import os
 import pathlib
 from typing import Any
 
+from l2lgd import files
 from networks import base, weights
 from networks.factory import factory  # The package's `factory` is a function.
 
@@ -57,7 +58,7 @@ def with_seed(net_config: NetConfig, seed: int) -> NetConfig:
   return seeded
 
 
-def with_weights(net_config: NetConfig, path: str) -> NetConfig:
+def with_weights(net_config: NetConfig, path: files.Path) -> NetConfig:
   """Returns the configuration with the weights that are saved in a folder.
 
   A file that says what its network is takes precedence over the configuration.
@@ -79,7 +80,8 @@ def with_weights(net_config: NetConfig, path: str) -> NetConfig:
   return loaded
 
 
-def from_folder(path: str, net_config: NetConfig | None = None) -> NetConfig:
+def from_folder(path: files.Path,
+                net_config: NetConfig | None = None) -> NetConfig:
   """Returns the configuration of the networks that are saved in a folder.
 
   Args:
@@ -112,7 +114,7 @@ def from_folder(path: str, net_config: NetConfig | None = None) -> NetConfig:
 
 
 def with_arrays(networks: Mapping[str, base.Network],
-                path: str) -> dict[str, dict[str, Any]]:
+                path: files.Path) -> dict[str, dict[str, Any]]:
   """Returns the configuration of saved networks with their weights in it.
 
   It holds JSON values only, and no longer needs the folder.
@@ -130,7 +132,7 @@ def with_arrays(networks: Mapping[str, base.Network],
           for key, network in networks.items()}
 
 
-def _initializer(path: str, key: str) -> dict[str, Any]:
+def _initializer(path: files.Path, key: str) -> dict[str, Any]:
   """Returns the option that holds the weights; none if there are no weights."""
   layers = {
       layer: {field: array.tolist() for field, array in fields.items()}
@@ -138,6 +140,6 @@ def _initializer(path: str, key: str) -> dict[str, Any]:
   return {"initializer": layers} if layers else {}
 
 
-def _filename(path: str, key: str) -> str:
+def _filename(path: files.Path, key: str) -> str:
   """Returns the name of a network's file."""
   return os.path.join(path, f"{key}.l2l")

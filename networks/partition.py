@@ -1,4 +1,4 @@
-"""Several networks that share the parameters out among themselves."""
+"""Several networks that divide the parameters among themselves."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,54 +8,55 @@ import tensorflow as tf
 
 from networks import base
 
-Assignments = Sequence[tuple[str, Sequence[str]]]  # Network, parameter names.
+Assignments = Sequence[tuple[str, Sequence[str]]]
+"""Pairs of a network's id and the names of the parameters that it optimizes."""
 
 
 @snt.allow_empty_variables
 class Partition(base.Network):
-  """One network made of several, each responsible for some parameters.
+  """Several networks as one, each responsible for some of the parameters.
 
-  A parameter that no network is assigned to stays where it is; where two are,
-  their updates add up.
+  Use it if parameters of different kinds need different optimizers: the kernels
+  of convolutions and the biases, for example. A parameter that is assigned to
+  no network stays where it is. If a parameter is assigned to several networks,
+  their updates are added.
+
+  Example:
+
+    network = networks.Partition(
+        {"conv": networks.KernelDeepLSTM((3, 3), layers=(20, 20)),
+         "adam": networks.Adam(0.001)},
+        [("conv", ["conv_1/w", "conv_2/w"]),
+         ("adam", ["conv_1/b", "conv_2/b"])])
+
+  Attributes:
+    networks: The networks by id.
   """
 
   def __init__(self, networks: Mapping[str, base.Network],
                assignments: Assignments | None = None,
                name: str | None = None):
-    """Args:
+    """Checks that the assignments fit the networks.
+
+    Args:
       networks: The networks by id.
-      assignments: Pairs of an id and the parameters of that network. None
-        gives all parameters to the one network there is.
+      assignments: Pairs of an id and the names of the parameters that this
+        network optimizes. None gives all parameters to the only network.
       name: Name of the module.
 
     Raises:
-      ValueError: An id is unknown or repeated, or assignments are needed.
+      ValueError: An id is unknown or repeated, a network has no parameters, or
+        assignments are needed.
     """
     super().__init__(name)
     self.networks = dict(networks)
-    if assignments is None:
-      if len(networks) != 1:
-        raise ValueError(
-            f"net_assignments is None, but the networks are {sorted(networks)}:"
-            " say which parameters each of them optimizes.")
-      self._names = None
-      return
-    self._names = {}
-    for pair in assignments:
-      if not _is_sequence(pair) or len(pair) != 2 or not _is_sequence(pair[1]):
-        raise ValueError(f"net_assignments has {pair!r}, but must be pairs of "
-                         "a network and a list of the names of parameters.")
-      key, names = pair
-      if key not in networks:
-        raise ValueError(f"net_assignments names the network {key!r}, but the "
-                         f"networks are {sorted(networks)}.")
-      if not names:
-        raise ValueError(f"net_assignments gives no parameters to the network "
-                         f"{key!r}: leave it out.")
-      if key in self._names:
-        raise ValueError(f"net_assignments names the network {key!r} twice: "
-                         "give all its parameters in one pair.")
-      self._names[key] = tuple(names)
+    self._names: dict[str, tuple[str, ...]] | None = None
+    if assignments is not None:
+      self._names = _checked(assignments, networks)
+    elif len(networks) != 1:
+      raise ValueError(
+          f"net_assignments is None, but the networks are {sorted(networks)}: "
+          "say which parameters each of them optimizes.")
 
   def initial_state(self, params: base.Params) -> base.State:
     for key, names in (self._names or {}).items():
@@ -69,7 +70,8 @@ class Partition(base.Network):
 
   def __call__(self, gradients: base.Params,
                state: base.State) -> tuple[base.Params, base.State]:
-    updates, next_state = {}, {}
+    updates: base.Params = {}
+    next_state = {}
     for key, part in self._parts(gradients).items():
       part_updates, next_state[key] = self.networks[key](part, state[key])
       for name, update in part_updates.items():
@@ -80,16 +82,45 @@ class Partition(base.Network):
 
   def diagnose(self, gradients: base.Params,
                state: base.State) -> dict[str, tf.Tensor]:
-    return {f"{key}/{name}": share
+    """Returns the measurements of all networks, as `id/name`."""
+    return {f"{key}/{name}": fraction
             for key, part in self._parts(gradients).items()
-            for name, share in self.networks[key].diagnose(
+            for name, fraction in self.networks[key].diagnose(
                 part, state[key]).items()}
 
   def _parts(self, tensors: base.Params) -> dict[str, base.Params]:
+    """Returns the tensors of each network."""
     if self._names is None:
       return dict.fromkeys(self.networks, tensors)
     return {key: {name: tensors[name] for name in names}
             for key, names in self._names.items()}
+
+
+def _checked(
+    assignments: Assignments,
+    networks: Mapping[str, base.Network]) -> dict[str, tuple[str, ...]]:
+  """Returns the names of each network's parameters.
+
+  Raises:
+    ValueError: See `Partition`.
+  """
+  checked: dict[str, tuple[str, ...]] = {}
+  for pair in assignments:
+    if not _is_sequence(pair) or len(pair) != 2 or not _is_sequence(pair[1]):
+      raise ValueError(f"net_assignments has {pair!r}, but must be pairs of a "
+                       "network and a list of the names of parameters.")
+    key, names = pair
+    if key not in networks:
+      raise ValueError(f"net_assignments names the network {key!r}, but the "
+                       f"networks are {sorted(networks)}.")
+    if not names:
+      raise ValueError(f"net_assignments gives no parameters to the network "
+                       f"{key!r}: leave it out.")
+    if key in checked:
+      raise ValueError(f"net_assignments names the network {key!r} twice: "
+                       "give all its parameters in one pair.")
+    checked[key] = tuple(names)
+  return checked
 
 
 def _is_sequence(value: Any) -> bool:

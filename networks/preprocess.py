@@ -1,4 +1,11 @@
-"""Preprocessing of gradients: each number becomes one or more features."""
+"""Preprocessing of gradients: each number becomes one or more features.
+
+The gradients of one run differ by many orders of magnitude. Preprocessing
+brings them to a range that a neural network can process.
+"""
+
+import abc
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -6,46 +13,72 @@ import tensorflow as tf
 from l2lgd import checks
 
 
-class Identity:
+class Preprocessing(abc.ABC):
+  """A function that turns gradients into the inputs of a network."""
+
+  @abc.abstractmethod
+  def __call__(self, gradients: tf.Tensor) -> tf.Tensor:
+    """Maps gradients [..., D] to features [..., D] or [..., 2 D]."""
+
+  @abc.abstractmethod
+  def clipped(self, gradients: tf.Tensor) -> tf.Tensor | None:
+    """Returns which gradients are clipped, bool; None if none ever is.
+
+    The network cannot tell the size of a gradient that is clipped.
+    """
+
+
+class Identity(Preprocessing):
   """Leaves the gradients as they are."""
 
   def __call__(self, gradients: tf.Tensor) -> tf.Tensor:
     return gradients
 
-  def cut_off(self, gradients: tf.Tensor) -> tf.Tensor | None:
-    """Returns which gradients are cut off, bool; None where none can be."""
+  def clipped(self, gradients: tf.Tensor) -> None:
+    """Returns None, as no gradient is clipped."""
+    del gradients
 
 
-class Clamp:
-  """Clips to an interval; a bound of None is none."""
+class Clamp(Preprocessing):
+  """Clips to an interval."""
 
   def __init__(self, min_value: float | None = None,
                max_value: float | None = None):
-    if None not in (min_value, max_value) and not min_value <= max_value:
-      raise ValueError(
-          f"min_value is {min_value!r} and max_value is {max_value!r}, but "
-          "min_value must not be the greater one.")
+    """Sets the bounds.
+
+    Args:
+      min_value: Lower bound; None for no bound.
+      max_value: Upper bound; None for no bound.
+
+    Raises:
+      ValueError: The lower bound is above the upper one.
+    """
     self._min = -np.inf if min_value is None else min_value
     self._max = np.inf if max_value is None else max_value
+    if not self._min <= self._max:
+      raise ValueError(
+          f"min_value is {min_value!r} and max_value is {max_value!r}, but "
+          "min_value must not be greater than max_value.")
 
   def __call__(self, gradients: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(gradients, self._min, self._max)
 
-  def cut_off(self, gradients: tf.Tensor) -> tf.Tensor:
-    """Returns which gradients are clipped, bool."""
+  def clipped(self, gradients: tf.Tensor) -> tf.Tensor:
     return (gradients < self._min) | (gradients > self._max)
 
 
-class LogAndSign:
-  """Scales every gradient to a logarithm and a sign, both of order one.
+class LogAndSign(Preprocessing):
+  """Splits each gradient into a logarithm and a sign, both of order one.
 
-  The logarithm tells gradients of very different sizes apart, the sign part
-  grows linearly around zero, where the logarithm is cut off (Andrychowicz et
-  al. 2016, appendix A, where k is called p).
+  The logarithm distinguishes gradients of very different sizes. It is clipped
+  for small gradients, where the sign part, which is linear around 0, takes over
+  (Andrychowicz et al. 2016, appendix A, where k is called p).
   """
 
   def __init__(self, k: float):
-    """Args:
+    """Sets where the logarithm is clipped.
+
+    Args:
       k: Gradients below exp(-k) count as small; positive.
 
     Raises:
@@ -55,25 +88,34 @@ class LogAndSign:
 
   def __call__(self, gradients: tf.Tensor) -> tf.Tensor:
     """Maps [..., D] to [..., 2 D]: D logarithms, then D signs."""
-    eps = np.finfo(gradients.dtype.as_numpy_dtype).eps
-    log = tf.math.log(tf.abs(gradients) + eps)
+    log = tf.math.log(tf.abs(gradients) + _epsilon(gradients.dtype))
     log = tf.maximum(log / self._k, -1.)
     sign = tf.clip_by_value(gradients * np.exp(self._k), -1., 1.)
     return tf.concat([log, sign], axis=-1)
 
-  def cut_off(self, gradients: tf.Tensor) -> tf.Tensor:
-    """Returns which gradients are so small that the logarithm is -1, bool."""
+  def clipped(self, gradients: tf.Tensor) -> tf.Tensor:
     return tf.abs(gradients) < np.exp(-self._k)
+
+
+def _epsilon(dtype: tf.DType) -> Any:
+  """Returns the distance from 1 to the next larger number, in this type."""
+  one = dtype.as_numpy_dtype(1)
+  return np.nextafter(one, 2 * one) - one  # np.finfo does not know bfloat16.
 
 
 _BY_NAME = {"identity": Identity, "Clamp": Clamp, "LogAndSign": LogAndSign}
 
 
-def by_name(name: str, options: dict[str, float] | None = None):
-  """Returns the preprocessing of a name, made with these options.
+def by_name(name: str,
+            options: dict[str, float] | None = None) -> Preprocessing:
+  """Returns a preprocessing.
+
+  Args:
+    name: "identity", "Clamp" or "LogAndSign".
+    options: Arguments of the constructor.
 
   Raises:
-    ValueError: There is none of that name, or it does not take the options.
+    ValueError: There is none of this name, or it does not take the options.
   """
   checks.one_of("preprocess_name", name, _BY_NAME)
   try:

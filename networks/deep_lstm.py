@@ -1,0 +1,279 @@
+"""Learned optimizers: small LSTMs that run on many coordinates at once.
+
+N coordinates, or rows of D coordinates, are N sequences with the same weights.
+F is the number of features of a row, H of hidden units in a layer.
+"""
+
+from collections.abc import Sequence
+import math
+from typing import Any
+
+import sonnet as snt
+import tensorflow as tf
+
+from l2lgd import checks
+from networks import base, initializers, lstm, preprocess
+
+_SATURATED = math.log(99.)  # Beyond it, the sigmoid is within 0.01 of 0 or 1.
+
+
+class StandardDeepLSTM(base.Network):
+  """LSTM layers and a linear layer, applied to each row of the gradients.
+
+  The parameters are matrices [N, output_size]. Each row has its own state, so
+  the coordinates of a row influence each other's updates, and rows do not. The
+  subclasses divide parameters of other shapes into rows.
+
+  Example:
+
+    network = networks.StandardDeepLSTM(output_size=3, layers=(20, 20))
+    state = network.initial_state({"x": tf.ones([128, 3])})
+
+  Attributes:
+    lstms: The LSTM layers, which are created when the number of features is
+      known.
+  """
+
+  def __init__(self, output_size: int, layers: Sequence[int],
+               preprocess_name: str = "identity",
+               preprocess_options: dict[str, float] | None = None,
+               scale: float = 1.0, initializer: Any = None, seed: int = 0,
+               name: str | None = None):
+    """Checks the arguments. `initial_state` creates the variables.
+
+    Args:
+      output_size: Number of updates in each row.
+      layers: Number of hidden units of each LSTM layer, H.
+      preprocess_name: "identity", "Clamp" or "LogAndSign".
+      preprocess_options: Arguments of this class in `networks.preprocess`.
+      scale: Factor of the updates.
+      initializer: Initial values of the variables, in one of the forms that
+        `initializers.Initializers` takes. The layers are `lstm_1`, `lstm_2`
+        and so on, with the fields `w_gates` [F + H, 4 H] and `b_gates` [4 H],
+        and `linear`, with `w` [H, output_size] and `b` [output_size].
+      seed: Seed of the random initial values.
+      name: Name of the module.
+
+    Raises:
+      ValueError: An argument is not as described.
+    """
+    super().__init__(name)
+    self._output_size = checks.positive_integer("output_size", output_size)
+    self._layers = tuple(checks.positive_integers("layers", layers))
+    self._preprocess_name = preprocess_name
+    self._preprocess_options = dict(preprocess_options or {})
+    self._preprocess = preprocess.by_name(preprocess_name, preprocess_options)
+    self._scale = checks.finite("scale", scale)
+    fields = {f"lstm_{i + 1}": ("w_gates", "b_gates")
+              for i in range(len(self._layers))}
+    self._initializers = initializers.Initializers(
+        initializer, fields | {"linear": ("w", "b")}, seed)
+    self.lstms: list[lstm.LSTM] = []
+    self._linear: Any = None  # A snt.Linear once the variables exist.
+
+  @property
+  def options(self) -> dict[str, Any]:
+    return {"output_size": self._output_size, "layers": list(self._layers),
+            "preprocess_name": self._preprocess_name,
+            "preprocess_options": self._preprocess_options,
+            "scale": self._scale}
+
+  @property
+  def parameter_shape(self) -> list[int | None]:
+    return [None, self._output_size]
+
+  def initial_state(self, params: base.Params) -> base.State:
+    rows = self._concat(params)
+    self._build(self._features(rows).shape[1], rows.dtype)
+    num_rows = rows.shape[0]
+    if num_rows is None:  # This is traced for any number of rows.
+      num_rows = tf.shape(rows)[0]
+    return tuple(
+        snt.LSTMState(*[tf.zeros([h, num_rows], rows.dtype)] * 2)
+        for h in self._layers)
+
+  def __call__(self, gradients: base.Params,
+               state: base.State) -> tuple[base.Params, base.State]:
+    outputs = tf.transpose(self._features(self._concat(gradients)))  # [F, N]
+    next_state = []
+    for layer, layer_state in zip(self.lstms, state, strict=True):
+      outputs, layer_state = layer(outputs, layer_state)
+      next_state.append(layer_state)
+    outputs = tf.matmul(self._linear.w, outputs, transpose_a=True)
+    outputs = (tf.transpose(outputs) + self._linear.b) * self._scale
+    return self._split(outputs, gradients), tuple(next_state)
+
+  def diagnose(self, gradients: base.Params,
+               state: base.State) -> dict[str, tf.Tensor]:
+    """Returns the fractions of clipped gradients and of saturated gates."""
+    rows = self._concat(gradients)
+    fractions = {}
+    clipped = self._preprocess.clipped(rows)
+    if clipped is not None:
+      fractions["clipped_gradients"] = _fraction(clipped)
+    outputs = tf.transpose(self._features(rows))
+    for layer, layer_state in zip(self.lstms, state, strict=True):
+      i, _, f, o = layer.gates(outputs, layer_state)
+      fractions[f"saturated_gates/{layer.name}"] = _fraction(
+          tf.abs(tf.stack([i, f, o])) > _SATURATED)
+      outputs, _ = layer(outputs, layer_state)
+    return fractions
+
+  def _build(self, num_features: int, dtype: tf.DType) -> None:
+    """Creates the variables if they do not exist."""
+    if self._linear is not None:
+      return
+    sizes = (num_features, *self._layers)
+    for i, (f, h) in enumerate(zip(sizes, self._layers)):
+      name = f"lstm_{i + 1}"
+      self.lstms.append(lstm.LSTM(
+          self._initializers(name, "w_gates", [f + h, 4 * h], dtype),
+          self._initializers(name, "b_gates", [4 * h], dtype), name))
+    self._linear = snt.Linear(
+        self._output_size,
+        w_init=lambda *a: self._initializers("linear", "w", *a),
+        b_init=lambda *a: self._initializers("linear", "b", *a), name="linear")
+    self._linear(tf.zeros([0, sizes[-1]], dtype))
+
+  def _features(self, rows: tf.Tensor) -> tf.Tensor:
+    """Returns the features [N, F] of rows [N, D]."""
+    features = self._preprocess(tf.expand_dims(rows, -1))  # [N, D, F / D]
+    return tf.reshape(features, [-1, math.prod(features.shape[1:])])
+
+  def _concat(self, tensors: base.Params) -> tf.Tensor:
+    """Returns the rows of all tensors, sorted by name as `tf.nest` sorts."""
+    return tf.concat([self._to_rows(t) for t in tf.nest.flatten(tensors)], 0)
+
+  def _split(self, rows: tf.Tensor, like: base.Params) -> base.Params:
+    """Returns the rows as tensors that are named and shaped like others."""
+    flat = tf.nest.flatten(like)
+    parts = [rows] if len(flat) == 1 else tf.split(
+        rows, [self._num_rows(t) for t in flat])
+    return tf.nest.pack_sequence_as(
+        like, [self._from_rows(r, t) for r, t in zip(parts, flat)])
+
+  def _num_rows(self, tensor: tf.Tensor) -> int:
+    return tensor.shape[0]
+
+  def _to_rows(self, tensor: tf.Tensor) -> tf.Tensor:
+    if tensor.shape.rank != 2:
+      raise ValueError(f"StandardDeepLSTM optimizes matrices, but a parameter "
+                       f"has shape {tensor.shape}.")
+    return tensor
+
+  def _from_rows(self, rows: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    del like
+    return rows
+
+
+class CoordinateWiseDeepLSTM(StandardDeepLSTM):
+  """The learned optimizer of the paper, which updates each coordinate alone.
+
+  All coordinates share the weights, and each has its own state
+  (Andrychowicz et al. 2016, section 2.1). So the network takes parameters of
+  all shapes and can optimize other models than those it was trained on.
+
+  Example:
+
+    network = networks.CoordinateWiseDeepLSTM(
+        layers=(20, 20), preprocess_name="LogAndSign",
+        preprocess_options={"k": 5}, scale=0.01)
+    state = network.initial_state({"w": tf.ones([10, 3]), "b": tf.ones([3])})
+  """
+
+  def __init__(self, layers: Sequence[int], name: str | None = None,
+               **kwargs: Any):
+    """Checks the arguments. `initial_state` creates the variables.
+
+    Args:
+      layers: Number of hidden units of each LSTM layer.
+      name: Name of the module.
+      **kwargs: See `StandardDeepLSTM`; all but `output_size`.
+
+    Raises:
+      ValueError: See `StandardDeepLSTM`.
+    """
+    super().__init__(1, layers, name=name, **kwargs)
+
+  @property
+  def options(self) -> dict[str, Any]:
+    options = super().options
+    del options["output_size"]
+    return options
+
+  @property
+  def parameter_shape(self) -> list[int | None]:
+    return [None]
+
+  def _num_rows(self, tensor: tf.Tensor) -> int:
+    return tensor.shape.num_elements()
+
+  def _to_rows(self, tensor: tf.Tensor) -> tf.Tensor:
+    return tf.reshape(tensor, [-1, 1])
+
+  def _from_rows(self, rows: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    return tf.reshape(rows, tf.shape(like))
+
+
+class KernelDeepLSTM(StandardDeepLSTM):
+  """A learned optimizer for the kernels of convolutions.
+
+  The parameters are [kh, kw, C_in, C_out]. Each filter, which connects one pair
+  of channels, is a row: its kh * kw coordinates are updated together. Use it in
+  a `Partition`, with another network for all other parameters.
+
+  Example:
+
+    network = networks.KernelDeepLSTM(kernel_shape=(5, 5), layers=(5,))
+    state = network.initial_state({"w": tf.ones([5, 5, 16, 32])})
+  """
+
+  def __init__(self, kernel_shape: Sequence[int], layers: Sequence[int],
+               name: str | None = None, **kwargs: Any):
+    """Checks the arguments. `initial_state` creates the variables.
+
+    Args:
+      kernel_shape: Height and width of the kernels, (kh, kw).
+      layers: Number of hidden units of each LSTM layer.
+      name: Name of the module.
+      **kwargs: See `StandardDeepLSTM`; all but `output_size`.
+
+    Raises:
+      ValueError: `kernel_shape` is not as described; or see `StandardDeepLSTM`.
+    """
+    self._kernel_shape = tuple(
+        checks.positive_integers("kernel_shape", kernel_shape))
+    if len(self._kernel_shape) != 2:
+      raise ValueError(f"kernel_shape is {kernel_shape!r}, but must be a "
+                       "height and a width.")
+    super().__init__(
+        math.prod(self._kernel_shape), layers, name=name, **kwargs)
+
+  @property
+  def options(self) -> dict[str, Any]:
+    options = super().options
+    del options["output_size"]
+    return {"kernel_shape": list(self._kernel_shape)} | options
+
+  @property
+  def parameter_shape(self) -> list[int | None]:
+    return [*self._kernel_shape, None, None]
+
+  def _num_rows(self, tensor: tf.Tensor) -> int:
+    return math.prod(tensor.shape[2:])
+
+  def _to_rows(self, tensor: tf.Tensor) -> tf.Tensor:
+    if tensor.shape.rank != 4 or tensor.shape[:2] != self._kernel_shape:
+      raise ValueError(
+          f"KernelDeepLSTM was made for kernel_shape {self._kernel_shape}, but "
+          f"a parameter has shape {tensor.shape}.")
+    return tf.reshape(tf.transpose(tensor, [2, 3, 0, 1]),
+                      [-1, math.prod(self._kernel_shape)])
+
+  def _from_rows(self, rows: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    return tf.reshape(tf.transpose(rows), tf.shape(like))
+
+
+def _fraction(flags: tf.Tensor) -> tf.Tensor:
+  """Returns the fraction of flags that are true, shape []."""
+  return tf.reduce_mean(tf.cast(flags, tf.float32))

@@ -1,0 +1,121 @@
+"""The base class of optimizers that treat all coordinates alike."""
+
+import abc
+from collections.abc import Iterator
+from typing import Any
+
+import sonnet as snt
+import tensorflow as tf
+
+from l2lgd import checks
+from networks import base
+
+
+@snt.allow_empty_variables
+class Elementwise(base.Network):
+  """A formula that is applied to each coordinate of the parameters on its own.
+
+  The state is a NamedTuple. Its first field is `learning_rate`, a float32
+  tensor of shape []; the other fields are the memory. A subclass implements
+  `_state`, which builds this NamedTuple, and `_update`, the formula.
+
+  Example:
+
+    class State(NamedTuple):
+      learning_rate: tf.Tensor
+      mean: networks.Params  # Running mean of the gradients.
+
+    class SignOfMean(elementwise.Elementwise):
+
+      def __init__(self, learning_rate=0.01, decay=0.9, name=None):
+        super().__init__(name, learning_rate, decay=decay)
+
+      def _state(self, learning_rate, params):
+        return State(learning_rate, elementwise.zeros(params))
+
+      @staticmethod
+      def _update(g, rate, mean, *, decay):
+        mean = decay * mean + (1. - decay) * g
+        return -rate * tf.sign(mean), mean
+  """
+
+  def __init__(self, name: str | None, learning_rate: float,
+               **hyperparams: float):
+    """Keeps the hyperparameters, which `options` returns.
+
+    Args:
+      name: Name of the module.
+      learning_rate: The initial learning rate.
+      **hyperparams: Other hyperparameters, keyword arguments of `_update`.
+
+    Raises:
+      ValueError: The learning rate is not positive.
+    """
+    super().__init__(name)
+    self._learning_rate = checks.positive("learning_rate", learning_rate)
+    self._hyperparams = hyperparams
+
+  @property
+  def options(self) -> dict[str, Any]:
+    return {"learning_rate": self._learning_rate, **self._hyperparams}
+
+  def initial_state(self, params: base.Params) -> base.State:
+    return self._state(tf.constant(self._learning_rate, tf.float32), params)
+
+  def with_learning_rate(self, state: base.State,
+                         learning_rate: Any) -> base.State:
+    return state._replace(learning_rate=tf.reshape(
+        tf.convert_to_tensor(learning_rate, tf.float32),
+        state.learning_rate.shape))
+
+  def __call__(self, gradients: base.Params,
+               state: base.State) -> tuple[base.Params, base.State]:
+    updates, *memory = self._map_update(gradients, *state)
+    return updates, type(state)(state.learning_rate, *memory)
+
+  def _map_update(self, gradients: base.Params, learning_rate: tf.Tensor,
+                  *memory: base.Params, **others: Any) -> Iterator[base.Params]:
+    """Applies the formula to all parameters.
+
+    Args:
+      gradients: The gradients.
+      learning_rate: The learning rate, shape [].
+      *memory: The fields of the memory.
+      **others: More keyword arguments of `_update`.
+
+    Returns:
+      The updates, and each field of the next memory.
+    """
+    results = [
+        self._update(g, tf.cast(learning_rate, g.dtype), *memory_of_g,
+                     **self._hyperparams, **others)
+        for g, *memory_of_g in zip(
+            *map(tf.nest.flatten, (gradients, *memory)), strict=True)]
+    return (tf.nest.pack_sequence_as(gradients, flat) for flat in zip(*results))
+
+  @abc.abstractmethod
+  def _state(self, learning_rate: tf.Tensor, params: base.Params) -> Any:
+    """Returns the state before the first step."""
+
+  @staticmethod
+  @abc.abstractmethod
+  def _update(g: tf.Tensor, rate: tf.Tensor, *memory: Any,
+              **hyperparams: Any) -> tuple[tf.Tensor, ...]:
+    """Returns the update of a parameter, and its part of the next memory.
+
+    Args:
+      g: The gradient of the parameter.
+      rate: The learning rate, in the type of g, shape [].
+      *memory: The parameter's part of each field of the memory.
+      **hyperparams: The hyperparameters by name.
+    """
+
+
+def zeros(params: base.Params) -> base.Params:
+  """Returns zeros in the shapes of the parameters."""
+  return tf.nest.map_structure(tf.zeros_like, params)
+
+
+def root(v: tf.Tensor) -> tf.Tensor:
+  """Returns the square root of v, kept above 0, where its slope is infinite."""
+  return tf.sqrt(tf.maximum(v, 1e-7 if v.dtype == tf.float16 else 1e-30))
