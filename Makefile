@@ -1,11 +1,13 @@
-# `make train` trains and compares an optimizer, `make test` runs the tests.
-# Both install what they need into .venv first.
+# `make train` trains an optimizer and compares it with Adam, `make test` runs
+# the tests, `make lint` the linter, the type checker and the check that the
+# API pages are up to date, and `make docs` writes these pages.
+# All of them first install what they need into .venv.
 
 PYTHON ?= python3
 RUN := runs/paper-quadratic
 BIN := .venv/bin
 
-.PHONY: train test lint
+.PHONY: train test lint docs
 
 train: .venv/installed
 	$(BIN)/python train.py --problem=paper-quadratic --save_path=$(RUN) \
@@ -19,6 +21,11 @@ test: .venv/installed
 
 lint: .venv/installed
 	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/python docs/generate_api.py --check
+
+docs: .venv/installed
+	$(BIN)/python docs/generate_api.py
 
 .venv/installed: requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv .venv
