@@ -1,4 +1,8 @@
-"""Problems: distributions over functions to be minimised."""
+"""Problems: distributions over functions to be minimized.
+
+`Problem` is the contract. `KerasProblem` and `SonnetProblem` make problems of
+models; the others are those of the paper and small ones for tests.
+"""
 
 from problems.base import Constants, Params, Problem
 from problems.cifar10 import Cifar10

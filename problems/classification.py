@@ -1,66 +1,47 @@
-"""What problems of classification by minibatches share."""
+"""Training a classifier of images that is made of layers."""
 
-import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from l2lgd import checks
-from problems import base, supervised
-
-_STDDEV = 0.01  # Of weights and biases alike, at the start.
+from problems import base, layers, supervised
 
 
-class Classification(base.Problem):
-  """Training a classifier: the cross-entropy of random minibatches.
+class Classification(supervised.Supervised):
+  """The cross-entropy of a classifier on random minibatches of images.
 
-  All functions drawn are the same but for the point to start from.
+  Example:
+
+    network = [layers.flatten(), *layers.mlp([784, 20, 10], tf.sigmoid)]
+    problem = classification.Classification(
+        images, labels, network, batch_size=128)
+    problem.loss_on(params, images[:100], labels[:100])
   """
 
   def __init__(self, images: np.ndarray, labels: np.ndarray,
-               shapes: Mapping[str, Sequence[int]], batch_size: int):
-    """Initializes the problem.
+               network: Sequence[layers.Layer], batch_size: int):
+    """Creates the problem from a data set.
 
     Args:
-      images: The data set, uint8, shape [n, ...].
-      labels: Its classes, integers, shape [n].
-      shapes: Shape of every parameter, by name.
+      images: All images, uint8, shape [n, ...].
+      labels: Their classes, integers, shape [n].
+      network: The layers of the classifier, from images with values of 0 to 1
+        to one output for each class.
       batch_size: Number of images in a minibatch, B.
 
     Raises:
       ValueError: `batch_size` is not a positive integer.
     """
-    self._batch_size = checks.positive_integer("batch_size", batch_size)
-    self._shapes = dict(shapes)
-    # Made eagerly: a `tf.function` captures them, and they are never copied.
-    self._images = tf.constant(images)  # [n, ...]
-    self._labels = tf.constant(labels)  # [n]
-
-  @abc.abstractmethod
-  def logits(self, params: base.Params, images: tf.Tensor) -> tf.Tensor:
-    """Returns the classifier's unnormalised log probabilities.
-
-    Args:
-      params: Its parameters.
-      images: Float tensor of shape [B, ...], with values from 0 to 1.
-
-    Returns:
-      A float tensor of shape [B, C].
-    """
+    super().__init__((images, labels), batch_size)
+    self._network = network
 
   def sample(self, seed: tf.Tensor) -> tuple[base.Params, base.Constants]:
-    seeds = tf.unstack(
-        tf.random.split(seed, len(self._shapes), alg="philox"))
-    params = {
-        name: _STDDEV * tf.random.stateless_normal(shape, own, alg="philox")
-        for (name, shape), own in zip(self._shapes.items(), seeds)}
-    return params, ()
+    return layers.initial_params(self._network, seed), ()
 
   def loss(self, params: base.Params, constants: base.Constants,
            seed: tf.Tensor) -> tf.Tensor:
-    return self.loss_on(params, *supervised.minibatch(
-        (self._images, self._labels), self._batch_size, seed))
+    return self.loss_on(params, *self.minibatch(seed))
 
   def loss_on(self, params: base.Params, images: tf.Tensor,
               labels: tf.Tensor) -> tf.Tensor:
@@ -68,8 +49,8 @@ class Classification(base.Problem):
 
     Args:
       params: The classifier's parameters.
-      images: Shape [B, ...]: uint8, or floats from 0 to 1.
-      labels: Integers, shape [B].
+      images: Images, uint8 or floats from 0 to 1, shape [B, ...].
+      labels: Their classes, integers, shape [B].
 
     Raises:
       ValueError: The images are of another type.
@@ -78,9 +59,18 @@ class Classification(base.Problem):
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(
         labels=tf.cast(labels, tf.int32), logits=self.logits(params, images)))
 
+  def logits(self, params: base.Params, images: tf.Tensor) -> tf.Tensor:
+    """Returns the unnormalized log probabilities of the classes, [B, C].
+
+    Args:
+      params: The classifier's parameters.
+      images: Images, floats from 0 to 1, shape [B, ...].
+    """
+    return layers.apply(self._network, params, images)
+
 
 def _unit_interval(images: tf.Tensor) -> tf.Tensor:
-  """Returns the images as float32, with 255 as 1 where they are bytes."""
+  """Returns the images as float32; bytes are divided by 255."""
   if images.dtype == tf.uint8:
     return tf.cast(images, tf.float32) / 255.
   if images.dtype.is_floating:

@@ -9,18 +9,26 @@ from problems import base
 
 
 class Ensemble(base.Problem):
-  """A weighted sum of problems, each with parameters of its own.
+  """A weighted sum of problems, each with its own parameters.
 
-  The parameters of the i-th problem are named `problem_<i>/<name>`.
+  An optimizer is trained or evaluated on all of them at once. The parameters of
+  the i-th problem are named `problem_<i>/<name>`.
+
+  Example:
+
+    problem = problems.Ensemble(
+        [problems.Quadratic(num_dims=5), problems.Simple()], weights=[1., 0.1])
+    params, constants = problem.sample(seed=tf.constant([0, 0]))
+    list(params)  # ["problem_0/x", "problem_1/x"]
   """
 
   def __init__(self, problems: Sequence[base.Problem],
                weights: Sequence[float] | None = None):
-    """Initializes the problem.
+    """Creates the sum.
 
     Args:
       problems: The terms of the sum; their losses must have the same shape.
-      weights: Of the terms, one a problem. By default 1.
+      weights: The weight of each term; by default 1.
 
     Raises:
       ValueError: There is no problem, something is not a problem, a weight is
@@ -28,7 +36,7 @@ class Ensemble(base.Problem):
     """
     self._problems = list(problems)
     if not self._problems:
-      raise ValueError("problems is empty, but must hold at least one.")
+      raise ValueError("problems is empty, but must hold at least one problem.")
     others = [p for p in self._problems if not isinstance(p, base.Problem)]
     if others:
       raise ValueError(f"problems has {others}, but must hold Problems only.")
@@ -36,17 +44,18 @@ class Ensemble(base.Problem):
     if len(weights) != len(self._problems):
       raise ValueError(
           f"weights is {weights}, but must be {len(self._problems)} numbers, "
-          "one a problem.")
+          "one for each problem.")
     self._weights = [checks.finite(f"weights[{i}]", weight)
                      for i, weight in enumerate(weights)]
 
   def sample(self, seed: tf.Tensor) -> tuple[base.Params, base.Constants]:
-    params, constants = {}, []
+    params: base.Params = {}
+    constants = []
     for i, problem in enumerate(self._problems):
-      own_params, own_constants = problem.sample(_own_seed(seed, i))
+      term_params, term_constants = problem.sample(_term_seed(seed, i))
       params |= {f"problem_{i}/{name}": value
-                 for name, value in own_params.items()}
-      constants.append(own_constants)
+                 for name, value in term_params.items()}
+      constants.append(term_constants)
     return params, tuple(constants)
 
   def loss(self, params: base.Params, constants: base.Constants,
@@ -54,13 +63,14 @@ class Ensemble(base.Problem):
     losses = []
     for i, problem in enumerate(self._problems):
       prefix = f"problem_{i}/"
-      own_params = {name.removeprefix(prefix): value
-                    for name, value in params.items()
-                    if name.startswith(prefix)}
+      term_params = {name.removeprefix(prefix): value
+                     for name, value in params.items()
+                     if name.startswith(prefix)}
       losses.append(self._weights[i] * problem.loss(
-          own_params, constants[i], _own_seed(seed, i)))
+          term_params, constants[i], _term_seed(seed, i)))
     return tf.add_n(losses)  # Unlike `+`, it refuses a mix of shapes.
 
 
-def _own_seed(seed: tf.Tensor, i: int) -> tf.Tensor:
+def _term_seed(seed: tf.Tensor, i: int) -> tf.Tensor:
+  """Returns the seed of the i-th term."""
   return tf.random.fold_in(seed, i, alg="philox")  # [2]

@@ -12,22 +12,34 @@ _COEFFICIENTS = {
 
 
 class Quadratic(base.Problem):
-  """f(x) = |W x - y|^2, with random W and y, for a batch of such functions."""
+  """A batch of functions f(x) = |W x - y|^2 with random W and y.
+
+  This is the paper's first problem, and the fastest to train on: a run of 100
+  steps takes milliseconds. The parameter "x" has the shape [B, D], a row for
+  each of the B functions.
+
+  Example:
+
+    problem = problems.Quadratic(distribution="normal", separate=True)
+    params, (w, y) = problem.sample(seed=tf.constant([0, 0]))
+    params["x"].shape  # [128, 10]
+    problem.loss(params, (w, y), seed=tf.constant([0, 1])).shape  # [128]
+  """
 
   def __init__(self, batch_size: int = 128, num_dims: int = 10,
                stddev: float = 0.01, dtype: tf.DType = tf.float32,
                distribution: str = "uniform", separate: bool = False):
-    """Initializes the problem.
+    """Creates the problem; the defaults are those of DeepMind's program.
 
     Args:
       batch_size: Number of functions, B.
-      num_dims: Number of dimensions of each, D.
-      stddev: Standard deviation of the point to start from; its mean is 0.
-      dtype: Of parameters, coefficients and loss.
-      distribution: Of the entries of W and y: "uniform" in [0, 1), as in
-        DeepMind's program, or standard "normal", as in the paper.
-      separate: Whether the loss is the B values, shape [B], as in the paper,
-        and not their mean. The mean divides every gradient by B.
+      num_dims: Number of dimensions of each function, D.
+      stddev: Standard deviation of the starting point; its mean is 0.
+      dtype: Type of the parameters, the coefficients and the loss.
+      distribution: Distribution of the entries of W and y: "uniform" in [0, 1),
+        as in DeepMind's program, or standard "normal", as in the paper.
+      separate: Whether the loss is all B values, shape [B], as in the paper, or
+        their mean. The mean divides every gradient by B.
 
     Raises:
       ValueError: An argument is out of its range.

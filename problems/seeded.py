@@ -1,8 +1,8 @@
-"""Pure functions of a seed, made of functions that keep a state.
+"""Pure functions of a seed, made from functions that keep a state.
 
-Models of Keras and Sonnet draw their weights from random operations that
-remember what they drew before, or whose seed is fixed when a layer is made.
-A function traced once is a graph, in which what they draw can be replaced.
+Models of Keras and Sonnet draw their weights from random operations that keep a
+state, or whose seed is fixed when a layer is made. Such a function is traced
+once; in its graph, everything that it drew is replaced by draws from a seed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,26 +25,26 @@ class Created(NamedTuple):
   """A variable that was created."""
   variable: tf.Variable
   initial_value: Any  # A tensor, or a function that draws one.
-  first: np.ndarray  # Its value at first.
+  first: np.ndarray  # The value right after the creation.
 
   def assigned(self) -> tf.Tensor | None:
-    """Returns what was assigned to it since, pretrained weights say, or None.
-    """
-    with tf.init_scope():  # A copy, not the variable, which may change.
+    """Returns the value if it was changed later, by loading weights say."""
+    with tf.init_scope():  # A copy, as the variable may change again.
       value = tf.convert_to_tensor(self.variable)
       return None if np.array_equal(self.first, value) else value
 
 
 @contextlib.contextmanager
 def created_variables() -> Iterator[list[Created]]:
-  """Collects the variables that are created eagerly in this scope.
+  """Records the variables that are created eagerly in this scope.
 
   Yields:
     A list to which they are added.
   """
   created = []
 
-  def creator(next_creator, **kwargs):
+  def creator(next_creator: Callable[..., tf.Variable],
+              **kwargs: Any) -> tf.Variable:
     variable = next_creator(**kwargs)
     with tf.init_scope():  # A function that `fit` compiles may create it.
       created.append(
@@ -55,31 +55,33 @@ def created_variables() -> Iterator[list[Created]]:
     yield created
 
 
-def seeded(function: Callable, signature: Sequence[tf.TensorSpec] = (),
-           with_keys: bool = False) -> Callable:
-  """Returns the function of a seed and the arguments, traced.
+def seeded(function: Callable[..., Any], signature: Sequence[Any] = (),
+           with_keys: bool = False) -> Callable[..., Any]:
+  """Returns the same function with a seed as its first argument.
 
-  What its random operations draw comes from the seed alone. What it does
-  besides computing its results, such as assigning to variables, is left out.
+  Everything that its random operations draw comes from this seed. Side effects,
+  such as assignments to variables, are left out.
 
   Args:
     function: Takes and returns tensors.
-    signature: Of its arguments.
-    with_keys: Whether the seeds of its stateless random operations are replaced
-      too, as far as their algorithm is left to TensorFlow.
+    signature: A nest of `tf.TensorSpec` for each of its arguments. The function
+      that is returned takes the tensors of all of them, flattened.
+    with_keys: Whether to replace the seeds of its stateless random operations
+      as well, if they leave the choice of the algorithm to TensorFlow.
   """
-  # Of tf.function, what is done besides could not be left out.
+  # The graph of a tf.function would keep the side effects.
   traced = tf.compat.v1.wrap_function(function, signature)
   traced = traced.prune(traced.inputs, traced.structured_outputs)
   operations = traced.graph.get_operations()
   draws = [op for op in operations if op.type in _PURE]
   keys = [op.inputs[0] for op in operations
           if with_keys and op.type == "StatelessRandomGetKeyCounter"]
+  # What was drawn becomes an input.
   pruned = traced.prune(
       [*traced.inputs, *(op.outputs[0] for op in draws), *keys],
       traced.structured_outputs)
 
-  def call(seed, *args):
+  def call(seed: tf.Tensor, *args: tf.Tensor) -> Any:
     seeds = tf.unstack(tf.random.split(
         seed, len(draws) + len(keys), alg="philox"))
     drawn = [_PURE[op.type](op.outputs[0].shape, own, dtype=op.outputs[0].dtype,
@@ -92,7 +94,7 @@ def seeded(function: Callable, signature: Sequence[tf.TensorSpec] = (),
 
 
 def operation_types(graph: tf.Graph) -> set[str]:
-  """Returns the types of all operations of a graph, and of its functions."""
+  """Returns the types of all operations of a graph and of its functions."""
   graph_def = graph.as_graph_def()
   nodes = [*graph_def.node, *(
       node for f in graph_def.library.function for node in f.node_def)]

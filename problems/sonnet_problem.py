@@ -1,37 +1,51 @@
 """Training a module of Sonnet."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sonnet as snt
 import tensorflow as tf
 
-from problems import base, seeded, supervised
+from problems import base, examples, model_problem, seeded
 
 
-class SonnetProblem(supervised.Supervised):
-  """The loss of a Sonnet module on minibatches of examples.
+class SonnetProblem(model_problem.ModelProblem):
+  """The loss of a Sonnet module on random minibatches of examples.
 
-  The module is called on the inputs, with is_training=True where it takes
-  that: batch normalization takes the mean and the variance of the minibatch,
-  and dropout draws its masks from the seed of the loss. Moving averages do not
-  change. The parameters have the names of the variables, without ":0".
+  Meta-training on the module that you are going to train gives an optimizer for
+  it and its relatives.
 
-  Weights are drawn anew, by the initializers of the module, from the seed of
-  `sample`; seeds that the initializers were given do not matter. What does not
-  come from `tf.random.normal`, `truncated_normal` or `uniform`, such as the
-  values of an initializer that loads them, is the same for all seeds.
+  The module is called on the inputs, with is_training=True if it takes that:
+  batch normalization uses the mean and the variance of the minibatch, and
+  dropout draws its masks from the seed of the loss. Moving averages do not
+  change. The parameters are named like the variables, without ":0".
+
+  For each run, the initializers of the module draw the weights anew, from the
+  seed of `sample`; a seed that was given to an initializer is ignored. Weights
+  that do not come from `tf.random.normal`, `truncated_normal` or `uniform`,
+  because an initializer loads them for instance, are the same in all runs.
+
+  Example:
+
+    def cross_entropy(labels, logits):
+      return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+
+    inputs = np.random.default_rng(0).normal(size=[512, 8])
+    labels = np.argmax(inputs[:, :3], axis=1)
+    problem = problems.SonnetProblem(
+        lambda: snt.nets.MLP([20, 3]), cross_entropy, (inputs, labels))
   """
 
-  def __init__(self, module_fn: Callable[[], snt.Module], loss_fn: Callable,
-               data: Any, batch_size: int = 128):
-    """Initializes the problem, making a module.
+  def __init__(self, module_fn: Callable[[], snt.Module],
+               loss_fn: Callable[..., Any], data: Any, batch_size: int = 128):
+    """Calls `module_fn`, reads the data, and computes a loss as a check.
 
     Args:
-      module_fn: Makes the module.
+      module_fn: Returns a new module.
       loss_fn: Takes the targets and the outputs of a minibatch, and returns
         losses of shape [] or [B], whose mean is taken.
-      data: Inputs and targets; see `supervised.Supervised`.
+      data: Inputs and targets, in a tuple of two arrays, shape [n, ...] each
+        (or nests of arrays), or a `tf.data.Dataset` of single examples.
       batch_size: Number of examples in a minibatch, B.
 
     Raises:
@@ -43,29 +57,8 @@ class SonnetProblem(supervised.Supervised):
       raise ValueError(f"module_fn is {module_fn!r}, but must be a function "
                        "that makes a module.")
     self._module_fn = module_fn
-    inputs, _ = supervised.minibatch(
-        self._data, self._batch_size, tf.constant([0, 0]))
-    with seeded.created_variables() as self._created:
-      try:
-        _, module = self._call_new_module(inputs)
-      except Exception as error:
-        raise ValueError(f"module_fn must make an snt.Module that can be called"
-                         f" on the inputs: {error}") from error
-    weights = [c for c in self._created if c.variable.trainable]
-    trainable = [w.variable for w in weights]
-    own = snt.allow_empty_variables(module).trainable_variables
-    if not own:
-      raise ValueError(f"module_fn returns {module.name!r}, which has no "
-                       "trainable variables.")
-    if {id(v) for v in trainable} != {id(v) for v in own}:
-      raise ValueError(
-          f"module_fn returns {module.name!r}, whose variables were there "
-          "before or are not all its own, but must make a new module.")
-    for weight in weights:
-      if weight.assigned() is not None:
-        raise ValueError(
-            f"module_fn, or the module, assigns to {weight.variable.name!r}: "
-            "give the module an initializer of these values.")
+    inputs, _ = self.minibatch(tf.constant([0, 0]))
+    trainable = self._create_variables(inputs)
     self._forward = seeded.seeded(
         lambda weights, inputs: self._trace(inputs, weights)[0], [
             [tf.TensorSpec(v.shape, v.dtype) for v in trainable],
@@ -74,18 +67,44 @@ class SonnetProblem(supervised.Supervised):
         [v.name.removesuffix(":0") for v in trainable],
         seeded.seeded(lambda: self._trace(inputs)[1]))
 
-  def predict(self, params: base.Params, inputs: supervised.Batch,
-              seed: tf.Tensor) -> tuple[supervised.Batch, Any]:
+  def predict(self, params: base.Params, inputs: examples.Batch,
+              seed: tf.Tensor) -> tuple[examples.Batch, Any]:
     return self._forward(
         seed, *(params[name] for name in self._names),
         *tf.nest.flatten(inputs)), 0.
 
-  def _call_new_module(self, inputs):
-    """The outputs, and the module, which has its variables then."""
+  def _create_variables(self, inputs: examples.Batch) -> list[tf.Variable]:
+    """Makes a module, and returns its trainable variables in their order."""
+    with seeded.created_variables() as self._created:
+      try:
+        _, module = self._call_new_module(inputs)
+      except Exception as error:
+        raise ValueError("module_fn must make an snt.Module that can be called "
+                         f"on the inputs: {error}") from error
+    weights = [c for c in self._created if c.variable.trainable]
+    own = snt.allow_empty_variables(module).trainable_variables
+    if not own:
+      raise ValueError(f"module_fn returns {module.name!r}, which has no "
+                       "trainable variables.")
+    if {id(w.variable) for w in weights} != {id(v) for v in own}:
+      raise ValueError(
+          f"module_fn returns {module.name!r}, whose variables existed before "
+          "or do not all belong to it, but must make a new module.")
+    for weight in weights:
+      if weight.assigned() is not None:
+        raise ValueError(
+            f"module_fn, or the module, assigns to {weight.variable.name!r}: "
+            "give the module an initializer of these values instead.")
+    return [w.variable for w in weights]
+
+  def _call_new_module(self, inputs: examples.Batch
+                       ) -> tuple[examples.Batch, snt.Module]:
+    """Returns the outputs, and the module, which has its variables then."""
     module = self._module_fn()
     if not isinstance(module, snt.Module):
       raise ValueError(f"it returns {type(module).__name__}.")
-    # Sonnet hides the signature, and snt.nets.MLP takes it with dropout alone.
+    # The signature does not say whether a module takes `is_training`: Sonnet
+    # wraps the method, and snt.nets.MLP takes it only with dropout.
     try:
       return module(inputs, is_training=True), module
     except (TypeError, ValueError) as error:
@@ -93,16 +112,22 @@ class SonnetProblem(supervised.Supervised):
         raise
     return module(inputs), module
 
-  def _trace(self, inputs, weights=None):
-    """The outputs, and what weights start from, in a graph.
+  def _trace(self, inputs: examples.Batch,
+             weights: Sequence[tf.Tensor] | None = None
+             ) -> tuple[examples.Batch, list[tf.Tensor]]:
+    """Returns the outputs and the initial weights, in a graph.
 
-    Nothing is read from a trainable variable: the module is a new one, which is
-    given tensors where it makes them.
+    No trainable variable is read: a new module is made, whose variables are
+    replaced by tensors when they are created.
+
+    Args:
+      inputs: The inputs of a minibatch.
+      weights: What to compute the outputs from; by default the initial weights.
     """
     first = iter(self._created)
     initial_values = []
 
-    def creator(next_creator, **kwargs):
+    def creator(next_creator: Callable[..., Any], **kwargs: Any) -> Any:
       del next_creator
       value = kwargs["initial_value"]
       value = tf.convert_to_tensor(
@@ -112,7 +137,7 @@ class SonnetProblem(supervised.Supervised):
         raise ValueError(
             "module_fn must make the same variables at each call.")
       if not created.variable.trainable:
-        # What is assigned to it is left out of the graph.
+        # `seeded` leaves assignments to it out of the graph.
         return created.variable
       initial_values.append(value)
       return weights[len(initial_values) - 1] if weights else value

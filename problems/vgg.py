@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-# As far as the style of a picture is looked for.
+# Neural art needs no layer after conv5_1.
 LAYERS = ("conv1_1", "conv1_2", "conv2_1", "conv2_2",
           "conv3_1", "conv3_2", "conv3_3", "conv3_4",
           "conv4_1", "conv4_2", "conv4_3", "conv4_4", "conv5_1")
@@ -14,20 +14,20 @@ def features(weights: Mapping[str, tf.Tensor], images: tf.Tensor,
              last: str = LAYERS[-1]) -> dict[str, tf.Tensor]:
   """Returns the activations of the layers, after their ReLU.
 
-  Blocks are joined by average pooling, where VGG-19 has maxima: so do Gatys et
-  al. 2015 (section "Methods"), who found the pictures better.
+  Average pooling takes the place of VGG-19's maxima. Gatys et al. 2015 found
+  that it gives better pictures (section "Methods").
 
   Args:
-    weights: By name, as `datasets.vgg19` returns them.
-    images: Floats from 0 to 255, in the order red, green, blue, shape
+    weights: Arrays by name, as `datasets.vgg19.read` returns them.
+    images: Red, green and blue, floats from 0 to 255, shape
       [B, height, width, 3].
     last: The layer after which to stop.
 
   Returns:
-    By layer, in their order; those of the i-th block have the shape
+    Activations by layer, in order. Those of the i-th block have the shape
     [B, height / 2^(i - 1), width / 2^(i - 1), C], rounded down.
   """
-  activations = {}
+  activations: dict[str, tf.Tensor] = {}
   h = images - weights["mean_rgb"]  # [B, height, width, 3]
   for name in LAYERS[:LAYERS.index(last) + 1]:
     if name.endswith("_1") and activations:

@@ -1,0 +1,107 @@
+"""What the readers share: directories, splits, .npz files and downloads."""
+
+from collections.abc import Sequence
+import os
+import tarfile
+import tempfile
+import zipfile
+
+import numpy as np
+import tensorflow as tf
+
+SPLITS = ("train", "validation", "test")
+
+
+def directory(data_dir: str | None, name: str, download: bool) -> str:
+  """Returns the directory of a data set.
+
+  Args:
+    data_dir: The directory as the user gave it; `~` is the home directory. None
+      is the directory of Keras, which only a download may use.
+    name: Name of the data set, for the error.
+    download: Whether the data set may be downloaded.
+
+  Raises:
+    ValueError: `data_dir` is None, and nothing may be downloaded.
+  """
+  if data_dir is None:
+    if not download:
+      raise ValueError(
+          f"data_dir is None, but must be the directory that holds {name}. "
+          f"Set it with --data_dir, or have {name} downloaded with --download.")
+    data_dir = os.path.join(
+        os.environ.get("KERAS_HOME", "~/.keras"), "datasets")
+  return os.path.expanduser(data_dir)
+
+
+def part(split: str, num_validation: int) -> slice:
+  """Returns which images of a file belong to a split.
+
+  Training and validation images share a file, in which the validation images
+  come first. The test images have a file to themselves.
+
+  Args:
+    split: "train", "validation" or "test".
+    num_validation: Number of validation images.
+  """
+  return {"train": slice(num_validation, None),
+          "validation": slice(num_validation),
+          "test": slice(None)}[split]
+
+
+def read_npz(path: str, names: Sequence[str]) -> list[np.ndarray]:
+  """Returns arrays of an .npz file by name; the others are not read.
+
+  Raises:
+    ValueError: The file is broken, or lacks an array.
+  """
+  if not zipfile.is_zipfile(path):
+    raise ValueError(
+        f"{path} is not an .npz file: it is not a zip archive.")
+  try:
+    with np.load(path, allow_pickle=False) as arrays:
+      missing = sorted(set(names) - set(arrays.files))
+      if not missing:
+        return [arrays[name] for name in names]
+  except Exception as error:  # A broken header may even be a TokenError.
+    raise ValueError(f"{path} cannot be read: {error!r}.") from error
+  raise ValueError(f"{path} lacks the arrays {missing}.")
+
+
+def has_array(path: str, name: str) -> bool:
+  """Returns whether an .npz file has an array of this name."""
+  if not zipfile.is_zipfile(path):
+    return False
+  with zipfile.ZipFile(path) as file:
+    return f"{name}.npy" in file.namelist()
+
+
+def download(url: str, sha256: str, path: str, extract: bool = False) -> None:
+  """Downloads a file or a folder. Nothing is at the path until it is complete.
+
+  Args:
+    url: Where the file is.
+    sha256: The checksum that it must have.
+    path: Where to put the file.
+    extract: Whether the file is an archive that holds a folder. The folder must
+      have the name in which the path ends, and is put there.
+
+  Raises:
+    OSError: The file could not be downloaded.
+  """
+  folder, name = os.path.split(path)
+  try:
+    os.makedirs(folder, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+      file = tf.keras.utils.get_file(
+          os.path.basename(url), url, file_hash=sha256, cache_dir=scratch,
+          cache_subdir="")
+      if extract:
+        with tarfile.open(file) as archive:
+          archive.extractall(scratch, filter="data")
+        file = os.path.join(scratch, name)
+      os.replace(file, path)
+  except Exception as error:  # Keras raises plain Exceptions.
+    reason = str(error).rstrip(".")
+    raise OSError(f"{url} could not be downloaded to {path}: {reason}. Put "
+                  f"{name} there by hand.") from error

@@ -1,0 +1,153 @@
+"""Training a model that the user built with Keras or Sonnet."""
+
+import abc
+from collections.abc import Callable, Iterator, Sequence
+import contextlib
+from typing import Any
+
+import tensorflow as tf
+
+from problems import base, examples, seeded, supervised
+
+
+class ModelProblem(supervised.Supervised):
+  """The loss of a user's model on random minibatches of examples.
+
+  A subclass says how the model is computed from given weights (`predict`), and
+  calls `_set_weights` at the end of its constructor.
+  """
+
+  def __init__(self, loss_fn: Callable[..., Any], data: Any, batch_size: int):
+    """Reads the examples.
+
+    Args:
+      loss_fn: Takes the targets and the model's outputs of a minibatch, and
+        returns a loss of shape [] or [B], whose mean is taken.
+      data: Inputs and targets; see `examples.read`.
+      batch_size: Number of examples in a minibatch, B.
+
+    Raises:
+      ValueError: An argument is not what it must be.
+    """
+    if not callable(loss_fn) or isinstance(loss_fn, type):
+      raise ValueError(f"loss_fn is {loss_fn!r}, but must be a function of "
+                       "targets and outputs.")
+    self._loss_fn = loss_fn
+    super().__init__(data, batch_size)
+
+  def _set_weights(self, names: Sequence[str],
+                   draw: Callable[[tf.Tensor], Sequence[tf.Tensor]]) -> None:
+    """Sets what is trained, and checks that a loss can be computed.
+
+    Args:
+      names: Names of the weights. A repeated name gets a number.
+      draw: Returns the initial weights, as a pure function of a seed.
+
+    Raises:
+      ValueError: No loss can be computed, or it is not a pure function.
+    """
+    self._names = _distinct(names)
+    self._draw = draw
+    with _created_variables() as created:
+      graph = tf.function(self._check, autograph=False).get_concrete_function(
+          tf.TensorSpec([2], tf.int32)).graph
+    if created:
+      raise ValueError(
+          f"The model creates {created[0]!r} while it runs, but must have "
+          "created all its variables before.")
+    impure = seeded.impure_operations(graph)
+    if impure:
+      raise ValueError(
+          f"The loss runs {', '.join(impure)}, which keep a state, but must "
+          "depend on nothing but the weights, the minibatch and the seed.")
+
+  @abc.abstractmethod
+  def predict(self, params: base.Params, inputs: examples.Batch,
+              seed: tf.Tensor) -> tuple[examples.Batch, Any]:
+    """Computes the model as in training.
+
+    Args:
+      params: The weights.
+      inputs: The inputs of a minibatch.
+      seed: Seed of the model's noise (that of dropout, say), shape [2].
+
+    Returns:
+      The outputs, which `loss_fn` takes, and a scalar that is added to the loss
+      (the penalty of a regularizer, say).
+    """
+
+  def sample(self, seed: tf.Tensor) -> tuple[base.Params, base.Constants]:
+    return dict(zip(self._names, self._draw(seed), strict=True)), ()
+
+  def loss(self, params: base.Params, constants: base.Constants,
+           seed: tf.Tensor) -> tf.Tensor:
+    minibatch_seed, noise_seed = tf.unstack(
+        tf.random.split(seed, 2, alg="philox"))
+    inputs, targets = self.minibatch(minibatch_seed)
+    outputs, penalty = self.predict(params, inputs, noise_seed)
+    return tf.reduce_mean(self._loss_fn(targets, outputs)) + penalty
+
+  def _check(self, seed: tf.Tensor) -> None:
+    """Computes a loss and its gradient, and names the step that fails."""
+    params, _ = self.sample(seed)
+    dtypes = sorted({p.dtype.name for p in params.values()})
+    if dtypes not in (["float32"], ["float64"]):
+      raise ValueError(
+          f"The weights are of {', '.join(dtypes)}, but must all be of "
+          "float32, as they are with the policy mixed_float16, or of float64.")
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+      tape.watch(params)
+      loss = self._checked_loss(params, seed)
+    if all(g is None for g in tape.gradient(loss, list(params.values()))):
+      raise ValueError(
+          "The loss has no gradient with respect to any weight: neither loss_fn"
+          " nor the model may leave TensorFlow, or round.")
+
+  def _checked_loss(self, params: base.Params, seed: tf.Tensor) -> tf.Tensor:
+    inputs, targets = self.minibatch(seed)
+    try:
+      outputs, penalty = self.predict(params, inputs, seed)
+    except Exception as error:
+      raise ValueError("The model cannot be called on inputs "
+                       f"{examples.describe(inputs)}: {error}") from error
+    given = (f"targets {examples.describe(targets)} and outputs "
+             f"{examples.describe(outputs)}")
+    try:
+      losses = tf.convert_to_tensor(self._loss_fn(targets, outputs))
+    except Exception as error:
+      raise ValueError(
+          f"loss_fn cannot be called on {given}: {error}") from error
+    if (not losses.dtype.is_floating
+        or losses.shape not in ([], [self._batch_size])):
+      raise ValueError(
+          f"loss_fn returns {examples.describe(losses)} for {given}, but must "
+          f"return floats of shape [] or [{self._batch_size}].")
+    return tf.reduce_mean(losses) + penalty
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+  """Returns the names, with a number where a name is repeated."""
+  counts = [names[:i].count(name) for i, name in enumerate(names)]
+  return [f"{name}_{count}" if count else name
+          for name, count in zip(names, counts)]
+
+
+@contextlib.contextmanager
+def _created_variables() -> Iterator[list[str]]:
+  """Replaces variables that are created in this scope by tensors.
+
+  An error would be simpler, but Keras does not recover from one here.
+
+  Yields:
+    A list to which their names are added.
+  """
+  created = []
+
+  def creator(next_creator: Callable[..., Any], **kwargs: Any) -> Any:
+    del next_creator
+    created.append(kwargs["name"])
+    value = kwargs["initial_value"]
+    return value() if callable(value) else value
+
+  with tf.variable_creator_scope(creator):
+    yield created
