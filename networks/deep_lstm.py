@@ -75,7 +75,7 @@ class StandardDeepLSTM(base.Network):
   def options(self) -> dict[str, Any]:
     return {"output_size": self._output_size, "layers": list(self._layers),
             "preprocess_name": self._preprocess_name,
-            "preprocess_options": self._preprocess_options,
+            "preprocess_options": dict(self._preprocess_options),
             "scale": self._scale}
 
   @property

@@ -1,4 +1,4 @@
-"""Tests of networks by name, and of their files."""
+"""Tests of networks that are made by name, and of their files."""
 
 import os
 import pathlib
@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 import networks
-from networks import weights
+from networks import baselines, weights
 from tests import assertions, toys
 
 LEGACY = pathlib.Path(__file__).parent / "data" / "legacy"
@@ -65,6 +65,10 @@ class FactoryTest(parameterized.TestCase):
       value = options[name]
       self.assertEqual(network.options[name],
                        list(value) if isinstance(value, tuple) else value)
+
+  def test_baselines_are_made_by_name(self):
+    for name, cls in baselines.BY_NAME.items():
+      self.assertIs(type(networks.factory(name)), cls)
 
   def test_options_may_be_pairs(self):
     network = networks.factory("Sgd", [("learning_rate", 0.5)])
@@ -166,11 +170,13 @@ class FactoryTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, f"{self.file}.*{message}"):
       networks.factory(COORDINATEWISE, options, self.file)
 
-  def test_another_class_than_the_files_is_refused(self):
+  @parameterized.parameters("KernelDeepLSTM", "Adam")
+  def test_another_class_than_the_files_is_refused(self, net):
     self.save()
     with self.assertRaisesRegex(
-        ValueError, "holds a CoordinateWiseDeepLSTM, not a KernelDeepLSTM"):
-      networks.factory("KernelDeepLSTM", net_path=self.file)
+        ValueError, f"^net is '{net}', but must be 'CoordinateWiseDeepLSTM', "
+        f"the class of the network in {self.file}"):
+      networks.factory(net, net_path=self.file)
 
   @parameterized.parameters(
       ([(4, 3)], [(4,)]), ([(4,)], [(5,)]), ([(4,)], [()]), ([(4, 4)], [(4,)]),

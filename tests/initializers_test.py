@@ -1,4 +1,4 @@
-"""Tests of first values."""
+"""Tests of initial values."""
 
 from absl.testing import absltest, parameterized
 import numpy as np
@@ -13,7 +13,7 @@ SHAPES = {("lstm_1", "w_gates"): [3, 8], ("lstm_1", "b_gates"): [8],
 
 
 def drawn(initializer, seed=0, dtype=tf.float32):
-  """The first values of all variables."""
+  """Returns the initial values of all variables."""
   made = initializers.Initializers(initializer, FIELDS, seed)
   return {key: np.asarray(made(*key, shape, dtype))
           for key, shape in SHAPES.items()}
@@ -69,7 +69,7 @@ class InitializersTest(parameterized.TestCase):
     for value in drawn(arrays, dtype=dtype).values():
       self.assertEqual(value.dtype, dtype)
 
-  def test_default_matrix_is_a_normal_cut_off_at_two_deviations(self):
+  def test_default_matrix_is_a_normal_truncated_at_two_deviations(self):
     made = initializers.Initializers(None, FIELDS)
     matrix = np.asarray(made("lstm_1", "w_gates", [100, 400], tf.float32))
     self.assertBetween(np.abs(matrix).max(), 0.199, 0.2)
@@ -104,7 +104,8 @@ class InitializersTest(parameterized.TestCase):
 
   @parameterized.parameters(
       ({"v": "zeros"},
-       r"initializer has the keys \['v'\].*'b_gates'.*'linear'"),
+       r"initializer has the keys \['v'\], but its keys must be among "
+       r"\['b', 'b_gates', 'linear', 'lstm_1', 'w', 'w_gates'\]"),
       ({"lstm_2": {}}, r"initializer has the keys \['lstm_2'\]"),
       ({"linear": {"w_gates": "zeros"}},
        r"initializer of layer 'linear' has the keys \['w_gates'\], .*"

@@ -39,6 +39,18 @@ class PreprocessTest(parameterized.TestCase):
     expected = [[log_and_sign(g, k) for g in row] for row in GRADIENTS]
     np.testing.assert_allclose(features, expected, rtol=2e-4, atol=2e-4)
 
+  @parameterized.product(k=(1, 5), dtype=(tf.float16, tf.bfloat16))
+  def test_log_and_sign_works_in_16_bits(self, k, dtype):
+    # Far above the rounding error that is added to the gradients; powers of 2
+    # are exact.
+    gradients = np.array([-8., -1., 2., 64.])
+    features = preprocess.LogAndSign(k)(
+        tf.constant(gradients[:, np.newaxis], dtype))
+    self.assertEqual(features.dtype, dtype)
+    np.testing.assert_allclose(
+        tf.cast(features, tf.float32),
+        [log_and_sign(g, k) for g in gradients], rtol=0.01, atol=0.01)
+
   def test_logarithms_come_first_on_the_last_axis(self):
     features = preprocess.LogAndSign(5)(tf.constant(GRADIENTS))
     self.assertEqual(features.shape, [3, 6])
@@ -47,13 +59,33 @@ class PreprocessTest(parameterized.TestCase):
         features, np.concatenate([each[..., 0], each[..., 1]], axis=1),
         rtol=1e-6, atol=1e-12)
 
-  @parameterized.parameters(np.float32, np.float64)
+  @parameterized.parameters(tf.bfloat16, tf.float32, tf.float64)
   def test_log_and_sign_of_extremes_is_finite(self, dtype):
-    info = np.finfo(dtype)
-    g = np.array([0., info.tiny, -info.tiny, info.max, -info.max], dtype)
-    features = preprocess.LogAndSign(5)(tf.constant(g[:, np.newaxis]))
+    tiny = np.finfo(np.float64 if dtype == tf.float64 else np.float32).tiny
+    g = tf.constant([[0.], [tiny], [-tiny], [float(dtype.max)],
+                     [float(dtype.min)]], dtype)
+    features = tf.cast(preprocess.LogAndSign(3)(g), tf.float64)
     self.assertTrue(np.all(np.isfinite(features)))
     np.testing.assert_array_equal(features[0], [-1., 0.])
+
+  def test_identity_clips_nothing(self):
+    self.assertIsNone(preprocess.Identity().clipped(tf.constant(GRADIENTS)))
+
+  @parameterized.parameters(
+      (-1., 0.5, (GRADIENTS < -1.) | (GRADIENTS > 0.5)),
+      (0., None, GRADIENTS < 0.), (None, 1e-9, GRADIENTS > 1e-9),
+      (None, None, np.zeros([3, 3], bool)))
+  def test_clamp_clips_what_it_changes(self, low, high, expected):
+    clamp, gradients = preprocess.Clamp(low, high), tf.constant(GRADIENTS)
+    np.testing.assert_array_equal(clamp.clipped(gradients), expected)
+    np.testing.assert_array_equal(clamp(gradients) != gradients, expected)
+
+  @parameterized.parameters(1, 5, 10)
+  def test_log_and_sign_clips_the_logarithm_of_small_gradients(self, k):
+    clipped = preprocess.LogAndSign(k).clipped(tf.constant(GRADIENTS))
+    np.testing.assert_array_equal(
+        clipped, [[log_and_sign(g, k)[0] == -1. for g in row]
+                  for row in GRADIENTS])
 
   @parameterized.parameters(0., 1e-12, -3.)
   def test_log_and_sign_has_finite_derivatives(self, value):
@@ -94,7 +126,8 @@ class PreprocessTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, f"^k is {k!r}, but must be a pos"):
       preprocess.LogAndSign(k)
 
-  @parameterized.parameters((1., 0.), (float("nan"), 1.))
+  @parameterized.parameters(
+      (1., 0.), (float("nan"), 1.), (float("nan"), None))
   def test_clamp_refuses_an_empty_interval(self, low, high):
     with self.assertRaisesRegex(
         ValueError, f"^min_value is {low} and max_value is {high}"):

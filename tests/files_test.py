@@ -1,0 +1,87 @@
+"""Tests of files that are written completely or not at all."""
+
+import os
+import pathlib
+import tempfile
+from unittest import mock
+
+from absl.testing import absltest, parameterized
+
+from l2lgd import files
+
+
+class FilesTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.folder = pathlib.Path(
+        self.enter_context(tempfile.TemporaryDirectory()))
+    self.file = self.folder / "file"
+
+  def in_folder(self):
+    return sorted(os.listdir(self.folder))
+
+  @parameterized.parameters(str, pathlib.Path)
+  def test_file_holds_what_was_written_last(self, kind):
+    for data in (b"abc", b"", b"d" * 100_000):
+      files.write_atomically(kind(self.file), data)
+      self.assertEqual(self.file.read_bytes(), data)
+    self.assertEqual(self.in_folder(), ["file"])
+
+  def test_a_name_without_a_folder_is_in_the_current_one(self):
+    self.addCleanup(os.chdir, os.getcwd())
+    os.chdir(self.folder)
+    files.write_atomically("file", b"abc")
+    self.assertEqual(self.file.read_bytes(), b"abc")
+
+  def test_leaves_no_temporary_file_where_it_cannot_write(self):
+    self.file.mkdir()
+    with self.assertRaises(OSError):
+      files.write_atomically(self.file, b"abc")
+    self.assertEqual(self.in_folder(), ["file"])
+
+  def test_missing_folder_is_named(self):
+    with self.assertRaisesRegex(FileNotFoundError, "missing"):
+      files.write_atomically(self.folder / "missing" / "file", b"abc")
+
+  @parameterized.parameters(OSError("full"), KeyboardInterrupt())
+  def test_existing_file_survives_an_error(self, error):
+    files.write_atomically(self.file, b"old")
+    with mock.patch.object(os, "fsync", side_effect=error):
+      with self.assertRaises(type(error)):
+        files.write_atomically(self.file, b"new")
+    self.assertEqual(self.file.read_bytes(), b"old")
+    self.assertEqual(self.in_folder(), ["file"])
+
+  def test_error_without_a_name_is_given_that_of_the_file(self):
+    with mock.patch.object(os, "fsync", side_effect=OSError(28, "full")):
+      with self.assertRaises(OSError) as caught:
+        files.write_atomically(str(self.file), b"new")
+    self.assertEqual(caught.exception.filename, str(self.file))
+
+  def test_file_that_does_not_exist_is_writable_and_still_does_not(self):
+    files.check_writable(self.file)
+    self.assertEmpty(self.in_folder())
+
+  def test_file_that_exists_is_writable_and_keeps_its_content(self):
+    self.file.write_bytes(b"abc")
+    files.check_writable(str(self.file))
+    self.assertEqual(self.file.read_bytes(), b"abc")
+
+  def test_file_in_a_missing_folder_is_not_writable(self):
+    with self.assertRaisesRegex(FileNotFoundError, "missing"):
+      files.check_writable(self.folder / "missing" / "file")
+
+  def test_only_regular_files_are_writable(self):
+    self.file.mkdir()
+    link = self.folder / "link"
+    link.symlink_to(self.folder / "nowhere")
+    for filename in (self.file, link, os.devnull):
+      with self.assertRaisesRegex(
+          ValueError, f"^{filename} exists, but is not a regular file"):
+        files.check_writable(filename)
+    self.assertEqual(self.in_folder(), ["file", "link"])
+
+
+if __name__ == "__main__":
+  absltest.main()
