@@ -1,7 +1,6 @@
 """Tests of the reader of MNIST."""
 
 import gzip
-import hashlib
 import os
 import pathlib
 import struct
@@ -13,17 +12,9 @@ from absl.testing import absltest, parameterized
 import numpy as np
 
 from problems.datasets import mnist
+from tests import fake_data
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
-
-
-def small_mnist():
-  """The arrays of a small mnist.npz: 25 training images and 4 test images."""
-  rng = np.random.default_rng(0)
-  return {"x_train": rng.integers(0, 256, [25, 28, 28], np.uint8),
-          "y_train": rng.integers(0, 10, [25], np.uint8),
-          "x_test": rng.integers(0, 256, [4, 28, 28], np.uint8),
-          "y_test": rng.integers(0, 10, [4], np.uint8)}
 
 
 def idx_bytes(array):
@@ -38,7 +29,7 @@ class MnistTest(parameterized.TestCase):
   def setUp(self):
     super().setUp()
     self.dir = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
-    self.arrays = small_mnist()
+    self.arrays = fake_data.mnist_arrays(25, 4)
 
   def write_npz(self, **changes):
     np.savez(self.dir / "mnist.npz", **{**self.arrays, **changes})
@@ -263,58 +254,6 @@ class MnistTest(parameterized.TestCase):
     (self.dir / LABELS).unlink()
     (self.dir / LABELS).mkdir()
     self.assert_broken("cannot be read", LABELS)
-
-
-class DownloadTest(parameterized.TestCase):
-
-  def setUp(self):
-    super().setUp()
-    self.root = pathlib.Path(
-        self.enter_context(tempfile.TemporaryDirectory()))
-    self.origin = self.root / "origin.npz"
-    np.savez(self.origin, **small_mnist())
-    digest = hashlib.sha256(self.origin.read_bytes()).hexdigest()
-    self.enter_context(
-        mock.patch.object(mnist, "URL", self.origin.as_uri()))
-    self.enter_context(mock.patch.object(mnist, "SHA256", digest))
-    self.dir = self.root / "a" / "b"  # Not there yet.
-
-  def test_download_makes_the_file(self):
-    images, _ = mnist.read(str(self.dir), "test", download=True)
-    np.testing.assert_array_equal(images, small_mnist()["x_test"])
-    self.assertEqual(os.listdir(self.dir), ["mnist.npz"])
-    self.assertEqual((self.dir / "mnist.npz").read_bytes(),
-                     self.origin.read_bytes())
-
-  def test_second_call_does_not_download(self):
-    mnist.read(str(self.dir), "test", download=True)
-    self.origin.unlink()
-    mnist.read(str(self.dir), "train", download=True)
-    mnist.read(str(self.dir), "train")
-
-  def test_default_directory_is_that_of_keras(self):
-    with mock.patch.dict(os.environ, KERAS_HOME=str(self.root / "keras")):
-      mnist.read(None, "train", download=True)
-    self.assertTrue((self.root / "keras" / "datasets" / "mnist.npz").exists())
-
-  def test_wrong_checksum_leaves_no_file(self):
-    self.origin.write_bytes(self.origin.read_bytes() + b"more")
-    with self.assertRaisesRegex(
-        OSError, f"{self.origin}.* could not be downloaded .*hash.*by hand"):
-      mnist.read(str(self.dir), "train", download=True)
-    self.assertEmpty(os.listdir(self.dir))
-
-  def test_unreachable_origin_is_reported(self):
-    self.origin.unlink()
-    with self.assertRaisesRegex(
-        OSError, "could not be downloaded .*No such file.*by hand"):
-      mnist.read(str(self.dir), "train", download=True)
-    self.assertEmpty(os.listdir(self.dir))
-
-  def test_directory_that_cannot_be_made_is_reported(self):
-    self.dir = self.origin / "below_a_file"
-    with self.assertRaisesRegex(OSError, "could not be downloaded"):
-      mnist.read(str(self.dir), "train", download=True)
 
 
 if __name__ == "__main__":

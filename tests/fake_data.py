@@ -7,9 +7,17 @@ from PIL import Image
 
 from problems import vgg
 
+STYLES = "van_gogh_starry_night.png", "kandinsky_transverse_line.png"
+
 
 def write_cifar10(folder, per_batch=4, label=None):
-  """Writes records of noise in the form of CIFAR-10; returns them by file."""
+  """Writes records of noise in the form of CIFAR-10; returns them by file.
+
+  Args:
+    folder: Where to write the files.
+    per_batch: Number of images in each of the six files.
+    label: The label of all images; by default random labels.
+  """
   rng = np.random.default_rng(0)
   records = {}
   for name in (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"):
@@ -20,22 +28,28 @@ def write_cifar10(folder, per_batch=4, label=None):
   return records
 
 
-def write_mnist(folder):
-  """Writes a data set of noise in the form of MNIST."""
+def mnist_arrays(num_train=24, num_test=3):
+  """Returns noise in the form of the arrays of mnist.npz."""
   rng = np.random.default_rng(0)
-  np.savez(
-      f"{folder}/mnist.npz",
-      x_train=rng.integers(0, 256, [24, 28, 28], np.uint8),
-      y_train=rng.integers(0, 10, [24], np.uint8),
-      x_test=rng.integers(0, 256, [3, 28, 28], np.uint8),
-      y_test=rng.integers(0, 10, [3], np.uint8))
+  return {"x_train": rng.integers(0, 256, [num_train, 28, 28], np.uint8),
+          "y_train": rng.integers(0, 10, [num_train], np.uint8),
+          "x_test": rng.integers(0, 256, [num_test, 28, 28], np.uint8),
+          "y_test": rng.integers(0, 10, [num_test], np.uint8)}
 
 
-STYLES = "van_gogh_starry_night.png", "kandinsky_transverse_line.png"
+def write_mnist(folder, **changes):
+  """Writes noise in the form of MNIST, with other arrays where given."""
+  np.savez(f"{folder}/mnist.npz", **{**mnist_arrays(), **changes})
 
 
 def write_neural_art(folder, *names, image_size):
-  """Writes arrays of photographs, pictures and a small VGG-19, all of noise."""
+  """Writes photographs, two pictures and a small VGG-19, all of noise.
+
+  Args:
+    folder: Where to write the files.
+    *names: Names of the arrays of photographs.
+    image_size: Pixels a side of the photographs.
+  """
   rng = np.random.default_rng(0)
   np.savez(f"{folder}/content_images.npz", **{
       name: rng.integers(0, 256, [3, image_size, image_size, 3], np.uint8)
@@ -47,12 +61,12 @@ def write_neural_art(folder, *names, image_size):
 
 
 def write_image(path, pixels):
-  """Writes a picture, from numbers of 0 to 255."""
+  """Writes a picture; the pixels are numbers of 0 to 255."""
   Image.fromarray(np.asarray(pixels, np.uint8)).save(path)
 
 
 def small_vgg():
-  """Weights of a VGG-19 of noise, with 2 or 3 channels a layer."""
+  """Returns random weights of a VGG-19 with 2 or 3 channels in each layer."""
   rng = np.random.default_rng(1)
   arrays = {"mean_rgb": np.float32([120., 110., 100.])}
   channels = 3
