@@ -21,7 +21,8 @@ OTHERS = ["benchmarks", "examples", "tests"]
 BUILD = "from setuptools import build_meta; print(build_meta.build_wheel('.'))"
 USE = """
 from importlib import metadata, util
-import os
+import os, sys
+sys.modules["matplotlib"] = None  # Training does without it.
 import meta, networks, problems
 for package in (meta, networks, problems):
   assert package.__file__.startswith(os.environ["PYTHONPATH"]), package
