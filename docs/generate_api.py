@@ -15,9 +15,10 @@ import griffe2md
 NOTE = "<!-- Written by `make docs` from the docstrings: edit those. -->\n\n"
 ROOT = pathlib.Path(__file__).parents[1]
 # Each page shows a package, and these modules of it after that.
-PAGES = {"meta": ["evaluation", "tuning", "diagnostics"],
-         "networks": ["preprocess"],
-         "problems": []}
+PAGES = {
+    "meta": ["experiments", "evaluation", "tuning", "diagnostics", "plots"],
+    "networks": ["preprocess", "elementwise"],
+    "problems": []}
 CONFIG: griffe2md.ConfigDict = {
     **griffe2md.default_config,
     "docstring_options": {"returns_multiple_items": False,
@@ -56,7 +57,9 @@ class CodeBlocks(griffe.Extension):
         lambda match: f"**Example:**\n\n{_block(match[1])}\n",
         f"{docstring.value}\n", flags=re.MULTILINE)
     if isinstance(obj, griffe.Class) and "NamedTuple" in map(str, obj.bases):
-      source = re.sub(r'\s*""".*?"""', "", obj.source, count=1, flags=re.DOTALL)
+      # Not obj.source, which ends before the comment on the last field.
+      source = "\n".join(obj.lines_collection[obj.filepath][obj.lineno - 1:])
+      source = re.sub(r'\s*""".*?"""', "", source, count=1, flags=re.DOTALL)
       up_to_a_blank_line = re.split(r"\n\s*\n", source)[0]
       docstring.value += f"\n{_block(up_to_a_blank_line)}"
 
@@ -89,20 +92,16 @@ def render(package: str, modules: list[str]) -> str:
 
 def _with_links(package: str, page: str) -> str:
   """Returns the page with links as GitHub has them, and no broken ones."""
-  anchors = {_anchor(path) for path in re.findall(r"^#+ `(.*)`", page, re.M)}
+  headings = set(re.findall(r"^#+ `(.*)`", page, re.MULTILINE))
 
   def link(match: re.Match[str]) -> str:
     text, path = match.groups()
     for place in path, f"{package}.{path.rpartition('.')[2]}":
-      if _anchor(place) in anchors:
-        return f"[{text}](#{_anchor(place)})"
+      if place in headings:
+        return f"[{text}](#{place.lower().replace('.', '')})"
     return text
 
   return re.sub(r"\[([^\[\]]*)\]\(#([\w.]+)\)", link, page)
-
-
-def _anchor(path: str) -> str:
-  return path.lower().replace(".", "")
 
 
 def main() -> None:
