@@ -68,7 +68,7 @@ def _measure(network: networks.Network, problem: problems.Problem,
 
 
 def _concat(tensors: Any) -> tf.Tensor:
-  """Returns all numbers, as float64, whose squares neither vanish nor overflow."""
+  """Returns all numbers, in float64, where no square vanishes or overflows."""
   return tf.concat([tf.cast(tf.reshape(t, [-1]), tf.float64)
                     for t in tf.nest.flatten(tensors)], 0)
 
@@ -163,7 +163,7 @@ def responses(optimizers: Mapping[str, networks.Network],
 
 
 def _values(gradient: tf.Tensor, index: int, count: int) -> tf.Tensor:
-  """Returns gradients of both signs, dense around 0, and the coordinate's own."""
+  """Returns gradients of both signs, dense around 0, and the actual one."""
   flat = np.ravel(gradient)
   reach = max(np.abs(flat[index]),
               np.percentile(np.abs(flat), 98, method="lower"))
@@ -180,7 +180,7 @@ def _relative(updates: tf.Tensor, all_updates: tf.Tensor) -> np.ndarray:
 
 def _draw(gradients: networks.Params, seed: tf.Tensor,
           count: int) -> list[tuple[str, int]]:
-  """Returns pairs of a parameter's name and an index, each parameter in turn."""
+  """Returns pairs of a parameter's name and an index, taking turns."""
   rng = np.random.default_rng(seed.numpy().view(np.uint32))
   pairs = []
   for name in rng.permutation(sorted(gradients)):

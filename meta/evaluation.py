@@ -98,7 +98,7 @@ class Evaluator:
 
 
 def _rows(losses: tf.Tensor, size: int, count: int) -> np.ndarray:
-  """Returns the losses [T + 1, (size), (S)] of the first `count` runs as rows."""
+  """Returns losses [T + 1, (size), (S)] of the first `count` runs as rows."""
   num_losses = len(losses)
   losses = losses.numpy().reshape([num_losses, size, -1])[:, :count]
   return losses.reshape([num_losses, -1]).T  # [count * S, T + 1]

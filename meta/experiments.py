@@ -49,7 +49,7 @@ def _cifar10(*labels: int) -> Callable[..., problems.Problem]:
 
 
 def _neural_art(style: str, image_size: int) -> Callable[..., problems.Problem]:
-  """Returns a function that makes the problem, with a style image in data_dir."""
+  """Returns a function that makes the problem, with a style of data_dir."""
   def make(data_dir=None, **data):
     return problems.NeuralArt(
         os.path.join(data_dir or "", "style", style), image_size=image_size,

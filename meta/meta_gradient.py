@@ -66,7 +66,7 @@ def meta_gradient(
 def _backward(network: networks.Network, run: unroll.Run, num_steps: int,
               inputs: list[tf.TensorArray], d_params: problems.Params,
               jit_network: bool) -> list[tf.Tensor]:
-  """Returns the derivatives of the sum of losses, from the last step to the first.
+  """Returns the derivatives of the sum of losses, going backwards in time.
 
   Args:
     network: The optimizer.

@@ -89,7 +89,7 @@ class Unroller:
 
 class StepInfo(NamedTuple):
   """The results of one step of meta-training."""
-  losses: tf.Tensor  # The optimizee's losses, as `Unroller.unroll` returns them.
+  losses: tf.Tensor  # The optimizee's, as `Unroller.unroll` returns them.
   meta_loss: tf.Tensor  # Their sum over T and mean over K and S, shape [].
   gradient_norm: tf.Tensor  # Norm of the meta-gradient, shape []. If it is not
   # finite, the weights were left as they were.
@@ -135,7 +135,7 @@ class MetaStep(Unroller):
     self._train = tf.function(self._differentiate_and_apply, autograph=False)
 
   def step(self, run: unroll.Run) -> tuple[tf.Tensor, unroll.Run]:
-    """Makes the updates of one unroll, then one update of the network's weights.
+    """Makes the updates of one unroll, then one update of the weights.
 
     Args:
       run: The run so far.

@@ -1,4 +1,4 @@
-"""The folder of a run of meta-training: settings, networks, checkpoints, logs."""
+"""The folder of a run: settings, networks, checkpoints and logs."""
 
 import json
 import os
@@ -66,9 +66,9 @@ class RunFolder(recorders.Recorder):
       raise ValueError(f"save_path is {path}, a folder of other files. Give "
                        "another folder, which need not exist.")
     elif not resume:
-      raise ValueError(f"save_path is {path}, which holds a run. Resume it with "
-                       "--resume (in Python, resume=True), or give another "
-                       "folder.")
+      raise ValueError(f"save_path is {path}, which holds a run. Resume it "
+                       "with --resume (in Python, resume=True), or give "
+                       "another folder.")
     else:
       self._check_settings(settings_file)
 

@@ -15,7 +15,7 @@ import problems
 
 
 class Settings(NamedTuple):
-  """How networks are meta-trained. The defaults are those of DeepMind's program.
+  """How networks are meta-trained; the defaults are DeepMind's.
 
   An epoch makes one run per task: `num_steps` updates, in unrolls of
   `unroll_length`, with one update of the networks after each unroll.
@@ -26,8 +26,9 @@ class Settings(NamedTuple):
   learning_rate: float = 0.001  # Learning rate of Adam, the meta-optimizer.
   second_derivatives: bool = False  # See `meta_optimizer.Unroller`.
   num_tasks: int = 1  # Runs side by side, K; the meta-loss is their mean.
-  stagger: bool = False  # Whether tasks start at different unrolls, so that each
-  # step averages early and late parts of runs. Each task's first run is shorter.
+  stagger: bool = False  # Whether tasks start at different unrolls, so that
+  # each step averages early and late parts of runs. The tasks' first runs are
+  # shorter.
   seed: int = 0  # Seed of all functions and of their noise.
   evaluation_period: int = 1000  # Epochs from one validation to the next.
   evaluation_epochs: int = 20  # Runs in a validation, the same in each.
@@ -48,7 +49,7 @@ class Settings(NamedTuple):
 class Epoch(NamedTuple):
   """The results of an epoch, `num_steps` updates of every task."""
   number: int  # Number of epochs made so far, this one included.
-  final_loss: float  # Mean loss of the runs that ended, after their last update.
+  final_loss: float  # Mean of the losses after the last updates of runs.
   meta_loss: float  # Sum of the meta-losses of the unrolls.
   gradient_norms: list[float]  # Norm of the meta-gradient of each unroll.
   seconds: float  # Time that the epoch took.
@@ -85,7 +86,7 @@ class Trainer:
 
   def __init__(self, problem: problems.Problem,
                optimizer: meta_optimizer.MetaOptimizer,
-               settings: Settings = Settings(),
+               settings: Settings | None = None,
                net_assignments: networks.Assignments | None = None):
     """Creates the networks' variables and Adam's slots.
 
@@ -99,6 +100,7 @@ class Trainer:
       ValueError: A setting is out of its range, or see
         `MetaOptimizer.meta_minimize`.
     """
+    settings = settings or Settings()
     settings.check()
     self.optimizer = optimizer
     self.settings = settings

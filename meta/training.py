@@ -14,7 +14,7 @@ def train(
     problem: problems.Problem,
     optimizer: meta_optimizer.MetaOptimizer | None = None,
     num_epochs: int = 10000,
-    settings: trainer_lib.Settings = trainer_lib.Settings(),
+    settings: trainer_lib.Settings | None = None,
     net_assignments: networks.Assignments | None = None,
     save_path: str | None = None,
     resume: bool = False,
@@ -41,7 +41,7 @@ def train(
     problem: The problem to train on.
     optimizer: The networks to train; by default those of `MetaOptimizer()`.
     num_epochs: Number of epochs, those before a resumption included.
-    settings: How to train.
+    settings: How to train; by default `Settings()`.
     net_assignments: Pairs of a network's id and the names of the parameters
       that it optimizes. None gives all parameters to the only network.
     save_path: Folder for networks, checkpoints and TensorBoard's logs, which
@@ -64,6 +64,7 @@ def train(
     OSError: A file cannot be read or written.
   """
   optimizer = optimizer or meta_optimizer.MetaOptimizer()
+  settings = settings or trainer_lib.Settings()
   trainer = trainer_lib.Trainer(problem, optimizer, settings, net_assignments)
   folder = None
   if save_path is not None:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from l2lgd import files
 from meta import evaluation
 
-# The grid is 10^(k / 12); the search starts with every fourth k, three a decade.
+# The grid is 10^(k / 12). The search starts with every fourth k.
 _PER_DECADE = 12
 _FIRST = range(-36, 1, 4)  # From 0.001 to 1.
 _LIMIT = 8 * _PER_DECADE  # The grid ends at 10^-8 and 10^8.

@@ -1,8 +1,8 @@
 """The optimization of a problem by a network, as pure functions.
 
-An update is theta_{t+1} = theta_t + g_t with (g_t, h_{t+1}) = m(grad_t, h_t; phi)
-(Andrychowicz et al. 2016, section 2): `params` are theta, `state` is h, the
-network is m and its weights are phi.
+An update is theta_{t+1} = theta_t + g_t, where
+(g_t, h_{t+1}) = m(grad_t, h_t; phi) (Andrychowicz et al. 2016, section 2):
+`params` are theta, `state` is h, the network is m and its weights are phi.
 """
 
 from collections.abc import Callable

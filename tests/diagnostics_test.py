@@ -76,14 +76,14 @@ class TraceTest(parameterized.TestCase):
   @parameterized.parameters(
       (LOG_AND_SIGN, lambda g: abs(g) < np.exp(-2)),
       (CLAMP, lambda g: (g < -1) | (g > .5)))
-  def test_share_of_cut_off_gradients(self, options, is_cut_off):
+  def test_share_of_clipped_gradients(self, options, is_clipped):
     network, problem = toys.coordinatewise(**options), toys.Regression()
     trace = diagnostics.trace(network, problem, 5, T)
-    expected = [np.mean(is_cut_off(flatten(gradients)))
+    expected = [np.mean(is_clipped(flatten(gradients)))
                 for gradients, *_ in walk(network, problem, 5)]
     self.assertTrue(any(0 < share < 1 for share in expected))
     np.testing.assert_allclose(
-        trace.shares["cut_off_gradients"], expected, rtol=1e-6)
+        trace.shares["clipped_gradients"], expected, rtol=1e-6)
 
   def test_share_of_saturated_gates(self):
     # Of two units, the gates i, g, f and o; 1 is added to f. The sigmoids of
@@ -125,10 +125,10 @@ class TraceTest(parameterized.TestCase):
     (gradients, _, state), = walk(network, toys.Regression(), 5, 1)
     shares = network.diagnose(gradients, state)
     self.assertCountEqual(shares, [
-        "one/cut_off_gradients", "one/saturated_gates/lstm_1",
-        "two/cut_off_gradients", "two/saturated_gates/lstm_1"])
+        "one/clipped_gradients", "one/saturated_gates/lstm_1",
+        "two/clipped_gradients", "two/saturated_gates/lstm_1"])
     np.testing.assert_allclose(
-        shares["one/cut_off_gradients"],
+        shares["one/clipped_gradients"],
         np.mean(np.abs(gradients["w"]) < np.exp(-2)), rtol=1e-6)
 
 

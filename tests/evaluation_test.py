@@ -54,7 +54,8 @@ class EvaluatorTest(parameterized.TestCase):
   def test_seeds_may_be_tensors(self):
     evaluate = evaluation.Evaluator(networks.Sgd(), toys.Regression(), 2)
     np.testing.assert_array_equal(
-        evaluate([seeds.as_seed(seed) for seed in SEEDS]).losses, evaluate(SEEDS).losses)
+        evaluate([seeds.as_seed(seed) for seed in SEEDS]).losses,
+        evaluate(SEEDS).losses)
 
   def test_networks_meet_the_same_functions_and_minibatches(self):
     class Noise(problems.Simple):
@@ -117,21 +118,6 @@ class EvaluatorTest(parameterized.TestCase):
       for name, expected in end.params.items():
         np.testing.assert_allclose(
             params[name][i], expected, rtol=1e-4, atol=1e-6)
-
-  def test_problem_that_cannot_be_vectorized_runs_one_by_one(self):
-    class Loop(problems.Simple):
-      """A loop whose length depends on the point."""
-      def loss(self, params, constants, seed):
-        x = params["x"]
-        return tf.while_loop(
-            lambda i, _: tf.cast(i, tf.float32) < 2. + x,
-            lambda i, y: (i + 1, y * x), (0, x), maximum_iterations=4)[1]
-
-    evaluate = evaluation.Evaluator(
-        networks.Sgd(0.1), LoopOfTensorArrays(), 2, jit_compile=False)
-    self.assertEqual(evaluate.max_side_by_side, 1)
-    np.testing.assert_allclose(
-        evaluate(SEEDS).losses, np.tile([1., 0.64, 0.4096], [4, 1]), rtol=1e-6)
 
   @parameterized.parameters(0, -3, 2.5, "3", None)
   def test_bad_num_steps_is_named(self, num_steps):

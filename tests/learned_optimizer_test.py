@@ -1,11 +1,8 @@
-"""Tests of the optimizer for training loops of one's own, and of Keras's."""
+"""Tests of the optimizer for custom training loops."""
 
 import os
 import pathlib
-import subprocess
-import sys
 import tempfile
-import textwrap
 
 from absl.testing import absltest, parameterized
 import numpy as np
@@ -13,64 +10,15 @@ import tensorflow as tf
 
 import meta
 from meta import unroll
-from tests import toys
-
-ROOT = pathlib.Path(__file__).parents[1]
-NET = {"net": "CoordinateWiseDeepLSTM", "net_options": {
-    "layers": (4, 3), "preprocess_name": "LogAndSign",
-    "preprocess_options": {"k": 5}, "scale": 0.1}}
-STEPS = 5
-
-# What a process of two devices, or without this library, runs.
-MODEL = """
-    import numpy as np, sys, tensorflow as tf
-    def make_model():
-      tf.keras.utils.set_random_seed(0)
-      return tf.keras.Sequential([
-          tf.keras.Input([3]), tf.keras.layers.Dense(4, "tanh", name="a"),
-          tf.keras.layers.Dense(2, name="b")])
-    x = np.linspace(-1, 1, 24, dtype=np.float32).reshape([8, 3])
-    y = x[:, :2]**2
-"""
-_NAMES = {}
-exec(textwrap.dedent(MODEL), _NAMES)
-make_model, x, y = (_NAMES[name] for name in ("make_model", "x", "y"))
-
-
-def save_networks(folder, assignments=None, **net_config):
-  """Saves untrained networks."""
-  optimizer = meta.MetaOptimizer(**net_config or {"cw": NET})
-  for network in optimizer.networks.values():
-    network.initial_state({"x": tf.zeros([1])})
-  optimizer.save(folder, net_assignments=assignments)
-  return optimizer
-
-
-def loop(optimizer, model, steps=STEPS, **options):
-  """Trains on x and y in a loop; the loss before every step."""
-  def step():
-    with tf.GradientTape() as tape:
-      loss = tf.keras.losses.MeanSquaredError()(y, model(x))
-    variables = model.trainable_variables
-    optimizer.apply(tape.gradient(loss, variables), variables)
-    return loss
-
-  step = tf.function(step, **options) if options else step
-  return [float(step()) for _ in range(steps)]
-
-
-def fit(model, epochs=STEPS):
-  """Trains on x and y by Keras; the loss before every step."""
-  return model.fit(x, y, batch_size=len(x), epochs=epochs, shuffle=False,
-                   verbose=0).history["loss"]
-
-
-class FolderTest(parameterized.TestCase):
-
-  def setUp(self):
-    super().setUp()
-    self.path = self.enter_context(tempfile.TemporaryDirectory())
-    save_networks(self.path)
+from tests import processes, toys
+from tests.toy_training import (
+  NET,
+  STEPS,
+  FolderTest,
+  loop,
+  make_model,
+  save_networks,
+)
 
 
 class LearnedOptimizerTest(FolderTest):
@@ -153,7 +101,7 @@ class LearnedOptimizerTest(FolderTest):
 
   @parameterized.parameters(
       ({"net": "Nope"}, "net is 'Nope', but must be one of"),
-      ({"net": "Adam"}, "holds a CoordinateWiseDeepLSTM, not a Adam"),
+      ({"net": "Adam"}, "net is 'Adam', but must be 'CoordinateWiseDeepLSTM'"),
       (NET | {"net_options": {"layers": (9,)}},
        r"was trained with layers=\[4, 3\], but net_options has layers=\[9\]"))
   def test_weights_for_other_options_are_refused(self, config, message):
@@ -219,12 +167,12 @@ class LearnedOptimizerTest(FolderTest):
           [tf.ones([2])], [parameter])
 
   @parameterized.parameters(
-      ([], [], "There are 0 gradients for 0 parameters"),
-      ([1.], [1., 2.], "There are 1 gradients for 2 parameters"),
+      ([], [], "Got 0 gradients for 0 parameters"),
+      ([1.], [1., 2.], "Got 1 gradients for 2 parameters"),
       ([None], [1.], "The gradient of 'v' is None: the loss does not depend"),
       ([[1., 2.]], [1.], r"The gradient of 'v' has shape \(2,\)"),
-      ([1.], [1], "The parameter 'v' is of int32"),
-      ([1], [1.], "The gradient of 'v' is of int32"))
+      ([1.], [1], "The parameter 'v' is of type int32"),
+      ([1], [1.], "The gradient of 'v' is of type int32"))
   def test_bad_input_is_told(self, gradients, values, message):
     with self.assertRaisesRegex(ValueError, message):
       meta.LearnedOptimizer.load(self.path).apply(
@@ -238,109 +186,27 @@ class LearnedOptimizerTest(FolderTest):
   def test_scope_of_a_strategy_is_not_that_of_a_replica(self):
     parameter = tf.Variable(1.)
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
-      with self.assertRaisesRegex(ValueError, r"in what its run\(\) calls"):
+      with self.assertRaisesRegex(ValueError, r"Call it in the function that"):
         meta.LearnedOptimizer.load(self.path).apply([1.], [parameter])
 
   def test_parameter_of_no_shape_is_refused(self):
     parameter = tf.Variable([1.], name="v", shape=tf.TensorShape(None))
-    with self.assertRaisesRegex(ValueError, "but it must be known"):
+    with self.assertRaisesRegex(ValueError, "but its shape must be known"):
       meta.LearnedOptimizer.load(self.path).apply([tf.ones([1])], [parameter])
 
   def test_folder_of_no_optimizer_is_told(self):
-    for folder in (
-        self.enter_context(tempfile.TemporaryDirectory()), "nowhere"):
-      with self.assertRaisesRegex(FileNotFoundError, "No trained optimizer in"):
-        meta.LearnedOptimizer.load(folder)
+    empty = self.enter_context(tempfile.TemporaryDirectory())
+    with self.assertRaisesRegex(FileNotFoundError, "No trained optimizer in"):
+      meta.LearnedOptimizer.load(empty)
+    with self.assertRaisesRegex(
+        FileNotFoundError, "No trained optimizer 'nowhere': there is no such "
+        r"folder, and the .* are \[.*'paper-mnist'"):
+      meta.LearnedOptimizer.load("nowhere")
 
   def test_broken_file_is_told(self):
     pathlib.Path(self.path, "cw.l2l").write_bytes(b"PK\x03\x04")
     with self.assertRaisesRegex(ValueError, "Cannot read the weight file"):
       meta.LearnedOptimizer.load(self.path)
-
-
-class KerasLearnedOptimizerTest(FolderTest):
-
-  def compiled(self, model=None, **options):
-    model = model or make_model()
-    model.compile(meta.KerasLearnedOptimizer(self.path, **options), "mse",
-                  jit_compile=False)
-    return model
-
-  def test_losses_are_those_of_a_loop_bit_for_bit(self):
-    self.assertEqual(
-        fit(self.compiled()),
-        loop(meta.LearnedOptimizer.load(self.path), make_model(),
-             autograph=False))
-
-  def test_saved_model_goes_on_with_identical_losses_without_the_folder(self):
-    model, file = self.compiled(), os.path.join(self.path, "model.keras")
-    fit(model)
-    model.save(file)
-    expected = fit(model)
-    os.remove(os.path.join(self.path, "cw.l2l"))
-    self.assertEqual(fit(tf.keras.models.load_model(file)), expected)
-
-  def test_checkpoint_goes_on_with_identical_losses(self):
-    model = self.compiled()
-    fit(model)
-    checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
-    path = checkpoint.save(os.path.join(self.path, "checkpoint"))
-    expected = fit(model)
-    model = self.compiled()
-    fit(model, 1)
-    tf.train.Checkpoint(model=model, optimizer=model.optimizer).restore(path)
-    self.assertEqual(fit(model), expected)
-
-  def test_configuration_makes_the_same_optimizer(self):
-    config = meta.KerasLearnedOptimizer(
-        self.path, learning_rate=0.5, clipnorm=1.).get_config()
-    model = make_model()
-    model.compile(meta.KerasLearnedOptimizer.from_config(config), "mse",
-                  jit_compile=False)
-    self.assertEqual(
-        fit(model), fit(self.compiled(learning_rate=0.5, clipnorm=1.)))
-
-  def test_learning_rate_scales_the_updates(self):
-    updates = []
-    for rate in (1., 0.5):
-      variable = tf.keras.Variable([0., 0.])
-      meta.KerasLearnedOptimizer(self.path, learning_rate=rate).apply(
-          [tf.constant([1., -1e-3])], [variable])
-      updates.append(np.array(variable.value))
-    np.testing.assert_allclose(updates[1], 0.5 * updates[0], rtol=1e-6)
-    self.assertTrue(updates[0].all())
-
-  def test_model_of_mixed_precision_is_trained(self):
-    tf.keras.utils.set_random_seed(0)
-    layer = tf.keras.layers.Dense(2, dtype="mixed_float16")
-    losses = fit(self.compiled(tf.keras.Sequential(
-        [tf.keras.Input([3]), layer])))
-    self.assertTrue(np.isfinite(losses).all())
-    self.assertNotEqual(losses[0], losses[-1])
-
-  def test_networks_are_assigned_by_the_end_of_a_path(self):
-    folder = self.enter_context(tempfile.TemporaryDirectory())
-    save_networks(folder, [("one", ["a/kernel", "a/bias"]),
-                           ("two", ["b/kernel"])], one=NET, two=NET)
-    model = make_model()
-    model.compile(meta.KerasLearnedOptimizer(folder), "mse")
-    with self.assertRaisesRegex(ValueError, "the parameter '.*b/bias'"):
-      fit(model)
-
-  def test_path_is_needed(self):
-    with self.assertRaisesRegex(ValueError, "path is None, but must be"):
-      meta.KerasLearnedOptimizer()
-
-
-class ProcessesTest(FolderTest):
-
-  def python(self, code, folder):
-    """Runs code in a new process, with the folder as its argument."""
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(MODEL) + textwrap.dedent(code),
-         self.path], cwd=folder, capture_output=True, text=True, check=False)
-    self.assertEqual(result.returncode, 0, result.stderr)
-    return [float(v) for v in result.stdout.split()]
 
   def test_two_devices_make_the_losses_of_one(self):
     losses = self.python("""
@@ -369,45 +235,9 @@ class ProcessesTest(FolderTest):
           model.compile(meta.KerasLearnedOptimizer(sys.argv[1]), "mse")
         print(*model.fit(x, y, batch_size=8, epochs=5, shuffle=False,
                          verbose=0).history["loss"])
-        """, ROOT)
+        """, processes.ROOT)
     expected = loop(meta.LearnedOptimizer.load(self.path), make_model())
     np.testing.assert_allclose(losses, expected * 2, rtol=1e-5)
-
-  def test_export_is_used_without_this_library(self):
-    exported = os.path.join(self.path, "exported")
-    result = subprocess.run(
-        [sys.executable, "export.py", f"--path={self.path}",
-         f"--output={exported}"], cwd=ROOT, capture_output=True, text=True,
-        check=False)
-    self.assertEqual(result.stdout, f"Exported cw to {exported}.\n",
-                     result.stderr)
-    losses = self.python("""
-        import importlib.util, json
-        assert importlib.util.find_spec("meta") is None
-        assert importlib.util.find_spec("networks") is None
-        folder = sys.argv[1] + "/exported"
-        description = json.load(open(folder + "/optimizer.json"))
-        assert description["net_options"]["layers"] == [4, 3]
-        loaded = tf.saved_model.load(folder)  # It holds the weights.
-        start, update = (
-            loaded.signatures[name] for name in ("initial_state", "update"))
-        model = make_model()
-        variables = [v.value for v in model.trainable_variables]
-        flat = [tf.reshape(v, [-1]) for v in variables]
-        states = [start(parameters=f) for f in flat]
-        for _ in range(5):
-          with tf.GradientTape() as tape:
-            loss = tf.reduce_mean((model(x) - y)**2)
-          print(float(loss))
-          gradients = tape.gradient(loss, variables)
-          for i, (v, g) in enumerate(zip(variables, gradients)):
-            result = update(gradients=tf.reshape(g, [-1]), **states[i])
-            v.assign_add(tf.reshape(result.pop("updates"), v.shape))
-            states[i] = result
-        """, self.path)
-    np.testing.assert_allclose(
-        losses, loop(meta.LearnedOptimizer.load(self.path), make_model()),
-        rtol=1e-6)
 
 
 if __name__ == "__main__":

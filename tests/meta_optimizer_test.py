@@ -224,7 +224,7 @@ class MetaOptimizerTest(parameterized.TestCase):
     again = networks.factory(
         SMALL["net"], net_path=os.path.join(folder, "net.l2l"))
     trained, loaded, fresh = (
-        evaluation.Evaluator(network, problem, 5)([0]) for network in (
+        evaluation.Evaluator(network, problem, 5)([0]).losses for network in (
             meta.networks["net"], again, networks.factory(**SMALL)))
     np.testing.assert_array_equal(loaded, trained)
     self.assertFalse(np.array_equal(fresh, trained))

@@ -1,5 +1,10 @@
 """Tests of the search for a learning rate."""
 
+import json
+import os
+import pathlib
+import tempfile
+
 from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
@@ -106,6 +111,50 @@ class TuningTest(parameterized.TestCase):
 
   def test_same_seeds_find_the_same(self):
     self.assertEqual(tune(Parabola(3.)), tune(Parabola(3.)))
+
+
+class CacheTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    folder = self.enter_context(tempfile.TemporaryDirectory())
+    self.file = os.path.join(folder, "tuning.json")
+    self.count = 0
+
+  def search(self):
+    self.count += 1
+    return tuning.Tuning([0.1, 1.], [2., np.inf])
+
+  def test_search_is_made_once_for_its_settings(self):
+    cache = tuning.Cache(self.file)
+    expected = self.search()
+    for settings in ({"a": 1}, {"a": 2}, {"a": 1}):
+      self.assertEqual(cache.get(settings, self.search), expected)
+    self.assertEqual(self.count, 1 + 2)
+
+  def test_search_is_read_from_the_file(self):
+    expected = tuning.Cache(self.file).get({"a": 1}, self.search)
+    self.assertEqual(tuning.Cache(self.file).get({"a": 1}, self.search),
+                     expected)
+    self.assertEqual(self.count, 1)
+    with open(self.file, encoding="utf-8") as file:  # Standard JSON.
+      self.assertEqual(json.load(file), [{
+          "settings": {"a": 1}, "learning_rates": [0.1, 1.],
+          "losses": [2., None]}])
+
+  def test_without_a_file_searches_are_kept_in_memory(self):
+    cache = tuning.Cache(None)
+    for _ in range(2):
+      cache.get({"a": 1}, self.search)
+    self.assertEqual(self.count, 1)
+
+  @parameterized.parameters("{", "[1]", '[{"settings": {}}]')
+  def test_damaged_file_is_named_and_left_alone(self, text):
+    pathlib.Path(self.file).write_text(text)
+    with self.assertRaisesRegex(
+        ValueError, "tuning.json is damaged, delete it"):
+      tuning.Cache(self.file)
+    self.assertEqual(pathlib.Path(self.file).read_text(), text)
 
 
 if __name__ == "__main__":

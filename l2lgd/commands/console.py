@@ -90,9 +90,9 @@ class Console(meta.Recorder):
   def end(self, num_epochs: int) -> None:
     self._bar.close()
     if self._save_path is not None:
-      hint = " Resume it with --resume." if num_epochs < self._num_epochs else ""
-      print(f"Saved {self._save_path} after epoch {num_epochs}.{hint}",
-            flush=True)
+      is_over = num_epochs >= self._num_epochs
+      print(f"Saved {self._save_path} after epoch {num_epochs}."
+            f"{'' if is_over else ' Resume it with --resume.'}", flush=True)
 
   def _report(self) -> None:
     """Prints the statistics of the epochs since the last report."""

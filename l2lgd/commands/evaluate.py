@@ -28,9 +28,9 @@ import problems
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(options)  # For --help.
 flags.DEFINE_list("optimizer", ["L2L"], "L2L, the learned optimizer, or a "
-                  f"hand-designed one: {', '.join(baselines.BY_NAME)}; several, "
-                  "separated by commas, run on the same functions. all: all of "
-                  "them, the hand-designed ones tuned.")
+                  f"hand-designed one: {', '.join(baselines.BY_NAME)}. "
+                  "Several, separated by commas, run on the same functions; "
+                  "all is all of them, the hand-designed ones tuned.")
 flags.DEFINE_list("path", [], "Folder of the trained networks, or the name of "
                   "the library's own; without it, L2L is untrained. Several, "
                   "separated by commas, are compared under the names of the "
@@ -50,8 +50,8 @@ flags.DEFINE_string("output", None, "CSV file to write, one row for each run "
                     "and step; tuned rates are kept in tuning.json beside it.")
 flags.DEFINE_string("plot", None, "PNG file to write: the learning curves.")
 flags.DEFINE_string("plot_updates", None, "PNG file to write: updates as "
-                    "functions of a gradient, beside those of Sgd and Adam, and "
-                    "how each optimizer goes in a run. Goes to --logdir, too.")
+                    "functions of a gradient, beside those of Sgd and Adam, "
+                    "and how they go in a run. Goes to --logdir, too.")
 flags.DEFINE_string("pictures", None, "PNG file to write: the pictures of "
                     "neural art.")
 flags.DEFINE_string("logdir", None, "Folder to write the learning curves to, "
@@ -160,8 +160,8 @@ def make_learned_optimizers(
     names = ["L2L"] if len(folders) == 1 else [
         f"L2L-{os.path.basename(os.path.abspath(f))}" for f in folders]
     if len(set(names)) < len(names):
-      raise ValueError(f"--path is {','.join(FLAGS.path)}, but the folders must "
-                       "have different names.")
+      raise ValueError(f"--path is {','.join(FLAGS.path)}, but the folders "
+                       "must have different names.")
     configs = {name: net_config.with_weights(experiment.net_config, folder)
                for name, folder in zip(names, folders)}
   return {name: networks.Partition(

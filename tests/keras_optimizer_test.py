@@ -1,0 +1,96 @@
+"""Tests of the optimizer for Keras."""
+
+import os
+import tempfile
+
+from absl.testing import absltest
+import numpy as np
+import tensorflow as tf
+
+import meta
+from tests.toy_training import (
+  NET,
+  FolderTest,
+  fit,
+  loop,
+  make_model,
+  save_networks,
+)
+
+
+class KerasLearnedOptimizerTest(FolderTest):
+
+  def compiled(self, model=None, **options):
+    model = model or make_model()
+    model.compile(meta.KerasLearnedOptimizer(self.path, **options), "mse",
+                  jit_compile=False)
+    return model
+
+  def test_losses_are_those_of_a_loop_bit_for_bit(self):
+    self.assertEqual(
+        fit(self.compiled()),
+        loop(meta.LearnedOptimizer.load(self.path), make_model(),
+             autograph=False))
+
+  def test_saved_model_goes_on_with_identical_losses_without_the_folder(self):
+    model, file = self.compiled(), os.path.join(self.path, "model.keras")
+    fit(model)
+    model.save(file)
+    expected = fit(model)
+    os.remove(os.path.join(self.path, "cw.l2l"))
+    self.assertEqual(fit(tf.keras.models.load_model(file)), expected)
+
+  def test_checkpoint_goes_on_with_identical_losses(self):
+    model = self.compiled()
+    fit(model)
+    checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
+    path = checkpoint.save(os.path.join(self.path, "checkpoint"))
+    expected = fit(model)
+    model = self.compiled()
+    fit(model, 1)
+    tf.train.Checkpoint(model=model, optimizer=model.optimizer).restore(path)
+    self.assertEqual(fit(model), expected)
+
+  def test_configuration_makes_the_same_optimizer(self):
+    config = meta.KerasLearnedOptimizer(
+        self.path, learning_rate=0.5, clipnorm=1.).get_config()
+    model = make_model()
+    model.compile(meta.KerasLearnedOptimizer.from_config(config), "mse",
+                  jit_compile=False)
+    self.assertEqual(
+        fit(model), fit(self.compiled(learning_rate=0.5, clipnorm=1.)))
+
+  def test_learning_rate_scales_the_updates(self):
+    updates = []
+    for rate in (1., 0.5):
+      variable = tf.keras.Variable([0., 0.])
+      meta.KerasLearnedOptimizer(self.path, learning_rate=rate).apply(
+          [tf.constant([1., -1e-3])], [variable])
+      updates.append(np.array(variable.value))
+    np.testing.assert_allclose(updates[1], 0.5 * updates[0], rtol=1e-6)
+    self.assertTrue(updates[0].all())
+
+  def test_model_of_mixed_precision_is_trained(self):
+    tf.keras.utils.set_random_seed(0)
+    layer = tf.keras.layers.Dense(2, dtype="mixed_float16")
+    losses = fit(self.compiled(tf.keras.Sequential(
+        [tf.keras.Input([3]), layer])))
+    self.assertTrue(np.isfinite(losses).all())
+    self.assertNotEqual(losses[0], losses[-1])
+
+  def test_networks_are_assigned_by_the_end_of_a_path(self):
+    folder = self.enter_context(tempfile.TemporaryDirectory())
+    save_networks(folder, [("one", ["a/kernel", "a/bias"]),
+                           ("two", ["b/kernel"])], one=NET, two=NET)
+    model = make_model()
+    model.compile(meta.KerasLearnedOptimizer(folder), "mse")
+    with self.assertRaisesRegex(ValueError, "the parameter '.*b/bias'"):
+      fit(model)
+
+  def test_path_is_needed(self):
+    with self.assertRaisesRegex(ValueError, "path is None, but must be"):
+      meta.KerasLearnedOptimizer()
+
+
+if __name__ == "__main__":
+  absltest.main()

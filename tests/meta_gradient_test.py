@@ -1,0 +1,206 @@
+"""Tests of the meta-gradient against central differences."""
+
+from absl.testing import absltest, parameterized
+import numpy as np
+import tensorflow as tf
+
+from meta import meta_gradient, unroll
+import networks
+import problems
+from tests import assertions, toys
+
+T = 4
+PROBLEMS = {
+    "quadratic": lambda: problems.Quadratic(
+        2, 3, stddev=1., dtype=tf.float64),
+    "separate": lambda: problems.Quadratic(
+        2, 3, stddev=1., dtype=tf.float64, separate=True),
+    "regression": lambda: toys.Regression(tf.float64),
+    "ensemble": lambda: problems.Ensemble(
+        [problems.Quadratic(1, 2, dtype=tf.float64),
+         toys.Regression(tf.float64)], weights=[0.5, 2.]),
+}
+PREPROCESSING = {
+    "identity": {},
+    "LogAndSign": {"preprocess_name": "LogAndSign",
+                   "preprocess_options": {"k": 1}},
+}
+
+
+def central_differences(function, variables, epsilon=1e-5):
+  """The derivatives of a function of variables, numerically."""
+  results = []
+  for variable in variables:
+    value = variable.numpy()
+    result = np.zeros_like(value)
+    for index in np.ndindex(value.shape):
+      ends = []
+      for sign in (1, -1):
+        moved = value.copy()
+        moved[index] += sign * epsilon
+        variable.assign(moved)
+        ends.append(float(function()))
+      result[index] = (ends[0] - ends[1]) / (2 * epsilon)
+    variable.assign(value)
+    results.append(result)
+  return results
+
+
+def mean_of_sums(losses):
+  """The mean over functions of the sum over steps."""
+  return sum(tf.reduce_mean(of_step) for of_step in tf.unstack(losses))
+
+
+class MetaLossTest(parameterized.TestCase):
+
+  @parameterized.parameters([[3]], [[3, 2]], [[3, 2, 4]])
+  def test_is_the_sum_over_steps_and_the_mean_over_the_rest(self, shape):
+    losses = np.random.default_rng(0).normal(size=shape)
+    total = 0.
+    for index in np.ndindex(*shape):
+      total += losses[index] / np.prod(shape[1:])
+    np.testing.assert_allclose(
+        meta_gradient.meta_loss(tf.constant(losses)), total, rtol=1e-12)
+
+
+class MetaGradientTest(parameterized.TestCase):
+
+  def start(self, problem, preprocessing):
+    self.problem = PROBLEMS[problem]()
+    # Biases of 0 would hide an error in them.
+    self.network = networks.CoordinateWiseDeepLSTM(
+        (2, 3), scale=0.3, **PREPROCESSING[preprocessing],
+        initializer=tf.keras.initializers.RandomNormal(stddev=0.5, seed=1))
+    self.run_ = unroll.start(self.network, self.problem, 3)
+    self.variables = self.network.trainable_variables
+
+  def losses(self, second_derivatives):
+    return unroll.unroll(self.network, self.problem, self.run_, T,
+                         second_derivatives)[0]
+
+  def gradient(self, second_derivatives):
+    with tf.GradientTape() as tape:
+      value = mean_of_sums(self.losses(second_derivatives))
+    return tape.gradient(value, self.variables)
+
+  def assert_gradients(self, actual, expected):
+    for variable, a, e in zip(self.variables, actual, expected, strict=True):
+      np.testing.assert_allclose(
+          a, e, rtol=1e-5, atol=1e-7 * max(np.abs(e).max(), 1),
+          err_msg=variable.name)
+
+  @parameterized.product(
+      problem=tuple(PROBLEMS), preprocessing=tuple(PREPROCESSING))
+  def test_second_order_is_the_derivative_of_the_mean_of_sums(
+      self, problem, preprocessing):
+    self.start(problem, preprocessing)
+    function = tf.function(lambda: mean_of_sums(self.losses(False)))
+    self.assert_gradients(
+        self.gradient(second_derivatives=True),
+        central_differences(function, self.variables))
+
+  @parameterized.product(
+      problem=("quadratic", "separate", "regression"),
+      preprocessing=tuple(PREPROCESSING))
+  def test_first_order_holds_the_inner_gradients_fixed(
+      self, problem, preprocessing):
+    self.start(problem, preprocessing)
+    inputs, run = [], self.run_
+    for _ in range(T):
+      with tf.GradientTape() as tape:
+        tape.watch(run.params)
+        loss = unroll.loss(self.problem, run)
+      inputs.append(tape.gradient(loss, run.params))
+      _, run = unroll.step(self.network, self.problem, run)
+
+    @tf.function
+    def function():
+      run = self.run_
+      total = mean_of_sums(unroll.loss(self.problem, run)[tf.newaxis])
+      for gradients in inputs:
+        updates, state = self.network(gradients, run.state)
+        run = run._replace(
+            params={k: run.params[k] + updates[k] for k in run.params},
+            state=state, step=run.step + 1)
+        total += mean_of_sums(unroll.loss(self.problem, run)[tf.newaxis])
+      return total
+
+    expected = central_differences(function, self.variables)
+    self.assert_gradients(self.gradient(second_derivatives=False), expected)
+    self.assert_gradients(
+        meta_gradient.meta_gradient(
+            self.network, self.problem, self.run_, T)[2], expected)
+
+  @parameterized.product(
+      problem=tuple(PROBLEMS), second_derivatives=(False, True))
+  def test_every_meta_parameter_has_a_gradient(
+      self, problem, second_derivatives):
+    self.start(problem, "LogAndSign")
+    for variable, gradient in zip(
+        self.variables, self.gradient(second_derivatives), strict=True):
+      self.assertTrue(np.all(gradient.numpy() != 0.), variable.name)
+
+  @parameterized.parameters(False, True)
+  def test_losses_do_not_depend_on_second_derivatives(self, second_derivatives):
+    self.start("regression", "identity")
+    np.testing.assert_allclose(
+        self.losses(second_derivatives), self.losses(not second_derivatives),
+        rtol=1e-12)
+
+  def test_start_has_a_gradient_through_the_losses(self):
+    self.start("separate", "identity")
+    network = networks.Sgd(0.1)
+    x = self.run_.params["x"]
+    start = self.run_._replace(
+        params={"x": x}, state=network.initial_state({"x": x}))
+    with tf.GradientTape() as tape:
+      tape.watch(x)
+      losses, _ = unroll.unroll(network, self.problem, start, T)
+      value = tf.reduce_sum(losses * [[1., 10.]])  # Weights of the functions.
+    # With the inner gradients fixed, every loss is f(x + a constant).
+    expected, run = 0., start
+    for t in range(T + 1):
+      w, y = run.constants
+      residual = np.einsum("bij,bj->bi", w, run.params["x"]) - y
+      expected += 2 * np.einsum("bij,bi->bj", w, residual) * [[1.], [10.]]
+      if t < T:
+        _, run = unroll.step(network, self.problem, run)
+    np.testing.assert_allclose(tape.gradient(value, x), expected, rtol=1e-10)
+
+  def test_gradient_stops_between_unrolls(self):
+    self.start("quadratic", "identity")
+    gradients = []
+    for cut in (False, True):
+      with tf.GradientTape() as tape:
+        _, run = unroll.unroll(self.network, self.problem, self.run_, T)
+        if cut:
+          run = tf.nest.map_structure(tf.stop_gradient, run)
+        value = mean_of_sums(
+            unroll.unroll(self.network, self.problem, run, T)[0])
+      gradients.append(tape.gradient(value, self.variables))
+    constant = tf.nest.map_structure(tf.constant, run)
+    with tf.GradientTape() as tape:
+      value = mean_of_sums(
+          unroll.unroll(self.network, self.problem, constant, T)[0])
+    assertions.assert_close(gradients[1], tape.gradient(value, self.variables))
+    self.assertFalse(np.allclose(gradients[0][0], gradients[1][0]))
+
+  @parameterized.product(
+      problem=("quadratic", "separate", "regression"), num_runs=(1, 3))
+  def test_second_order_function_is_the_derivative_too(
+      self, problem, num_runs):
+    self.start(problem, "LogAndSign")
+    if num_runs > 1:
+      self.run_ = unroll.start(
+          self.network, self.problem, tf.constant([[1, 2], [3, 4], [5, 6]]))
+    function = tf.function(lambda: mean_of_sums(self.losses(False)))
+    losses, run, gradients = meta_gradient.second_order_meta_gradient(
+        self.network, self.problem, self.run_, T)
+    self.assert_gradients(
+        gradients, central_differences(function, self.variables))
+    expected, end = unroll.unroll(self.network, self.problem, self.run_, T)
+    assertions.assert_close((losses, run), (expected, end))
+
+
+if __name__ == "__main__":
+  absltest.main()

@@ -1,0 +1,117 @@
+"""Tests of the export to plain TensorFlow."""
+
+import os
+
+from absl.testing import absltest
+import numpy as np
+import tensorflow as tf
+
+import meta
+from tests.toy_training import NET, FolderTest, loop, make_model, save_networks
+
+
+class ExportTest(FolderTest):
+
+  def test_export_is_used_without_this_library(self):
+    exported = os.path.join(self.path, "exported")
+    self.assertEqual(meta.export(self.path, exported), {"cw": exported})
+    losses = self.python("""
+        import importlib.util, json
+        assert importlib.util.find_spec("meta") is None
+        assert importlib.util.find_spec("networks") is None
+        folder = sys.argv[1] + "/exported"
+        description = json.load(open(folder + "/optimizer.json"))
+        assert description["net_options"]["layers"] == [4, 3]
+        loaded = tf.saved_model.load(folder)  # It holds the weights.
+        start, update = (
+            loaded.signatures[name] for name in ("initial_state", "update"))
+        model = make_model()
+        variables = [v.value for v in model.trainable_variables]
+        flat = [tf.reshape(v, [-1]) for v in variables]
+        states = [start(parameters=f) for f in flat]
+        for _ in range(5):
+          with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(x) - y)**2)
+          print(float(loss))
+          gradients = tape.gradient(loss, variables)
+          for i, (v, g) in enumerate(zip(variables, gradients)):
+            result = update(gradients=tf.reshape(g, [-1]), **states[i])
+            v.assign_add(tf.reshape(result.pop("updates"), v.shape))
+            states[i] = result
+        """, self.path)
+    np.testing.assert_allclose(
+        losses, loop(meta.LearnedOptimizer.load(self.path), make_model()),
+        rtol=1e-6)
+
+  def export(self, key, shape, config):
+    """Saves an untrained network and exports it; returns network and folder."""
+    optimizer = meta.MetaOptimizer(**{key: config})
+    optimizer.networks[key].initial_state({"x": tf.zeros(shape)})
+    os.remove(os.path.join(self.path, "cw.l2l"))
+    optimizer.save(self.path)
+    output = os.path.join(self.path, "exported")
+    self.assertEqual(meta.export(self.path, output), {key: output})
+    return output, optimizer.networks[key]
+
+  def assert_updates(self, folder, network, gradients):
+    """Checks two updates against those of the network."""
+    loaded = tf.saved_model.load(folder)
+    gradients = tf.constant(gradients)
+    state = network.initial_state({"x": gradients})
+    exported = loaded.signatures["initial_state"](parameters=gradients)
+    for _ in range(2):
+      updates, state = network({"x": gradients}, state)
+      exported = loaded.signatures["update"](gradients=gradients, **exported)
+      np.testing.assert_allclose(
+          exported.pop("updates"), updates["x"], rtol=1e-5, atol=1e-7)
+
+  def test_network_for_kernels_takes_any_number_of_channels(self):
+    folder, network = self.export("conv", [3, 2, 1, 1], {
+        "net": "KernelDeepLSTM",
+        "net_options": {"kernel_shape": (3, 2), "layers": (4,)}})
+    self.assert_updates(folder, network, np.random.default_rng(0).normal(
+        size=[3, 2, 2, 5]).astype(np.float32))
+
+  def test_standard_network_takes_any_number_of_rows(self):
+    folder, network = self.export("rows", [1, 3], {
+        "net": "StandardDeepLSTM",
+        "net_options": {"output_size": 3, "layers": (4,)}})
+    self.assert_updates(folder, network, np.random.default_rng(0).normal(
+        size=[7, 3]).astype(np.float32))
+
+  def test_each_of_several_networks_has_a_folder(self):
+    save_networks(
+        self.path, a=NET, b=NET)
+    os.remove(os.path.join(self.path, "cw.l2l"))
+    output = os.path.join(self.path, "exported")
+    folders = meta.export(self.path, output)
+    self.assertEqual(
+        folders, {key: os.path.join(output, key) for key in "ab"})
+    for folder in folders.values():
+      self.assertIn("update", tf.saved_model.load(folder).signatures)
+
+  def test_empty_folder_is_used(self):
+    output = os.path.join(self.path, "exported")
+    os.mkdir(output)
+    meta.export(self.path, output)
+    self.assertIn("saved_model.pb", os.listdir(output))
+
+  def test_folder_or_file_that_exists_is_left_alone(self):
+    output = os.path.join(self.path, "exported")
+    os.mkdir(output)
+    file = os.path.join(output, "file")
+    with open(file, "w", encoding="utf-8") as f:
+      f.write("Unique.")
+    for path in (output, file):
+      with self.assertRaisesRegex(
+          ValueError, f"^output is {path}, which exists: give another folder"):
+        meta.export(self.path, path)
+    self.assertEqual(os.listdir(output), ["file"])
+
+  def test_optimizer_of_the_library_is_exported_by_name(self):
+    output = os.path.join(self.path, "exported")
+    self.assertEqual(meta.export("paper-mnist", output), {"cw": output})
+
+
+if __name__ == "__main__":
+  absltest.main()

@@ -1,0 +1,272 @@
+"""Tests of the trainer: epochs, tasks, validations, checkpoints."""
+
+import functools
+import os
+import tempfile
+from unittest import mock
+
+from absl.testing import absltest, parameterized
+import numpy as np
+import tensorflow as tf
+
+from meta import evaluation, meta_optimizer, seeds, trainer, unroll
+import networks
+import problems
+from tests import assertions, toys
+
+SEED = 7
+PROBLEM = problems.Quadratic(2, 2, stddev=1.)
+
+
+def make(problem=PROBLEM, num_steps=4, unroll_length=2, **settings):
+  """A trainer of a small network."""
+  optimizer = meta_optimizer.MetaOptimizer(net={
+      "net": "CoordinateWiseDeepLSTM",
+      "net_options": {"layers": (), "scale": 0.1}})
+  return trainer.Trainer(problem, optimizer, trainer.Settings(**{
+      "num_steps": num_steps, "unroll_length": unroll_length,
+      "learning_rate": 0.01, "seed": SEED, "evaluation_epochs": 2,
+      "jit_compile": False, **settings}))
+
+
+def weights(trained):
+  return [v.numpy() for v in trained.meta_step.network.variables]
+
+
+def without_time(epoch):
+  return epoch._replace(seconds=0.)
+
+
+class TrainerTest(parameterized.TestCase):
+
+  @parameterized.parameters((4, 2, [2, 2]), (5, 2, [2, 2, 1]), (1, 3, [1]))
+  def test_leftover_steps_are_a_shorter_last_unroll(
+      self, num_steps, len_unroll, lengths):
+    trained = make(num_steps=num_steps, unroll_length=len_unroll)
+    epoch = trained.run_epoch()
+    self.assertLen(epoch.gradient_norms, len(lengths))
+    step = make(num_steps=num_steps, unroll_length=len_unroll).meta_step
+    run, losses = step.reset(seeds.derive(SEED, "training", 0)), []
+    for length in lengths:
+      info, run = step.train(run, length)
+      self.assertLen(info.losses, length + 1)
+      losses.append(info)
+    self.assertEqual(run.step, num_steps)
+    self.assertEqual(epoch.final_loss, float(losses[-1].losses[-1]))
+    np.testing.assert_allclose(
+        epoch.meta_loss, np.sum([info.meta_loss for info in losses]), rtol=1e-6)
+    assertions.assert_equal(
+        weights(trained), [v.numpy() for v in step.network.variables])
+
+  @parameterized.parameters((1, False), (2, False), (2, True))
+  def test_traces_nothing_after_the_first_epoch(self, num_tasks, stagger):
+    problem = problems.Quadratic(2, 2)
+    # It runs in Python only where it is traced.
+    with mock.patch.object(problem, "loss", side_effect=problem.loss) as loss:
+      trained = make(problem, num_tasks=num_tasks, stagger=stagger)
+      trained.run_epoch()
+      trained.validate()
+      self.assertTrue(loss.called)
+      loss.reset_mock()
+      for _ in range(2):
+        trained.run_epoch()
+        trained.validate()
+      loss.assert_not_called()
+
+  def test_tasks_are_runs_of_their_own(self):
+    trained = make(num_steps=2, num_tasks=3)
+    alone = []
+    for index in range(6):
+      run = trained.meta_step.reset(seeds.derive(SEED, "training", index))
+      losses, _ = unroll.unroll(trained.meta_step.network, PROBLEM, run, 2)
+      alone.append(losses.numpy())
+    epoch = trained.run_epoch()
+    np.testing.assert_allclose(
+        epoch.meta_loss, np.sum(np.mean(alone[:3], axis=0)), rtol=1e-5)
+    np.testing.assert_allclose(
+        epoch.final_loss, np.mean(alone[:3], axis=0)[-1], rtol=1e-5)
+    # The first losses of the second epoch do not depend on the weights.
+    step = trained.meta_step
+    with mock.patch.object(step, "train", side_effect=step.train) as train:
+      trained.run_epoch()
+    run, = train.call_args.args[:1]
+    np.testing.assert_allclose(
+        unroll.loss(PROBLEM, run), [a[0] for a in alone[3:]], rtol=1e-5)
+
+  def test_staggered_tasks_are_runs_that_begin_at_different_unrolls(self):
+    # Of 3 unrolls each; task k is k unrolls ahead.
+    trained = make(num_steps=6, num_tasks=3, stagger=True)
+    step = trained.meta_step
+    with mock.patch.object(step, "train", side_effect=step.train) as train:
+      epochs = [trained.run_epoch() for _ in range(3)]
+    alone = {}
+    for number, call in enumerate(train.call_args_list):
+      run = call.args[0]
+      for k in range(3):
+        index, unrolls = divmod(number + k, 3)
+        if number == 0:
+          unrolls = 0
+        if unrolls == 0:
+          alone[k] = trained.meta_step.reset(
+              seeds.derive(SEED, "training", 3 * index + k))
+        if number + k < 3:  # The first run is a shorter one.
+          unrolls = number
+        with self.subTest(unroll=number, task=k):
+          self.assertEqual(run.step[k], 2 * unrolls)
+          assertions.assert_equal(
+              [t[k] for t in tf.nest.flatten(run.constants)],
+              tf.nest.flatten(alone[k].constants))
+    self.assertEqual(trained.num_epochs, 3)
+    self.assertTrue(all(np.isfinite(e.final_loss) for e in epochs))
+
+  def test_staggered_tasks_have_the_losses_of_runs_alone(self):
+    trained = make(num_steps=4, num_tasks=2, stagger=True)
+    step = trained.meta_step
+    step.optimizer.learning_rate = 0.  # The network stays the same.
+    epochs = [trained.run_epoch() for _ in range(3)]
+    alone = [
+        unroll.unroll(step.network, PROBLEM, step.reset(
+            seeds.derive(SEED, "training", i)), 4)[0] for i in range(6)]
+    # Task 1 is an unroll ahead: its first run ends after two of four updates.
+    np.testing.assert_allclose(
+        [e.final_loss for e in epochs],
+        [(alone[0][4] + alone[1][2]) / 2, (alone[2][4] + alone[3][4]) / 2,
+         (alone[4][4] + alone[5][4]) / 2], rtol=1e-5)
+
+  def test_staggered_unrolls_fill_their_runs(self):
+    with self.assertRaisesRegex(
+        ValueError, "^num_steps is 5, but must be a multiple of .* 2"):
+      make(num_steps=5, num_tasks=2, stagger=True)
+
+  def test_losses_of_many_functions_are_averaged(self):
+    trained = make(problems.Quadratic(3, 2, separate=True), num_steps=2)
+    run = trained.meta_step.reset(seeds.derive(SEED, "training", 0))
+    losses, _ = unroll.unroll(
+        trained.meta_step.network, trained.meta_step.problem, run, 2)
+    epoch = trained.run_epoch()
+    np.testing.assert_allclose(
+        epoch.final_loss, np.mean(losses[-1]), rtol=1e-5)
+    np.testing.assert_allclose(
+        epoch.meta_loss, np.sum(np.mean(losses, axis=1)), rtol=1e-5)
+
+  def test_epochs_draw_different_functions(self):
+    trained = make(num_steps=1)
+    self.assertLen({trained.run_epoch().final_loss for _ in range(4)}, 4)
+    self.assertEqual(trained.num_epochs, 4)
+
+  @parameterized.parameters((SEED, True), (SEED + 1, False))
+  def test_seed_says_all(self, seed, same):
+    one, two = make(), make(seed=seed)
+    epochs = [[without_time(t.run_epoch()) for _ in range(2)]
+              for t in (one, two)]
+    self.assertEqual(epochs[0] == epochs[1], same)
+    validations = [t.validate().losses for t in (one, two)]
+    self.assertEqual(np.array_equal(*validations), same)
+
+  def test_training_improves_validation(self):
+    trained = make(problems.Simple(), num_steps=4)
+    before = trained.validate()
+    for _ in range(50):
+      trained.run_epoch()
+    after = trained.validate()
+    self.assertTrue(after.improved)
+    self.assertLess(np.mean(after.losses[:, -1]),
+                    0.5 * np.mean(before.losses[:, -1]))
+
+  def test_validation_is_of_the_same_runs_each_time(self):
+    trained = make(evaluation_epochs=3)
+    first, second = trained.validate(), trained.validate()
+    self.assertTrue(first.improved)
+    self.assertFalse(second.improved)
+    np.testing.assert_array_equal(first.losses, second.losses)
+    self.assertEqual(first.losses.shape, (3, 5))
+    expected = evaluation.Evaluator(
+        trained.meta_step.network, PROBLEM, 4, jit_compile=False)(
+            [seeds.derive(SEED, "validation", i) for i in range(3)])
+    np.testing.assert_array_equal(first.losses, expected.losses)
+
+  def test_trace_is_that_of_the_first_validation_run(self):
+    trained = make()
+    validation = trained.validate()
+    np.testing.assert_allclose(
+        validation.trace.loss, validation.losses[0, :-1], rtol=1e-6)
+
+  def test_validation_does_not_train(self):
+    one, two = make(), make()
+    one.validate()
+    self.assertEqual(without_time(one.run_epoch()),
+                     without_time(two.run_epoch()))
+
+  def test_best_is_the_least_mean_final_loss(self):
+    trained = make()
+    results = iter([3., np.nan, 2., np.inf, 2.5, 1.])
+    trained._evaluate = lambda _: evaluation.Evaluation(
+        np.float32([[0., next(results)]]), {})
+    self.assertEqual([trained.validate().improved for _ in range(6)],
+                     [True, False, True, False, False, True])
+
+  @parameterized.parameters(np.nan, np.inf)
+  def test_first_validation_is_the_best_however_bad(self, value):
+    trained = make()
+    results = iter([value, value, 2.])
+    trained._evaluate = lambda _: evaluation.Evaluation(
+        np.float32([[0., next(results)]]), {})
+    self.assertEqual([trained.validate().improved for _ in range(3)],
+                     [True, False, True])
+
+  def test_diverged_epochs_are_dropped_and_counted(self):
+    trained = make(toys.Moody(), num_steps=5, unroll_length=2)
+    num_sick = 0
+    for i in range(12):
+      seed = seeds.derive(SEED, "training", i)
+      run = unroll.start(networks.Sgd(), toys.Moody(), seed)
+      sick = np.isnan(run.constants)
+      before = weights(trained)
+      epoch = trained.run_epoch()
+      self.assertEqual(epoch.num_dropped, 3 if sick else 0)
+      self.assertEqual(np.isfinite(epoch.final_loss), not sick)
+      same = [np.array_equal(a, b)
+              for a, b in zip(before, weights(trained), strict=True)]
+      self.assertEqual(all(same), bool(sick))
+      num_sick += bool(sick)
+    self.assertBetween(num_sick, 1, 11)
+    self.assertTrue(all(np.all(np.isfinite(w)) for w in weights(trained)))
+
+  def test_num_dropped_counts_what_is_not_finite(self):
+    epoch = trainer.Epoch(
+        number=1, final_loss=1., meta_loss=2.,
+        gradient_norms=[1., np.inf, 0., np.nan, -np.inf], seconds=1.)
+    self.assertEqual(epoch.num_dropped, 3)
+
+  @parameterized.parameters(
+      {}, {"num_tasks": 2}, {"num_tasks": 2, "stagger": True})
+  def test_restored_training_goes_on_bit_for_bit(self, **options):
+    def run_epochs(trained, count):
+      return [without_time(trained.run_epoch()) for _ in range(count)]
+
+    make_one = functools.partial(make, **options)
+    expected = make_one()
+    epochs = run_epochs(expected, 2)
+    expected.validate()
+    epochs += run_epochs(expected, 3)
+    validation = expected.validate()
+    with tempfile.TemporaryDirectory() as folder:
+      stopped = make_one()
+      self.assertEqual(run_epochs(stopped, 2), epochs[:2])
+      self.assertTrue(stopped.validate().improved)
+      path = stopped.checkpoint().write(os.path.join(folder, "checkpoint"))
+      restored = make_one()
+      restored.checkpoint().read(path).assert_consumed()
+    self.assertEqual(restored.num_epochs, 2)
+    self.assertEqual(run_epochs(restored, 3), epochs[2:])
+    assertions.assert_equal(weights(restored), weights(expected))
+    assertions.assert_equal(
+        restored.validate()._replace(seconds=0.),
+        validation._replace(seconds=0.))
+    assertions.assert_equal(
+        *[[np.array(v) for v in t.meta_step.optimizer.variables]
+          for t in (restored, expected)])
+
+
+if __name__ == "__main__":
+  absltest.main()
