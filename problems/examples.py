@@ -31,10 +31,10 @@ def read(data: Any) -> tuple[Batch, Batch]:
     raise ValueError(f"data has no arrays: {error}") from error
   arrays = tf.nest.flatten(data)
   if any(a.shape.rank == 0 for a in arrays) or not arrays:
-    raise ValueError(f"data is {describe(data)}, but all must be arrays with "
+    raise ValueError(f"data has {describe(data)}, but all must be arrays with "
                      "one entry for each example.")
   if len({a.shape[0] for a in arrays}) > 1:
-    raise ValueError(f"data is {describe(data)}, but all must have the same "
+    raise ValueError(f"data has {describe(data)}, but all must have the same "
                      "number of examples.")
   if not arrays[0].shape[0]:
     raise ValueError("data is empty, but must have an example.")

@@ -108,9 +108,9 @@ class ModelProblem(supervised.Supervised):
     try:
       outputs, penalty = self.predict(params, inputs, seed)
     except Exception as error:
-      raise ValueError("The model cannot be called on inputs "
+      raise ValueError("The model cannot be called on inputs of "
                        f"{examples.describe(inputs)}: {error}") from error
-    given = (f"targets {examples.describe(targets)} and outputs "
+    given = (f"targets of {examples.describe(targets)} and outputs of "
              f"{examples.describe(outputs)}")
     try:
       losses = tf.convert_to_tensor(self._loss_fn(targets, outputs))

@@ -1,28 +1,27 @@
 """Tests of what the contract promises, on every problem."""
 
-import tempfile
-
 from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
 import problems
+from tests import small_problems
 
 SEED = (3, 4)
 OTHER_SEED = (3, 5)
 
-PROBLEMS = (
-    ("simple", problems.Simple, {}),
-    ("simple_multi", problems.SimpleMultiOptimizer, {"num_dims": 3}),
-    ("quadratic", problems.Quadratic, {"batch_size": 3, "num_dims": 4}),
-    ("quadratic_separate", problems.Quadratic,
-     {"batch_size": 3, "num_dims": 4, "separate": True}),
-    ("ensemble", problems.Ensemble,
-     {"problems": [problems.Quadratic(3, 4), problems.Simple()],
-      "weights": [0.5, 2.]}),
-    ("mnist", problems.Mnist, {"layers": (3,), "batch_size": 4}),
-)
+PROBLEMS = {
+    **small_problems.PROBLEMS,
+    # With problems that are not alike, and weights.
+    "ensemble": lambda: problems.Ensemble(
+        [problems.Quadratic(3, 4), problems.Simple()], [0.5, 2.]),
+}
 DETERMINISTIC = ("simple", "simple_multi")
+# Batch normalization subtracts these biases again.
+CANCELLED = {"cifar10": ("conv_net_2d/conv_2d_0/b", "conv_net_2d/conv_2d_1/b",
+                         "mlp/linear_0/b")}
+# A compiled convolution may be fused with what follows, and rounds differently.
+RTOL = {"cifar10": 1e-5, "neural_art": 1e-5}
 
 
 def sample_and_loss(problem, seed):
@@ -38,40 +37,38 @@ def assert_same(actual, expected, rtol=0.):
 
 class ProblemTest(parameterized.TestCase):
 
-  def make(self, constructor, options):
-    if constructor is problems.Mnist:
-      rng = np.random.default_rng(0)
-      data_dir = self.enter_context(tempfile.TemporaryDirectory())
-      images = rng.integers(0, 256, [24, 28, 28], np.uint8)
-      labels = rng.integers(0, 10, [24], np.uint8)
-      np.savez(f"{data_dir}/mnist.npz", x_train=images, y_train=labels)
-      options = {"data_dir": data_dir, **options}
-    return constructor(**options)
+  def test_every_public_problem_is_here(self):
+    tested = {type(make()) for make in PROBLEMS.values()}
+    public = {getattr(problems, name) for name in problems.__all__}
+    self.assertEqual(tested, {p for p in public if isinstance(p, type)
+                              and issubclass(p, problems.Problem)
+                              and p is not problems.Problem})
 
-  @parameterized.named_parameters(*PROBLEMS)
-  def test_same_seed_gives_same_function(self, constructor, options):
-    problem = self.make(constructor, options)
+  @parameterized.named_parameters(*zip(PROBLEMS, PROBLEMS))
+  def test_same_seed_gives_same_function(self, name):
+    problem = PROBLEMS[name]()
     assert_same(sample_and_loss(problem, tf.constant(SEED)),
                 sample_and_loss(problem, tf.constant(SEED)))
 
   @parameterized.named_parameters(
-      *(p for p in PROBLEMS if p[0] not in DETERMINISTIC))
-  def test_other_seed_gives_other_function(self, constructor, options):
-    problem = self.make(constructor, options)
+      *((p, p) for p in PROBLEMS if p not in DETERMINISTIC))
+  def test_other_seed_gives_other_function(self, name):
+    problem = PROBLEMS[name]()
     *_, loss = sample_and_loss(problem, tf.constant(SEED))
     *_, other_loss = sample_and_loss(problem, tf.constant(OTHER_SEED))
     self.assertTrue(np.all(loss.numpy() != other_loss.numpy()))
 
-  @parameterized.named_parameters(*PROBLEMS)
-  def test_function_agrees_with_eager(self, constructor, options):
-    problem = self.make(constructor, options)
+  @parameterized.named_parameters(*zip(PROBLEMS, PROBLEMS))
+  def test_function_agrees_with_eager(self, name):
+    problem = PROBLEMS[name]()
     compiled = tf.function(lambda seed: sample_and_loss(problem, seed))
     assert_same(compiled(tf.constant(SEED)),
-                sample_and_loss(problem, tf.constant(SEED)), rtol=1e-6)
+                sample_and_loss(problem, tf.constant(SEED)),
+                rtol=RTOL.get(name, 1e-6))
 
-  @parameterized.named_parameters(*PROBLEMS)
-  def test_while_loop_agrees_with_eager(self, constructor, options):
-    problem = self.make(constructor, options)
+  @parameterized.named_parameters(*zip(PROBLEMS, PROBLEMS))
+  def test_while_loop_agrees_with_eager(self, name):
+    problem = PROBLEMS[name]()
     seeds = tf.constant([SEED, OTHER_SEED])
 
     @tf.function
@@ -84,18 +81,23 @@ class ProblemTest(parameterized.TestCase):
 
     assert_same(
         losses(), tf.stack([sample_and_loss(problem, s)[-1] for s in seeds]),
-        rtol=1e-6)
+        rtol=RTOL.get(name, 1e-6))
 
-  @parameterized.named_parameters(*PROBLEMS)
-  def test_every_parameter_has_a_gradient(self, constructor, options):
-    problem = self.make(constructor, options)
+  @parameterized.named_parameters(*zip(PROBLEMS, PROBLEMS))
+  def test_every_parameter_has_a_gradient(self, name):
+    problem = PROBLEMS[name]()
     params, constants = problem.sample(tf.constant(SEED))
     with tf.GradientTape() as tape:
       tape.watch(params)
       loss = problem.loss(params, constants, tf.constant(SEED))
-    for name, gradient in tape.gradient(loss, params).items():
-      self.assertEqual(gradient.shape, params[name].shape, name)
-      self.assertTrue(np.all(np.isfinite(gradient)), name)
+    gradients = tape.gradient(loss, params)
+    largest = max(np.abs(g).max() for g in gradients.values())
+    for key, gradient in gradients.items():
+      with self.subTest(key):
+        self.assertEqual(gradient.shape, params[key].shape)
+        self.assertTrue(np.all(np.isfinite(gradient)))
+        if key not in CANCELLED.get(name, ()):
+          self.assertGreater(np.abs(gradient).max(), 1e-4 * largest)
 
 
 if __name__ == "__main__":

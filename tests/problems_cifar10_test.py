@@ -30,8 +30,9 @@ class Cifar10Test(parameterized.TestCase):
 
   @parameterized.parameters(("cifar10_bn", True), ("cifar10_nobn", False))
   def test_loss_and_gradients_are_golden(self, key, batch_norm):
-    assertions.assert_golden(self.make(batch_norm=batch_norm),
-                       assertions.golden("golden_cifar10.npz", key))
+    assertions.assert_golden(
+        self.make(batch_norm=batch_norm),
+        assertions.golden("golden_cifar10.npz", key))
 
   def test_default_network_is_the_original_one(self):
     params, constants = self.make().sample(tf.constant(SEED))
@@ -83,18 +84,17 @@ class Cifar10Test(parameterized.TestCase):
         self.records[f"data_batch_{i}.bin"] for i in range(1, 6)])[3:]
     problem = self.make(labels=labels, conv_channels=(), linear_layers=())
     chosen = train[np.isin(train[:, 0], labels)]
-    self.assertLen(problem._labels, len(chosen))
+    images, numbers = problem._data
     np.testing.assert_array_equal(
-        np.array(labels)[problem._labels.numpy()], chosen[:, 0])
+        np.array(labels)[numbers.numpy()], chosen[:, 0])
     np.testing.assert_array_equal(
-        problem._images[0], chosen[0, 1:].reshape([3, 32, 32]).transpose(
-            [1, 2, 0]))
+        images[0], chosen[0, 1:].reshape([3, 32, 32]).transpose([1, 2, 0]))
     params, _ = problem.sample(tf.constant(SEED))
     self.assertEqual(params["mlp/linear_0/w"].shape, [3072, len(labels)])
 
   def test_images_stay_bytes(self):
-    problem = self.make()
-    self.assertEqual(problem._images.dtype, tf.uint8)
+    images, _ = self.make().minibatch(tf.constant(SEED))
+    self.assertEqual(images.dtype, tf.uint8)
 
   @parameterized.parameters(
       ("conv_channels", 16, "conv_channels is 16"),
@@ -102,7 +102,7 @@ class Cifar10Test(parameterized.TestCase):
       ("conv_channels", (1,) * 6, "at most five"),
       ("linear_layers", (2.5,), r"linear_layers\[0\] is 2.5"),
       ("batch_size", 0, "batch_size is 0"),
-      ("labels", (), "two or more different ones of 0 to 9"),
+      ("labels", (), "two or more different classes of 0 to 9"),
       ("labels", (1,), r"labels is \(1,\)"),
       ("labels", (1, 1), r"labels is \(1, 1\)"),
       ("labels", (1, 10), r"labels is \(1, 10\)"),
@@ -114,7 +114,8 @@ class Cifar10Test(parameterized.TestCase):
 
   def test_labels_without_images_are_reported(self):
     fake_data.write_cifar10(self.data_dir, label=7)
-    with self.assertRaisesRegex(ValueError, "labels is .*no such images"):
+    with self.assertRaisesRegex(
+        ValueError, r"labels is \[1, 2\], .* the files have images: \[7\]"):
       self.make(labels=(1, 2))
 
   def test_missing_files_are_reported(self):

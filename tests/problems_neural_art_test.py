@@ -118,8 +118,8 @@ class NeuralArtTest(parameterized.TestCase):
   def test_same_seed_gives_the_same_run(self):
     problem = self.make()
     for function in (problem.sample, tf.function(problem.sample)):
-      assertions.assert_close(function(tf.constant(SEED)),
-                        problem.sample(tf.constant(SEED)))
+      assertions.assert_close(
+          function(tf.constant(SEED)), problem.sample(tf.constant(SEED)))
 
   def test_seeds_draw_all_photographs_and_other_starts(self):
     problem = self.make()

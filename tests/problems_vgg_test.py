@@ -6,11 +6,12 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
-from problems import datasets, vgg
+from problems import vgg
+from problems.datasets import vgg19
 
 
 def with_average_pooling(layer):
-  """The layer of a Keras model, or what stands in its place."""
+  """Returns a copy of a Keras layer, with the mean in place of the maximum."""
   if isinstance(layer, tf.keras.layers.MaxPooling2D):
     return tf.keras.layers.AveragePooling2D(2, 2, name=layer.name)
   return type(layer).from_config(layer.get_config())
@@ -35,7 +36,7 @@ class VggTest(parameterized.TestCase):
         tf.keras.applications.vgg19.preprocess_input(images.copy()))
     with mock.patch.object(
         tf.keras.applications, "VGG19", return_value=original):
-      weights = datasets.vgg19(vgg.LAYERS, None, download=True)
+      weights = vgg19.read(vgg.LAYERS, None, download=True)
     actual = vgg.features(weights, images)
     self.assertEqual(tuple(actual), vgg.LAYERS)
     for name, e in zip(vgg.LAYERS, expected, strict=True):

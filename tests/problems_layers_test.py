@@ -1,0 +1,100 @@
+"""Tests of layers, against NumPy."""
+
+from absl.testing import absltest, parameterized
+import numpy as np
+import tensorflow as tf
+
+from problems import layers
+
+SEED = (1, 2)
+B = 3
+
+
+def normal(*shape):
+  return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+class LayersTest(parameterized.TestCase):
+
+  def test_linear_is_a_product_and_a_sum(self):
+    layer = layers.linear("l", 4, 2)
+    x, w, b = normal(B, 4), normal(4, 2), normal(2)
+    np.testing.assert_allclose(
+        layer.apply({"l/w": w, "l/b": b}, x), x @ w + b, rtol=1e-5)
+
+  def test_convolution_is_a_sum_over_a_window(self):
+    layer = layers.conv_2d("c", 3, 2, 4)
+    x, w, b = normal(B, 5, 6, 2), normal(3, 3, 2, 4), normal(4)
+    padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
+    expected = sum(padded[:, i:i + 5, j:j + 6] @ w[i, j]
+                   for i in range(3) for j in range(3)) + b
+    np.testing.assert_allclose(
+        layer.apply({"c/w": w, "c/b": b}, x), expected, rtol=1e-4, atol=1e-5)
+
+  @parameterized.parameters(((B, 4),), ((B, 5, 6, 4),))
+  def test_batch_norm_gives_channels_mean_beta_and_deviation_1(self, shape):
+    layer = layers.batch_norm("n", *[1] * (len(shape) - 1), 4)
+    x, beta = 5. + 10. * normal(*shape), normal(4)
+    axes = tuple(range(len(shape) - 1))
+    expected = (x - x.mean(axes)) / np.sqrt(x.var(axes) + 1e-3) + beta
+    np.testing.assert_allclose(
+        layer.apply({"n/beta": beta.reshape([1] * len(axes) + [4])}, x),
+        expected, rtol=1e-4, atol=1e-4)
+
+  def test_flatten_keeps_the_order(self):
+    x = normal(B, 2, 3, 4)
+    np.testing.assert_array_equal(
+        layers.flatten().apply({}, x), x.reshape([B, 24]))
+
+  def test_function_has_no_parameters(self):
+    layer = layers.function(tf.abs)
+    self.assertEmpty(layer.initializers)
+    np.testing.assert_array_equal(layer.apply({}, normal(B)), abs(normal(B)))
+
+  def test_mlp_has_activations_between_its_linear_layers(self):
+    network = layers.mlp([4, 3, 5, 2], tf.tanh)
+    params = {name: normal(*p.shape) for name, p in layers.initial_params(
+        network, tf.constant(SEED)).items()}
+    h = normal(B, 4)
+    actual = layers.apply(network, params, h)
+    for i in range(3):
+      h = (np.tanh(h) if i else h) @ params[
+          f"mlp/linear_{i}/w"] + params[f"mlp/linear_{i}/b"]
+    np.testing.assert_allclose(actual, h, rtol=1e-4)
+
+  def test_normalized_mlp_has_an_offset_for_each_hidden_layer(self):
+    params = layers.initial_params(
+        layers.mlp([4, 3, 5, 2], tf.tanh, normalized=True), tf.constant(SEED))
+    self.assertEqual(
+        {name: p.shape.as_list() for name, p in params.items()},
+        {"mlp/linear_0/w": [4, 3], "mlp/linear_0/b": [3],
+         "mlp/batch_norm/beta": [1, 3],
+         "mlp/linear_1/w": [3, 5], "mlp/linear_1/b": [5],
+         "mlp/batch_norm_1/beta": [1, 5],
+         "mlp/linear_2/w": [5, 2], "mlp/linear_2/b": [2]})
+
+  def test_weights_and_biases_start_with_deviation_one_hundredth(self):
+    network = [layers.linear("l", 50, 1000), layers.conv_2d("c", 5, 10, 1000)]
+    params = layers.initial_params(network, tf.constant(SEED))
+    self.assertEqual([p.shape.as_list() for p in params.values()],
+                     [[50, 1000], [1000], [5, 5, 10, 1000], [1000]])
+    for values in params.values():
+      self.assertBetween(np.mean(values), -0.001, 0.001)
+      self.assertBetween(np.std(values), 0.009, 0.011)
+
+  def test_offsets_start_at_zero(self):
+    params = layers.initial_params(
+        [layers.batch_norm("n", 1, 4)], tf.constant(SEED))
+    np.testing.assert_array_equal(params["n/beta"], np.zeros([1, 4]))
+
+  def test_parameters_are_independent_of_each_other(self):
+    params = layers.initial_params(
+        [layers.linear("one", 4, 4), layers.linear("two", 4, 4)],
+        tf.constant(SEED))
+    rows = [*params["one/w"], params["one/b"], *params["two/w"],
+            params["two/b"]]
+    self.assertLen(np.unique(rows), 2 * (16 + 4))
+
+
+if __name__ == "__main__":
+  absltest.main()
