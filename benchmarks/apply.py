@@ -2,35 +2,30 @@
 
   python -m benchmarks.apply
 
-The network is the paper's: two layers of 20 units. Both update one vector in a
-compiled `tf.function`, in turn, on the same gradients.
+The network is the paper's: two layers of 20 units. Both optimizers update one
+vector in a compiled `tf.function`, in turn, with the same gradients.
 """
 
 import tempfile
 import time
 
 from absl import flags
-
-from l2lgd.commands import (
-  cli,  # First: it keeps the start-up messages of TensorFlow away.
-)
-
-# isort: split
 import numpy as np
 import tabulate
 import tensorflow as tf
 
+from l2lgd.commands import console, options, program
 import meta
 
 FLAGS = flags.FLAGS
-flags.DEFINE_integer("repeats", 20, "Steps to take the median of.")
+flags.DEFINE_integer("repeats", 20, "Steps of which the median is taken.")
 _SIZES = (10**5, 10**6)
 
 
 def main() -> None:
-  cli.print_device()
-  with cli.user_errors():
-    cli.check_positive("repeats")
+  console.print_device()
+  with program.user_errors():
+    options.check_positive("repeats")
   rows = [(size, *measure(size)) for size in _SIZES]
   print(tabulate.tabulate(
       [(size, learned, adam, learned / adam, num_bytes)
@@ -40,7 +35,7 @@ def main() -> None:
 
 
 def measure(size: int) -> tuple[float, float, float]:
-  """Returns nanoseconds a parameter of both, and bytes of the learned state."""
+  """Returns nanoseconds per parameter of both, and bytes of the state."""
   optimizer = meta.MetaOptimizer()
   network, = optimizer.networks.values()
   network.initial_state({"x": tf.zeros([1])})
@@ -62,7 +57,7 @@ def measure(size: int) -> tuple[float, float, float]:
 
 
 def _step(optimizer, variable, gradient):
-  """A compiled step, which has run before."""
+  """Returns a compiled step that has run before."""
   step = tf.function(lambda: optimizer.apply([gradient], [variable]),
                      autograph=False, jit_compile=True)
   if not isinstance(optimizer, meta.LearnedOptimizer):
@@ -73,4 +68,4 @@ def _step(optimizer, variable, gradient):
 
 
 if __name__ == "__main__":
-  cli.run(main)
+  program.run(main)

@@ -1,14 +1,15 @@
-"""Times meta-training and evaluation against the least that they need.
+"""Times meta-training and evaluation against the least time that they need.
 
 The floor is what no program can do without: for every coordinate the matrix
 products of the network, backwards too, and its sigmoids and hyperbolic
-tangents; for every step the loss of the optimizee and its gradient. Each is
-timed alone, in a loop, by XLA and by TensorFlow's kernels: the faster counts.
+tangents; for every step the loss of the optimizee and its gradient. Each
+operation is timed alone, in a loop, by XLA and by TensorFlow's kernels, and the
+faster one counts.
 
   python -m benchmarks.engine --problem=quadratic,mnist --data_dir=DIR
 
-`--growth` measures quadratics of 10^3 to 10^6 coordinates, and unrolls of 5 to
-200 steps, instead.
+With `--growth`, it measures quadratics of 10^3 to 10^6 coordinates and unrolls
+of 5 to 200 steps instead.
 """
 
 from collections.abc import Callable
@@ -19,41 +20,38 @@ import sys
 import time
 
 from absl import flags
-
-from l2lgd.commands import (
-  cli,  # First: it keeps the start-up messages of TensorFlow away.
-)
-
-# isort: split
 import numpy as np
 import tabulate
 import tensorflow as tf
 
 from l2lgd import files
-from meta import evaluation, experiments, meta_optimizer, seeds, unroll
+from l2lgd.commands import console, options, program
+import meta
+from meta import evaluation, experiments, seeds, unroll
 import problems
 
 FLAGS = flags.FLAGS
+flags.adopt_module_key_flags(options)  # For --help.
 flags.DEFINE_integer("unroll_length", 20, "Updates in an unroll. (32 for "
                      "neural art)")
-flags.DEFINE_integer("repeats", 5, "Epochs to take the median of.")
-flags.DEFINE_bool("growth", False, "Whether to measure the growth with the "
-                  "numbers of coordinates and steps.")
+flags.DEFINE_integer("repeats", 5, "Epochs of which the median is taken.")
+flags.DEFINE_bool("growth", False, "Whether to measure how time and memory "
+                  "grow with the numbers of coordinates and steps.")
 flags.DEFINE_string("output", None, "JSON file to write.")
 flags.DEFINE_string("profile", None, "Folder for TensorFlow's profile of an "
                     "epoch of training.")
-FLAGS.set_default("problem", "quadratic")
 
-_RUNS = 100  # Evaluated, or as many as lie side by side.
-# Coordinates and steps of an unroll.
+_RUNS = 100  # Runs that are evaluated, or as many as fit side by side.
+# Numbers of coordinates, and of steps in an unroll.
 _GROWTH = [(10**3, 20), (10**4, 20), (10**5, 20), (10**6, 20),
            (10**4, 5), (10**4, 50), (10**4, 200)]
 
 
 def main() -> None:
-  cli.print_device()
-  with cli.user_errors():
-    cli.check_positive("num_steps", "unroll_length", "repeats")
+  FLAGS.set_default("problem", "quadratic")
+  console.print_device()
+  with program.user_errors():
+    options.check_positive("num_steps", "unroll_length", "repeats")
     names = FLAGS.problem.split(",")
     for name in names:
       experiments.get(name)
@@ -65,7 +63,7 @@ def main() -> None:
 
 
 def problems_in_turn(names: list[str]) -> tuple[dict, str]:
-  """Measures the problems of these names; returns results and their table."""
+  """Measures these problems; returns the results and their table."""
   results = {name: alone_in_process(measure, name) for name in names}
   return results, tabulate.tabulate(
       [(name, r["coordinates"], r["train"], r["train"] / r["train_floor"],
@@ -78,18 +76,18 @@ def problems_in_turn(names: list[str]) -> tuple[dict, str]:
 
 
 def growth() -> tuple[list, str]:
-  """Measures how time and memory grow; returns results and their table."""
+  """Measures how time and memory grow; returns the results and their table."""
   results = [alone_in_process(measure_growth, *sizes) for sizes in _GROWTH]
   return results, tabulate.tabulate(
       [(r["coordinates"], r["unroll_length"], 1e9 * r["seconds"], r["bytes"])
        for r in results],
-      headers=("Coordinates", "Unroll", "ns a coordinate and step",
-               "bytes a coordinate and step"),
+      headers=("Coordinates", "Unroll", "ns per coordinate and step",
+               "bytes per coordinate and step"),
       floatfmt=("d", "d", ".0f", ".0f"))
 
 
 def alone_in_process(function: Callable, *args) -> dict[str, float]:
-  """Calls the function in a process whose memory is that of nothing else."""
+  """Calls the function in a process of its own, to measure its memory."""
   with multiprocessing.get_context("spawn").Pool(1) as pool:
     result = pool.apply(_with_flags, (sys.argv, function, args))
   print(f"Measured {' '.join(map(str, args))}", flush=True)
@@ -104,67 +102,69 @@ def _with_flags(argv, function, args):
 def measure(name: str) -> dict[str, float]:
   """Returns seconds per epoch of a problem, their floors, and the rest."""
   FLAGS.problem = name
-  problem, experiment = cli.make_problem("train")
+  experiment = options.experiment()
+  problem = options.make_problem(experiment, "train")
   FLAGS.set_default("unroll_length", experiment.unroll_length)
-  start = time.perf_counter()
-  step = meta_optimizer.MetaOptimizer(**experiment.net_config).meta_minimize(
+  num_steps = FLAGS.num_steps
+  num_unrolls = num_steps // FLAGS.unroll_length
+  start_time = time.perf_counter()
+  meta_step = meta.MetaOptimizer(**experiment.net_config).meta_minimize(
       problem, FLAGS.unroll_length, experiment.learning_rate,
-      experiment.net_assignments, jit_compile=cli.jit_compile())
+      experiment.net_assignments, jit_compile=options.jit_compile())
 
-  def epoch(seed, num_unrolls=FLAGS.num_steps // FLAGS.unroll_length):
-    run = step.reset(seed)
+  def epoch(num_unrolls: int = num_unrolls) -> np.ndarray:
+    run = meta_step.reset(0)
     for _ in range(num_unrolls):
-      info, run = step.train(run)
-    return info.losses.numpy()
+      losses, run = meta_step.step(run)
+    return losses.numpy()
 
-  epoch(0, 1)
-  first_step = time.perf_counter() - start
-  train = median_seconds(epoch, 0, repeats=FLAGS.repeats)
-  peak_mb = peak_bytes() / 2**20  # Of training, not of the floors.
+  epoch(1)
+  first_step = time.perf_counter() - start_time
+  train = median_seconds(epoch, repeats=FLAGS.repeats)
+  peak_mb = peak_bytes() / 2**20  # Of training, before the floors.
   evaluate = evaluation.Evaluator(
-      step.network, problem, FLAGS.num_steps, cli.jit_compile())
+      meta_step.network, problem, num_steps, options.jit_compile())
   run_seeds = [seeds.derive(0, "test", i)
                for i in range(min(_RUNS, evaluate.max_side_by_side))]
   evaluate(run_seeds)
   if FLAGS.profile:
     tf.profiler.experimental.start(FLAGS.profile)
-    epoch(0)
+    epoch()
     tf.profiler.experimental.stop()
-  steps, unrolls = FLAGS.num_steps, FLAGS.num_steps // FLAGS.unroll_length
-  run = step.reset(0)
-  function, forward, backward = floor(step, run)
-  runs = step.reset(tf.stack(run_seeds)) if len(run_seeds) > 1 else run
-  functions, forwards, _ = floor(step, runs)
+  run = meta_step.reset(0)
+  function, forward, backward = floor(meta_step, run)
+  functions, forwards, _ = floor(
+      meta_step, meta_step.reset(seeds.stack(run_seeds)))
   return {
       "coordinates": sum(p.shape.num_elements() for p in run.params.values()),
-      "num_steps": steps, "train": train,
+      "num_steps": num_steps, "train": train,
       "evaluate": median_seconds(evaluate, run_seeds, repeats=FLAGS.repeats)
                   / len(run_seeds),
       "first_step": first_step, "peak_mb": peak_mb,
-      "train_floor": steps * (forward + backward)
-                     + (steps + unrolls) * function,
-      "evaluate_floor": steps * (forwards + functions) / len(run_seeds)}
+      "train_floor": num_steps * (forward + backward)
+                     + (num_steps + num_unrolls) * function,
+      "evaluate_floor": num_steps * (forwards + functions) / len(run_seeds)}
 
 
-def floor(step: meta_optimizer.MetaStep, run: unroll.Run) -> list[float]:
-  """Returns the seconds that the mathematics needs, a step.
+def floor(meta_step: meta.MetaStep, run: unroll.Run) -> list[float]:
+  """Returns the seconds per step that the mathematics needs.
 
   Args:
-    step: What trains the networks.
+    meta_step: The step of meta-training.
     run: One run, or several side by side.
 
   Returns:
-    Seconds of the optimizee's loss and gradient, of the networks, and of the
-    derivatives of the networks.
+    The seconds of the optimizee's loss and gradient, of the networks, and of
+    the derivatives of the networks.
   """
   def optimizee(params):
     loss, gradients = unroll.loss_and_gradients(
-        step.problem, run._replace(params=params))
+        meta_step.problem, run._replace(params=params))
     return gradients, loss
 
   layers = [
       floor_of_layer(lstm.w_gates, tf.size(of_run.hidden) // lstm.hidden_size)
-      for key, network in step.network.networks.items()
+      for key, network in meta_step.network.networks.items()
       for lstm, of_run in zip(network.lstms, run.state[key], strict=True)]
   return [alone(optimizee, run.params), *np.sum([(0., 0.), *layers], axis=0)]
 
@@ -182,10 +182,10 @@ def floor_of_layer(w: tf.Variable, n: int) -> tuple[float, float]:
 
 
 def alone(function: Callable, args, num_calls: int = 20) -> float:
-  """Returns the seconds of a call of many in a loop, as fast as it gets."""
+  """Returns the seconds of one call of many in a loop, the fastest way."""
   def loop(args):
     def body(i, args, result):
-      # Each call needs the one before.
+      # Each call depends on the one before, so that none is dropped.
       tiny = 1e-30 * tf.reshape(tf.nest.flatten(result)[-1], [-1])[0]
       args = tf.nest.map_structure(lambda a: a + tiny, args)
       return i + 1, args, function(args)
@@ -203,31 +203,31 @@ def alone(function: Callable, args, num_calls: int = 20) -> float:
 
 
 def measure_growth(num_coordinates: int, unroll_length: int) -> dict:
-  """Returns seconds and bytes of training, per coordinate and step."""
+  """Returns seconds and bytes of training per coordinate and step."""
   problem = problems.Quadratic(batch_size=num_coordinates // 10, num_dims=10)
-  step = meta_optimizer.MetaOptimizer().meta_minimize(
-      problem, 1, jit_compile=cli.jit_compile())
-  step.step(step.reset(0))
+  meta_step = meta.MetaOptimizer().meta_minimize(
+      problem, 1, jit_compile=options.jit_compile())
+  meta_step.step(meta_step.reset(0))
   before = peak_bytes()
-  step.len_unroll = unroll_length
-  run = step.reset(0)
-  step.step(run)
+  meta_step.len_unroll = unroll_length
+  run = meta_step.reset(0)
+  meta_step.step(run)
   peak = peak_bytes()
   total = num_coordinates * unroll_length
   return {
       "coordinates": num_coordinates, "unroll_length": unroll_length,
-      "seconds": median_seconds(lambda: step.step(run)[0].numpy(),
+      "seconds": median_seconds(lambda: meta_step.step(run)[0].numpy(),
                                 repeats=FLAGS.repeats) / total,
       "bytes": (peak - before) / total}
 
 
 def peak_bytes() -> int:
-  """Returns the most memory that this process has held."""
+  """Returns the peak memory of this process."""
   return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def median_seconds(function: Callable, *args, repeats: int) -> float:
-  """Returns the median of the seconds that calls take."""
+  """Returns the median time of a call."""
   times = []
   for _ in range(repeats):
     start = time.perf_counter()
@@ -238,4 +238,4 @@ def median_seconds(function: Callable, *args, repeats: int) -> float:
 
 
 if __name__ == "__main__":
-  cli.run(main)
+  program.run(main)

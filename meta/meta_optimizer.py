@@ -32,8 +32,8 @@ class Unroller:
       second_derivatives: Whether the meta-gradient also flows through the
         gradients that are fed to the network.
       jit_compile: Whether XLA compiles the unroll. None chooses between the
-        whole unroll, the network alone and neither; with
-        `second_derivatives`, it is neither.
+        whole unroll, the network alone and neither. Second derivatives are
+        compiled only if it is True.
 
     Raises:
       ValueError: `len_unroll` is not a positive integer, or the network cannot
@@ -154,7 +154,17 @@ class MetaStep(Unroller):
     Args:
       run: The run so far.
       num_steps: Number of updates, if it is not `len_unroll`.
+
+    Raises:
+      ValueError: XLA is to compile second derivatives of several runs side by
+        side, which it cannot.
     """
+    if (run.is_batched and self._second_derivatives
+        and self._compilation.unroll):
+      raise ValueError(
+          "jit_compile is True, but XLA cannot compile second derivatives of "
+          "several tasks side by side. Leave jit_compile to its default, or "
+          "train on one task.")
     return self._train(run, num_steps or self.len_unroll)
 
   def _differentiate_and_apply(

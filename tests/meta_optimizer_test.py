@@ -176,6 +176,28 @@ class MetaStepTest(parameterized.TestCase):
       self.assertTrue(np.all(np.isfinite(variable)))
       self.assertFalse(np.array_equal(variable, value))
 
+  @parameterized.parameters(False, True)
+  def test_second_derivatives_are_compiled_if_asked(self, jit_compile):
+    step = meta_optimizer.MetaOptimizer(net=SMALL).meta_minimize(
+        toys.Regression(), 3, second_derivatives=True, jit_compile=jit_compile)
+    run = step.reset(0)
+    info, _ = step.train(run)
+    graph = step._train.get_concrete_function(run, 3).graph.as_graph_def()
+    self.assertEqual(
+        any(f.attr["_XlaMustCompile"].b for f in graph.library.function),
+        jit_compile)
+    plain = meta_optimizer.MetaOptimizer(net=SMALL).meta_minimize(
+        toys.Regression(), 3, second_derivatives=True)
+    expected, _ = plain.train(plain.reset(0))
+    assertions.assert_close(info, expected, rtol=1e-4)
+
+  def test_second_derivatives_of_several_tasks_are_not_compiled_by_xla(self):
+    step = meta_optimizer.MetaOptimizer(net=SMALL).meta_minimize(
+        toys.Regression(), 3, second_derivatives=True, jit_compile=True)
+    with self.assertRaisesRegex(
+        ValueError, "^jit_compile is True, but XLA cannot compile second deri"):
+      step.train(step.reset(tf.constant([[1, 2], [3, 4]])))
+
   def test_networks_without_weights_have_nothing_to_train(self):
     step = meta_optimizer.MetaOptimizer(net=SGD).meta_minimize(problems.Simple(), 2)
     info, run = step.train(step.reset(0))

@@ -34,8 +34,12 @@ def load(name):
 
   Programs have flags of the same names, so only one at a time can have its
   flags in the common registry. All tests must import programs by this function.
+
+  Args:
+    name: Name of a program of `l2lgd.commands`, or of any other module.
   """
-  module = importlib.import_module(f"l2lgd.commands.{name}")
+  module = importlib.import_module(
+      name if "." in name else f"l2lgd.commands.{name}")
   if name not in _flags:
     own = flags.FlagValues()
     for flag in FLAGS.flags_by_module_dict()[module.__name__]:

@@ -1,0 +1,58 @@
+"""Tests of the benchmarks, on small sizes."""
+
+from absl.testing import absltest
+import numpy as np
+import tensorflow as tf
+
+import meta
+import problems
+from tests import programs
+
+apply, engine = (
+    programs.load(f"benchmarks.{name}") for name in ("apply", "engine"))
+
+
+class ApplyTest(programs.TestCase):
+
+  def test_both_optimizers_are_measured(self):
+    with programs.given_flags("benchmarks.apply", "--repeats=1"):
+      learned, adam, num_bytes = apply.measure(4)
+    self.assertGreater(learned, 0.)
+    self.assertGreater(adam, 0.)
+    self.assertEqual(num_bytes, 2 * (20 + 20) * 4)  # Two numbers a unit.
+
+
+class EngineTest(programs.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.enter_context(programs.given_flags(
+        "benchmarks.engine", "--repeats=1", "--num_steps=2",
+        "--unroll_length=1", "--jit_compile=false"))
+
+  def test_engine_measures_an_experiment(self):
+    results = engine.measure("simple")
+    self.assertEqual((results["coordinates"], results["num_steps"]), (1, 2))
+    for name, value in results.items():
+      self.assertGreaterEqual(value, 0., name)
+
+  def test_growth_is_per_coordinate_and_step(self):
+    results = engine.measure_growth(20, 3)
+    self.assertEqual((results["coordinates"], results["unroll_length"]),
+                     (20, 3))
+    self.assertGreater(results["seconds"], 0.)
+
+  def test_floor_is_of_optimizee_network_and_derivatives(self):
+    meta_step = meta.MetaOptimizer(net={
+        "net": "CoordinateWiseDeepLSTM", "net_options": {"layers": (3, 2)}}
+        ).meta_minimize(problems.Simple(), 1, jit_compile=False)
+    seconds = engine.floor(meta_step, meta_step.reset(0))
+    self.assertLen(seconds, 3)
+    self.assertTrue((np.array(seconds) > 0.).all())
+
+  def test_alone_is_the_time_of_one_call(self):
+    self.assertGreater(engine.alone(tf.sin, tf.ones([2])), 0.)
+
+
+if __name__ == "__main__":
+  absltest.main()
