@@ -16,7 +16,7 @@ from packaging import requirements
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGES = ["l2lgd", "meta", "networks", "problems"]
 # Not a part of the wheel.
-OTHERS = ["benchmarks", "examples", "tests"]
+OTHERS = ["benchmarks", "tests"]
 
 BUILD = "from setuptools import build_meta; print(build_meta.build_wheel('.'))"
 USE = """
