@@ -109,7 +109,7 @@ class Response(NamedTuple):
   """The update of one coordinate in a step, as a function of its gradient."""
   step: int  # Number of updates made before.
   name: str  # The parameter that has the coordinate.
-  index: int  # The coordinate's index in the flattened parameter.
+  coordinate: int  # Its index in the flattened parameter.
   gradient: float  # The gradient that it had.
   values: np.ndarray  # The gradients that replace it, ascending, shape [V].
   updates: dict[str, np.ndarray]  # By network, shape [V], in units of the RMS

@@ -110,6 +110,12 @@ def _max_coordinates() -> int:
   return 2**20 if tf.config.list_physical_devices("GPU") else 2**15
 
 
+def mean_curve(losses: np.ndarray) -> np.ndarray:
+  """Returns the mean over runs of losses [runs, T + 1], float64."""
+  # In float64, as a sum of the largest losses overflows float32.
+  return np.asarray(np.mean(losses, axis=0, dtype=np.float64))
+
+
 class Summary(NamedTuple):
   """Statistics of final losses."""
   mean: float  # This and the next four are of the runs that did not diverge.
@@ -140,5 +146,9 @@ def summarize(final_losses: np.ndarray) -> Summary:
                   *np.percentile(finite, (25, 50, 75))]
   else:
     statistics = [math.inf] * 5
-  return Summary(*map(float, statistics), final_losses.size,
-                 final_losses.size - finite.size)
+  mean, standard_error, lower_quartile, median, upper_quartile = map(
+      float, statistics)
+  return Summary(
+      mean, standard_error, lower_quartile, median, upper_quartile,
+      num_runs=final_losses.size,
+      num_diverged=final_losses.size - finite.size)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 import os
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import sonnet as snt
 import tensorflow as tf
@@ -12,7 +12,7 @@ import networks
 from networks import net_config as net_config_lib
 from networks import weights
 
-Parameter = tf.Variable | tf.keras.Variable
+Parameter: TypeAlias = "tf.Variable | tf.keras.Variable"
 
 
 class Slot(NamedTuple):
@@ -230,7 +230,7 @@ def as_gradient(gradient: tf.Tensor | None, parameter: Parameter) -> tf.Tensor:
     ValueError: The gradient is None or does not fit the parameter, or the
       parameter is not a floating-point variable of known shape.
   """
-  if not isinstance(parameter, Parameter):
+  if not isinstance(parameter, tf.Variable | tf.keras.Variable):
     raise ValueError(f"A parameter is {parameter!r}, but must be a variable.")
   name = parameter_name(parameter)
   dtype, shape = tf.as_dtype(parameter.dtype), tf.TensorShape(parameter.shape)

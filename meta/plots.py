@@ -7,7 +7,7 @@ import matplotlib.figure
 import matplotlib.pyplot as plt
 import numpy as np
 
-from meta import diagnostics, results
+from meta import diagnostics, evaluation, results
 import problems
 
 
@@ -21,16 +21,16 @@ def learning_curves(filename: str, losses: results.Losses, title: str) -> None:
   """
   figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
   for i, (name, runs) in enumerate(losses.items()):
-    # In float64, as the sum of the largest losses overflows float32.
-    finite = runs[np.isfinite(runs).all(axis=1)].astype(np.float64)
+    finite = runs[np.isfinite(runs).all(axis=1)]
     if not len(finite):
       axes.plot([], [], label=f"{name} (all diverged)")
       continue
     steps = np.arange(runs.shape[1])
-    line, = axes.plot(steps, np.mean(finite, axis=0), label=name,
+    line, = axes.plot(steps, evaluation.mean_curve(finite), label=name,
                       zorder=3 - i / len(losses))  # The first is on top.
-    axes.fill_between(steps, *np.percentile(finite, (25, 75), axis=0),
-                      color=line.get_color(), alpha=.2, linewidth=0)
+    quartiles = np.percentile(finite.astype(np.float64), (25, 75), axis=0)
+    axes.fill_between(steps, *quartiles, color=line.get_color(), alpha=.2,
+                      linewidth=0)
   axes.set(xlabel="Step", ylabel="Loss", yscale="log", title=title)
   axes.yaxis.set_major_formatter("{x:g}")
   low, high = axes.get_ylim()
@@ -59,7 +59,8 @@ def updates(filename: str, responses: Sequence[diagnostics.Response],
   steps = sorted({r.step for r in responses})
   num_rows = len(responses) // len(steps)
   figure = plt.figure(figsize=(12, 2.3 * num_rows + 4), layout="constrained")
-  top, bottom = figure.subfigures(2, height_ratios=(num_rows, 1.4))
+  top, bottom = figure.subfigures(
+      2, 1, squeeze=False, height_ratios=(num_rows, 1.4))[:, 0]
   top.suptitle(
       f"{title}: the update of one coordinate as a function of its gradient "
       "(dot: its actual gradient),\neverything else as in a run of "
@@ -91,8 +92,9 @@ def _draw_response(axes: Any, response: diagnostics.Response,
   axes.axhline(0, color="gray", linewidth=.5)
   axes.axvline(0, color="gray", linewidth=.5)
   axes.grid(alpha=.3)
-  axes.set_title(f"step {response.step}, {response.name}[{response.index}]",
-                 fontsize=9)
+  axes.set_title(
+      f"step {response.step}, {response.name}[{response.coordinate}]",
+      fontsize=9)
 
 
 def _draw_traces(grid: Sequence[Any], traces: Mapping[str, diagnostics.Trace],

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from l2lgd import files
-from meta import recorders, tensorboard
+from meta import evaluation, recorders, tensorboard
 from meta import trainer as trainer_lib
 
 _SETTINGS_FILE = "run.json"
@@ -110,8 +110,7 @@ class RunFolder(recorders.Recorder):
       OSError: The networks cannot be written; the last ones are left as they
         were.
     """
-    # In float64, as the sum of the losses may overflow float32.
-    curve = np.mean(validation.losses, axis=0, dtype=np.float64)
+    curve = evaluation.mean_curve(validation.losses)
     with self._writer.as_default(step=validation.epoch):
       tf.summary.scalar("validation/final_loss", curve[-1])
       for name, values in validation.trace.by_name().items():

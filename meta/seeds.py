@@ -18,10 +18,11 @@ def as_seed(seed: int | tf.Tensor) -> tf.Tensor:
   Raises:
     ValueError: It is neither.
   """
-  if isinstance(seed, numbers.Integral) and -2**63 <= seed < 2**63:
-    return tf.bitcast(tf.constant(int(seed), tf.int64), tf.int32)
-  if (tf.is_tensor(seed) and seed.dtype == tf.int32
-      and seed.shape.rank in (1, 2) and seed.shape[-1] == 2):
+  if isinstance(seed, numbers.Integral):
+    if -2**63 <= int(seed) < 2**63:
+      return tf.bitcast(tf.constant(int(seed), tf.int64), tf.int32)
+  elif (isinstance(seed, tf.Tensor) and seed.dtype == tf.int32
+        and seed.shape.rank in (1, 2) and seed.shape[-1] == 2):
     return seed
   raise ValueError(f"seed is {seed!r}, but must be an integer of 64 bits or an "
                    "int32 tensor of shape [2] or [K, 2].")

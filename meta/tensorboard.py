@@ -1,12 +1,12 @@
 """Curves and pictures for TensorBoard."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import tensorflow as tf
 
 
-def write_curves(folder: str, curves: Mapping[str, Sequence[Any]]) -> None:
+def write_curves(folder: str, curves: Mapping[str, Iterable[Any]]) -> None:
   """Writes curves as one TensorBoard run.
 
   Args:
@@ -20,7 +20,7 @@ def write_curves(folder: str, curves: Mapping[str, Sequence[Any]]) -> None:
   writer.close()
 
 
-def write_curve(tag: str, curve: Sequence[Any]) -> None:
+def write_curve(tag: str, curve: Iterable[Any]) -> None:
   """Writes a curve to the default writer, one value for each step."""
   for step, value in enumerate(curve):
     tf.summary.scalar(tag, value, step)

@@ -1,5 +1,6 @@
 """Meta-training, one epoch after another, with validation."""
 
+from collections.abc import Sequence
 import functools
 import math
 import time
@@ -180,7 +181,7 @@ class Trainer:
     return Validation(
         self.num_epochs, losses, self._trace(), improved, seconds)
 
-  def _start(self, numbers: list[int]) -> unroll.Run:
+  def _start(self, numbers: Sequence[int]) -> unroll.Run:
     """Starts every task on its run of the given number."""
     settings = self.settings
     return self.meta_step.reset(seeds.stack([
@@ -199,7 +200,7 @@ class Trainer:
     runs, done = zip(*[divmod(number + offset, self._num_unrolls)
                        for offset in self._offsets], strict=True)
     at_start = np.equal(done, 0)
-    if not at_start.any():
+    if run is not None and not at_start.any():
       return run
     new = self._start(runs)
     if at_start.all():

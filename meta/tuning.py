@@ -57,8 +57,8 @@ def tune(evaluator: evaluation.Evaluator, seeds: Sequence[int | tf.Tensor],
       final = evaluator(
           [*seeds] * len(new), progress,
           [_rate(k) for k in new for _ in seeds]).losses[:, -1]
-      losses.update(zip(new, np.mean(
-          final.reshape([len(new), -1]), axis=1, dtype=np.float64)))
+      losses.update(zip(new, evaluation.mean_curve(
+          final.reshape([len(new), -1]).T)))
     return min(losses, key=lambda k: (_finite(losses[k]), k))
 
   best = measure(_FIRST)

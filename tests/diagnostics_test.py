@@ -178,15 +178,15 @@ class ResponsesTest(parameterized.TestCase):
     found = list(diagnostics.responses(
         optimizers, problem, 5, steps=(0, 2), num_coordinates=2, num_values=6))
     self.assertEqual([r.step for r in found], [0, 0, 2, 2])
-    self.assertEqual([(r.name, r.index) for r in found[:2]],
-                     [(r.name, r.index) for r in found[2:]])
+    self.assertEqual([(r.name, r.coordinate) for r in found[:2]],
+                     [(r.name, r.coordinate) for r in found[2:]])
     self.assertNotEqual(found[0].name, found[1].name)
     history = [gradients for gradients, *_ in
                walk(optimizers["L2L"], problem, 5)]
     for r in found:
       seen = {name: np.stack([g[name] for g in history[:r.step + 1]])
               for name in history[0]}
-      own = np.ravel(seen[r.name][-1])[r.index]
+      own = np.ravel(seen[r.name][-1])[r.coordinate]
       self.assertEqual(r.gradient, own)
       self.assertIn(own, r.values)
       self.assertLen(r.values, 6)
@@ -197,7 +197,7 @@ class ResponsesTest(parameterized.TestCase):
         updates, _ = toys.steps(network, seen)
         last = updates[r.name][-1]
         np.testing.assert_allclose(
-            r.updates[name][at_own], np.ravel(last)[r.index] / rms(last),
+            r.updates[name][at_own], np.ravel(last)[r.coordinate] / rms(last),
             rtol=1e-4)
       np.testing.assert_allclose(
           r.updates["Sgd"], -r.values / rms(seen[r.name][-1]), rtol=1e-5)
@@ -213,7 +213,7 @@ class ResponsesTest(parameterized.TestCase):
 
     found = list(diagnostics.responses(
         {"Sgd": networks.Sgd()}, Border(), 5, steps=(0, 1), num_coordinates=3))
-    self.assertEqual([r.index for r in found], [17, 17])
+    self.assertEqual([r.coordinate for r in found], [17, 17])
 
   def test_updates_of_zero_stay_zero(self):
     found, = diagnostics.responses(

@@ -7,7 +7,8 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
-from meta import evaluation, meta_optimizer, unroll
+import meta
+from meta import evaluation, unroll
 import networks
 import problems
 from tests import assertions, toys
@@ -29,8 +30,8 @@ class UnrollerTest(parameterized.TestCase):
 
   def test_is_the_unroll(self):
     problem = toys.Regression()
-    meta = meta_optimizer.MetaOptimizer(net=SMALL)
-    loss = meta.meta_loss(problem, 3)
+    optimizer = meta.MetaOptimizer(net=SMALL)
+    loss = optimizer.meta_loss(problem, 3)
     run = loss.reset(5)
     losses, end = loss.unroll(run)
     expected, expected_end = unroll.unroll(
@@ -40,19 +41,19 @@ class UnrollerTest(parameterized.TestCase):
 
   @parameterized.parameters(0, -1, 2**32, 2**62)
   def test_same_seed_gives_the_same_run(self, seed):
-    loss = meta_optimizer.MetaOptimizer(net=SMALL).meta_loss(
+    loss = meta.MetaOptimizer(net=SMALL).meta_loss(
         toys.Regression(), 3, jit_compile=False)
     assertions.assert_equal(loss.reset(seed), loss.reset(seed))
     assertions.assert_equal(
         loss.unroll(loss.reset(seed)), loss.unroll(loss.reset(seed)))
 
   def test_seed_may_be_a_tensor(self):
-    loss = meta_optimizer.MetaOptimizer(net=SMALL).meta_loss(toys.Regression(), 3)
+    loss = meta.MetaOptimizer(net=SMALL).meta_loss(toys.Regression(), 3)
     assertions.assert_equal(
         loss.reset(tf.constant([7, 0])), loss.reset(7))  # The halves of 7.
 
   def test_three_steps_and_four_are_seven(self):
-    loss = meta_optimizer.MetaOptimizer(net=SMALL).meta_loss(toys.Regression(), 3)
+    loss = meta.MetaOptimizer(net=SMALL).meta_loss(toys.Regression(), 3)
     first, run = loss.unroll(loss.reset(0))
     second, run = loss.unroll(run, num_steps=4)
     losses, expected = loss.unroll(loss.reset(0), num_steps=7)
@@ -70,7 +71,7 @@ class UnrollerTest(parameterized.TestCase):
         traces.append(1)
         return super().loss(params, constants, seed)
 
-    step = meta_optimizer.MetaOptimizer(net=SMALL).meta_minimize(Traced(), 3)
+    step = meta.MetaOptimizer(net=SMALL).meta_minimize(Traced(), 3)
     _, run = step.step(step.reset(0))
     before = len(traces)
     step.step(run)
@@ -79,8 +80,8 @@ class UnrollerTest(parameterized.TestCase):
 
   @parameterized.parameters(0, -1, 2.5, "3", None)
   def test_bad_len_unroll_is_named(self, len_unroll):
-    meta = meta_optimizer.MetaOptimizer(net=SMALL)
-    for method in (meta.meta_loss, meta.meta_minimize):
+    optimizer = meta.MetaOptimizer(net=SMALL)
+    for method in (optimizer.meta_loss, optimizer.meta_minimize):
       with self.assertRaisesRegex(
           ValueError, f"^len_unroll is {len_unroll!r}, but must be a positive "
           "integer"):
@@ -93,7 +94,7 @@ class MetaStepTest(parameterized.TestCase):
   def test_step_is_adam_on_the_meta_gradient(self, second_derivatives):
     problem = problems.Quadratic(2, 3, dtype=tf.float64, separate=True)
     network = toys.coordinatewise(layers=(4,))
-    step = meta_optimizer.MetaStep(network, problem, 3, 0.02, second_derivatives)
+    step = meta.MetaStep(network, problem, 3, 0.02, second_derivatives)
     reference = toys.coordinatewise(layers=(4,))
     run = unroll.start(reference, problem, 0)
     m = v = [np.zeros(w.shape) for w in reference.trainable_variables]
@@ -122,31 +123,31 @@ class MetaStepTest(parameterized.TestCase):
                         rtol=1e-4, atol=1e-5)
 
   def test_run_advances_with_the_weights_from_before(self):
-    meta = meta_optimizer.MetaOptimizer(net=SMALL)
-    step = meta.meta_minimize(toys.Regression(), 3, jit_compile=False)
-    loss = meta.meta_loss(toys.Regression(), 3, jit_compile=False)
+    optimizer = meta.MetaOptimizer(net=SMALL)
+    step = optimizer.meta_minimize(toys.Regression(), 3, jit_compile=False)
+    loss = optimizer.meta_loss(toys.Regression(), 3, jit_compile=False)
     run = step.reset(0)
     expected = loss.unroll(run)
-    weights = toys.weights(meta.networks["net"])
+    weights = toys.weights(optimizer.networks["net"])
     assertions.assert_close(step.step(run), expected)
-    for name, value in toys.weights(meta.networks["net"]).items():
+    for name, value in toys.weights(optimizer.networks["net"]).items():
       self.assertFalse(np.array_equal(value, weights[name]), name)
 
   def test_same_seed_gives_the_same_training(self):
     results = []
     for _ in range(2):
-      meta = meta_optimizer.MetaOptimizer(net=SMALL)
-      step = meta.meta_minimize(toys.Regression(), 3)
+      optimizer = meta.MetaOptimizer(net=SMALL)
+      step = optimizer.meta_minimize(toys.Regression(), 3)
       run, losses = step.reset(1), []
       for _ in range(4):
         info, run = step.train(run)
         losses.append(info)
-      results.append((losses, run, toys.weights(meta.networks["net"])))
+      results.append((losses, run, toys.weights(optimizer.networks["net"])))
     assertions.assert_equal(*results)
 
   def test_float64_problems_train(self):
-    meta = meta_optimizer.MetaOptimizer(net=SMALL)
-    step = meta.meta_minimize(
+    optimizer = meta.MetaOptimizer(net=SMALL)
+    step = optimizer.meta_minimize(
         toys.Regression(tf.float64), 3, jit_compile=False)
     weights = step.network.trainable_variables[0].numpy()
     info, _ = step.train(step.reset(0))
@@ -157,7 +158,7 @@ class MetaStepTest(parameterized.TestCase):
 
   @parameterized.parameters(False, True)
   def test_a_step_that_is_not_finite_changes_nothing(self, second_derivatives):
-    step = meta_optimizer.MetaOptimizer(net=SMALL).meta_minimize(
+    step = meta.MetaOptimizer(net=SMALL).meta_minimize(
         toys.Regression(), 3, second_derivatives=second_derivatives,
         jit_compile=False)
     _, run = step.train(step.reset(0))  # Fills the slots.
@@ -167,7 +168,8 @@ class MetaStepTest(parameterized.TestCase):
     self.assertFalse(np.isfinite(info.gradient_norm))
     self.assertFalse(np.isfinite(info.meta_loss))
     assertions.assert_equal([v.numpy() for v in step.network.variables], before)
-    assertions.assert_equal([np.array(v) for v in step.optimizer.variables], slots)
+    assertions.assert_equal(
+        [np.array(v) for v in step.optimizer.variables], slots)
     info, _ = step.train(bad)
     self.assertFalse(np.isfinite(info.gradient_norm))
     info, _ = step.train(run)
@@ -178,7 +180,7 @@ class MetaStepTest(parameterized.TestCase):
 
   @parameterized.parameters(False, True)
   def test_second_derivatives_are_compiled_if_asked(self, jit_compile):
-    step = meta_optimizer.MetaOptimizer(net=SMALL).meta_minimize(
+    step = meta.MetaOptimizer(net=SMALL).meta_minimize(
         toys.Regression(), 3, second_derivatives=True, jit_compile=jit_compile)
     run = step.reset(0)
     info, _ = step.train(run)
@@ -186,20 +188,20 @@ class MetaStepTest(parameterized.TestCase):
     self.assertEqual(
         any(f.attr["_XlaMustCompile"].b for f in graph.library.function),
         jit_compile)
-    plain = meta_optimizer.MetaOptimizer(net=SMALL).meta_minimize(
+    plain = meta.MetaOptimizer(net=SMALL).meta_minimize(
         toys.Regression(), 3, second_derivatives=True)
     expected, _ = plain.train(plain.reset(0))
     assertions.assert_close(info, expected, rtol=1e-4)
 
   def test_second_derivatives_of_several_tasks_are_not_compiled_by_xla(self):
-    step = meta_optimizer.MetaOptimizer(net=SMALL).meta_minimize(
+    step = meta.MetaOptimizer(net=SMALL).meta_minimize(
         toys.Regression(), 3, second_derivatives=True, jit_compile=True)
     with self.assertRaisesRegex(
         ValueError, "^jit_compile is True, but XLA cannot compile second deri"):
       step.train(step.reset(tf.constant([[1, 2], [3, 4]])))
 
   def test_networks_without_weights_have_nothing_to_train(self):
-    step = meta_optimizer.MetaOptimizer(net=SGD).meta_minimize(problems.Simple(), 2)
+    step = meta.MetaOptimizer(net=SGD).meta_minimize(problems.Simple(), 2)
     info, run = step.train(step.reset(0))
     np.testing.assert_allclose(
         info.losses, [1., 0.8**2, 0.8**4], rtol=1e-6)
@@ -211,7 +213,7 @@ class MetaStepTest(parameterized.TestCase):
     with self.assertRaisesRegex(
         ValueError, f"^learning_rate is {learning_rate!r}, but must be a "
         "positive number"):
-      meta_optimizer.MetaOptimizer(net=SMALL).meta_minimize(
+      meta.MetaOptimizer(net=SMALL).meta_minimize(
           problems.Simple(), 2, learning_rate=learning_rate)
 
 
@@ -222,48 +224,48 @@ class MetaOptimizerTest(parameterized.TestCase):
     self.folder = self.enter_context(tempfile.TemporaryDirectory())
 
   def test_default_is_the_original_network(self):
-    meta = meta_optimizer.MetaOptimizer()
-    (key, network), = meta.networks.items()
+    optimizer = meta.MetaOptimizer()
+    (key, network), = optimizer.networks.items()
     self.assertEqual(key, "coordinatewise")
     self.assertIsInstance(network, networks.CoordinateWiseDeepLSTM)
     self.assertEqual(network.options, {
         "layers": [20, 20], "preprocess_name": "LogAndSign",
         "preprocess_options": {"k": 5}, "scale": 0.01})
-    meta.meta_minimize(problems.Simple(), 2)
+    optimizer.meta_minimize(problems.Simple(), 2)
     self.assertEqual(
         toys.weights(network)["lstm_1/w_gates"].shape, (22, 80))
 
   def test_a_saved_network_gives_the_same_losses(self):
     problem = problems.Quadratic(2, 3)
-    meta = meta_optimizer.MetaOptimizer(net=SMALL)
-    step = meta.meta_minimize(problem, 3)
+    optimizer = meta.MetaOptimizer(net=SMALL)
+    step = optimizer.meta_minimize(problem, 3)
     run = step.reset(0)
     for _ in range(3):
       _, run = step.step(run)
     folder = os.path.join(self.folder, "new", "folder")
-    meta.save(folder, {"problem": "toy"})
+    optimizer.save(folder, {"problem": "toy"})
     self.assertEqual(os.listdir(folder), ["net.l2l"])
     again = networks.factory(
         SMALL["net"], net_path=os.path.join(folder, "net.l2l"))
     trained, loaded, fresh = (
         evaluation.Evaluator(network, problem, 5)([0]).losses for network in (
-            meta.networks["net"], again, networks.factory(**SMALL)))
+            optimizer.networks["net"], again, networks.factory(**SMALL)))
     np.testing.assert_array_equal(loaded, trained)
     self.assertFalse(np.array_equal(fresh, trained))
 
   def test_every_network_is_saved_under_its_id(self):
-    meta = meta_optimizer.MetaOptimizer(a=SMALL, b=SGD)
-    meta.meta_minimize(problems.SimpleMultiOptimizer(), 2, net_assignments=[
+    optimizer = meta.MetaOptimizer(a=SMALL, b=SGD)
+    optimizer.meta_minimize(problems.SimpleMultiOptimizer(), 2, net_assignments=[
         ("a", ["x_0"]), ("b", ["x_1"])])
-    meta.save(self.folder)
+    optimizer.save(self.folder)
     self.assertCountEqual(os.listdir(self.folder), ["a.l2l", "b.l2l"])
     self.assertEqual(networks.factory(
         "Sgd", net_path=os.path.join(self.folder, "b.l2l")).options,
         SGD["net_options"])
 
   def test_each_network_optimizes_its_parameters(self):
-    meta = meta_optimizer.MetaOptimizer(zero=ZERO, sgd=SGD)
-    step = meta.meta_minimize(problems.SimpleMultiOptimizer(3), 2, 0.01, [
+    optimizer = meta.MetaOptimizer(zero=ZERO, sgd=SGD)
+    step = optimizer.meta_minimize(problems.SimpleMultiOptimizer(3), 2, 0.01, [
         ("zero", ["x_0"]), ("sgd", ["x_1"])])
     losses, run = step.step(step.reset(0))
     np.testing.assert_allclose(
@@ -271,23 +273,23 @@ class MetaOptimizerTest(parameterized.TestCase):
     np.testing.assert_allclose(
         losses, [3., 2 + 0.8**2, 2 + 0.8**4], rtol=1e-6)
     # Trained on x_0 alone: as on x^2, where the weights were 0 too.
-    alone = meta_optimizer.MetaOptimizer(zero=ZERO)
+    alone = meta.MetaOptimizer(zero=ZERO)
     single = alone.meta_minimize(problems.Simple(), 2, 0.01)
     single.step(single.reset(0))
-    assertions.assert_equal(toys.weights(meta.networks["zero"]),
+    assertions.assert_equal(toys.weights(optimizer.networks["zero"]),
                       toys.weights(alone.networks["zero"]))
 
   def test_two_networks_on_one_parameter_add_up(self):
-    meta = meta_optimizer.MetaOptimizer(one=SGD, two=SGD)
-    loss = meta.meta_loss(
+    optimizer = meta.MetaOptimizer(one=SGD, two=SGD)
+    loss = optimizer.meta_loss(
         problems.Simple(), 2, [("one", ["x"]), ("two", ["x"])])
     _, run = loss.unroll(loss.reset(0))
     np.testing.assert_allclose(run.params["x"], 0.6**2, rtol=1e-6)
 
   def test_weights_are_shared_between_problems(self):
-    meta = meta_optimizer.MetaOptimizer(net=SMALL)
-    first = meta.meta_minimize(problems.Simple(), 2)
-    second = meta.meta_loss(toys.Regression(), 2)
+    optimizer = meta.MetaOptimizer(net=SMALL)
+    first = optimizer.meta_minimize(problems.Simple(), 2)
+    second = optimizer.meta_loss(toys.Regression(), 2)
     before, _ = second.unroll(second.reset(0))
     first.step(first.reset(0))
     after, _ = second.unroll(second.reset(0))
@@ -300,20 +302,20 @@ class MetaOptimizerTest(parameterized.TestCase):
       ([[("cw", ["x"])]], r"network 'cw', but the networks are \['net'\]"),
       ([[("net", ["x"]), ("net", ["x"])]], "network 'net' twice"))
   def test_bad_assignments_are_named(self, assignments, message):
-    meta = meta_optimizer.MetaOptimizer(net=SMALL)
-    for method in (meta.meta_loss, meta.meta_minimize):
+    optimizer = meta.MetaOptimizer(net=SMALL)
+    for method in (optimizer.meta_loss, optimizer.meta_minimize):
       with self.assertRaisesRegex(ValueError, message):
         method(problems.Simple(), 2, net_assignments=assignments[0])
 
   def test_two_networks_need_assignments(self):
-    meta = meta_optimizer.MetaOptimizer(a=SMALL, b=SGD)
+    optimizer = meta.MetaOptimizer(a=SMALL, b=SGD)
     with self.assertRaisesRegex(
         ValueError, r"net_assignments is None, .* \['a', 'b'\]"):
-      meta.meta_minimize(problems.Simple(), 2)
+      optimizer.meta_minimize(problems.Simple(), 2)
 
   def test_bad_configuration_is_refused(self):
     with self.assertRaisesRegex(ValueError, "^net is 'SGD'"):
-      meta_optimizer.MetaOptimizer(a={"net": "SGD"})
+      meta.MetaOptimizer(a={"net": "SGD"})
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ class UserProblemsTest(parameterized.TestCase):
       (":make", "no module ''"), ("tests.toys:", "has no function ''"),
       ("tests.none.toys:make", "no module 'tests.none'"),
       ("tests.toys:SEED", "tests.toys has no function 'SEED'"),
-      ("tests.fake_data:small_vgg", "returns dict, but must return a problems.Prob"))
+      ("tests.fake_data:small_vgg", "returns dict, but must return a problem"))
   def test_own_problem_that_is_none_is_told(self, name, message):
     with self.assertRaisesRegex(ValueError, f"^problem is {name!r}, .*{message}"
                                ):

@@ -1,9 +1,9 @@
 """Evaluates learned and hand-designed optimizers on a problem."""
 
-import math
 import os
 import secrets
 import time
+from typing import Any
 
 from absl import flags
 import numpy as np
@@ -94,7 +94,7 @@ def main() -> None:
     if FLAGS.logdir:
       for name, runs in losses.items():
         tensorboard.write_curves(os.path.join(FLAGS.logdir, name), {
-            "evaluation/loss": np.mean(runs, axis=0, dtype=np.float64)})
+            "evaluation/loss": evaluation.mean_curve(runs)})
     if FLAGS.plot or FLAGS.plot_updates or FLAGS.pictures:
       plot(problem, optimizers, evaluations, run_seeds)
 
@@ -182,14 +182,13 @@ class Tuner:
   def best(self, name: str) -> networks.Network:
     """Returns a baseline with the best options, and prints the searches."""
     make = baselines.BY_NAME[name]
-    best, best_loss = None, math.inf
+    candidates = []
     for tuned in _TUNED_OPTIONS.get(name, [{}]):
       found = self._search(name, make(**tuned))
       title = ", ".join([name, *(f"{k} {v}" for k, v in tuned.items())])
       print(results.tuning_table(title, found), flush=True)
-      if best is None or min(found.losses) < best_loss:
-        best, best_loss = make(found.best, **tuned), min(found.losses)
-    return best
+      candidates.append((min(found.losses), make(found.best, **tuned)))
+    return min(candidates, key=lambda candidate: candidate[0])[1]
 
   def _search(self, name: str, network: networks.Network) -> tuning.Tuning:
     settings = {flag: FLAGS[flag].value for flag in (
@@ -208,7 +207,7 @@ class Tuner:
     return self._problem
 
 
-def plot(problem: problems.Problem, optimizers: dict[str, networks.Network],
+def plot(problem: Any, optimizers: dict[str, networks.Network],
          evaluations: dict[str, evaluation.Evaluation],
          run_seeds: list) -> None:
   """Draws the plots that the flags ask for."""

@@ -44,9 +44,17 @@ def main() -> int:
     experiment = options.experiment()
     FLAGS.set_default("unroll_length", experiment.unroll_length)
     FLAGS.set_default("learning_rate", experiment.learning_rate)
-    settings = meta.Settings(**{
-        name: FLAGS[name].value for name in meta.Settings._fields
-        if name != "jit_compile"}, jit_compile=options.jit_compile())
+    settings = meta.Settings(
+        num_steps=FLAGS.num_steps,
+        unroll_length=FLAGS.unroll_length,
+        learning_rate=FLAGS.learning_rate,
+        second_derivatives=FLAGS.second_derivatives,
+        num_tasks=FLAGS.num_tasks,
+        stagger=FLAGS.stagger,
+        seed=FLAGS.seed,
+        evaluation_period=FLAGS.evaluation_period,
+        evaluation_epochs=FLAGS.evaluation_epochs,
+        jit_compile=options.jit_compile())
     meta.train(
         options.make_problem(experiment, FLAGS.split),
         meta.MetaOptimizer(**net_config.with_seed(
