@@ -1,7 +1,8 @@
-"""Tests of meta-training."""
+"""Tests of meta-training as a whole, and of resuming it."""
 
-import functools
+import json
 import os
+import pathlib
 import tempfile
 from unittest import mock
 
@@ -9,245 +10,242 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
-from meta import evaluation, meta_optimizer, seeds, training, unroll
-import networks
+import meta
+from networks import weights
 import problems
-from tests import assertions, toys
+from tests import assertions, run_files, toys
 
-SEED = 7
-PROBLEM = problems.Quadratic(2, 2, stddev=1.)
-
-
-def make(problem=None, num_steps=4, len_unroll=2, seed=SEED,
-         validation_epochs=2, num_tasks=1, stagger=False):
-  """Meta-training of a small network."""
-  problem = problem or PROBLEM
-  meta = meta_optimizer.MetaOptimizer(net={
-      "net": "CoordinateWiseDeepLSTM",
-      "net_options": {"layers": (), "scale": 0.1}})
-  step = meta.meta_minimize(problem, len_unroll, jit_compile=False)
-  validation = evaluation.Evaluator(
-      step.network, problem, num_steps, jit_compile=False)
-  return training.Training(
-      step, validation, seed, num_steps, validation_epochs, num_tasks, stagger)
+SETTINGS = meta.Settings(
+    num_steps=4, unroll_length=2, learning_rate=0.01, evaluation_period=2,
+    evaluation_epochs=1, jit_compile=False)
+NUM_EPOCHS = 5
 
 
-def weights(trained):
-  return [v.numpy() for v in trained._network.variables]
+def train(folder=None, num_epochs=NUM_EPOCHS, settings=SETTINGS,
+          problem=None, **options):
+  """Trains a small network."""
+  return meta.train(
+      problem or problems.Quadratic(2, 2), meta.MetaOptimizer(cw={
+          "net": "CoordinateWiseDeepLSTM",
+          "net_options": {"layers": (), "scale": 0.1}}),
+      num_epochs, settings, save_path=folder, **{"log_period": 1, **options})
+
+
+def variables(optimizer):
+  return [v.numpy() for v in optimizer.networks["cw"].trainable_variables]
+
+
+class Journal(meta.Recorder):
+  """Lists what it receives, and what is in the folder of the run then."""
+
+  def __init__(self, folder=None):
+    self.entries = []
+    self.epochs = []
+    self.validations = []
+    self.last_files = None
+    self._folder = folder
+
+  def begin(self, num_epochs):
+    self.entries.append(("begin", num_epochs))
+
+  def epoch(self, epoch):
+    self.entries.append(("epoch", epoch.number))
+    self.epochs.append(epoch)
+
+  def validation(self, validation):
+    self.entries.append(("validation", validation.epoch))
+    self.validations.append(validation)
+
+  def end(self, num_epochs):
+    self.entries.append(("end", num_epochs))
+    if self._folder:
+      self.last_files = run_files.files(self._folder)
+
+
+class Killed(BaseException):
+  """Ends a training at once."""
+
+
+def kill_at(call, function):
+  """A function that kills the training where it is called the n-th time."""
+  def count(*args, **kwargs):
+    nonlocal call
+    call -= 1
+    if not call:
+      raise Killed
+    return function(*args, **kwargs)
+  return count
 
 
 class TrainingTest(parameterized.TestCase):
 
-  @parameterized.parameters((4, 2, [2, 2]), (5, 2, [2, 2, 1]), (1, 3, [1]))
-  def test_leftover_steps_are_a_shorter_last_unroll(
-      self, num_steps, len_unroll, lengths):
-    trained = make(num_steps=num_steps, len_unroll=len_unroll)
-    epoch = trained.run_epoch()
-    self.assertLen(epoch.gradient_norms, len(lengths))
-    step = make(num_steps=num_steps, len_unroll=len_unroll)._step
-    run, losses = step.reset(seeds.derive(SEED, "training", 0)), []
-    for length in lengths:
-      info, run = step.train(run, length)
-      self.assertLen(info.losses, length + 1)
-      losses.append(info)
-    self.assertEqual(run.step, num_steps)
-    self.assertEqual(epoch.final_loss, float(losses[-1].losses[-1]))
-    np.testing.assert_allclose(
-        epoch.meta_loss, np.sum([info.meta_loss for info in losses]), rtol=1e-6)
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    # A run that was never interrupted; not to be changed.
+    cls.reference = cls.enterClassContext(tempfile.TemporaryDirectory())
+    cls.journal = Journal(cls.reference)
+    cls.trained = train(cls.reference, recorders=[cls.journal])
+
+  def setUp(self):
+    super().setUp()
+    self.folder = os.path.join(
+        self.enter_context(tempfile.TemporaryDirectory()), "runs", "run")
+
+  def assert_same_run(self, folder):
+    """Asserts that a folder holds the run that was never interrupted."""
+    actual = run_files.files(folder)
+    expected = run_files.files(self.reference)
+    for name in ("cw.l2l", "run.json"):
+      self.assertEqual(actual[name], expected[name])
+    self.assertEmpty([name for name in actual if name.endswith("tmp")])
+    actual = run_files.scalars(folder)
+    expected = run_files.scalars(self.reference)
+    self.assertCountEqual(actual, expected)
+    for tag in expected:
+      if tag != "training/steps_per_second":
+        self.assertEqual(actual[tag], expected[tag], tag)
+
+  def test_recorders_receive_the_epochs_and_validations_in_order(self):
+    self.assertEqual(self.journal.entries, [
+        ("begin", 0),
+        ("epoch", 1), ("epoch", 2), ("validation", 2),
+        ("epoch", 3), ("epoch", 4), ("validation", 4),
+        ("epoch", 5), ("validation", 5),  # The last one always.
+        ("end", 5)])
+
+  def test_everything_is_saved_before_the_end(self):
+    self.assertEqual(self.journal.last_files, run_files.files(self.reference))
+    self.assertContainsSubset(
+        ["run.json", "cw.l2l", "checkpoints/checkpoint",
+         "checkpoints/ckpt-4.index", "checkpoints/ckpt-5.index"],
+        self.journal.last_files)
+    self.assertNotIn("checkpoints/ckpt-3.index", self.journal.last_files)
+
+  def test_tensorboard_shows_all_epochs_and_validations(self):
+    logged = run_files.scalars(self.reference)
+    for tag, steps in (("training/meta_loss", [1, 2, 3, 4, 5]),
+                       ("meta_gradient_norm/unroll_2", [1, 2, 3, 4, 5]),
+                       ("validation/final_loss", [2, 4, 5]),
+                       ("validation/loss_curve", [0, 1, 2, 3, 4])):
+      self.assertEqual(sorted(logged[tag]), steps)
+    for epoch in self.journal.epochs:
+      np.testing.assert_allclose(logged["training/final_loss"][epoch.number],
+                                 epoch.final_loss, rtol=1e-6)
+    for validation in self.journal.validations:
+      np.testing.assert_allclose(
+          logged["validation/final_loss"][validation.epoch],
+          np.mean(validation.losses[:, -1]), rtol=1e-6)
+
+  def test_returns_the_networks_of_the_last_epoch(self):
+    checkpoint = tf.train.load_checkpoint(
+        os.path.join(self.reference, "checkpoints", "ckpt-5"))
+    for i, variable in enumerate(variables(self.trained)):
+      np.testing.assert_array_equal(variable, checkpoint.get_tensor(
+          f"training/_optimizer/_trainable_variables/{i}/.ATTRIBUTES"
+          "/VARIABLE_VALUE"))
+
+  def test_file_holds_the_network_of_the_best_validation(self):
+    saved = weights.read(os.path.join(self.reference, "cw.l2l"))
+    best = min(self.journal.validations,
+               key=lambda v: np.mean(v.losses[:, -1]))
+    self.assertEqual(saved.trained_on["num_epochs"], best.epoch)
+    before = os.listdir()
+    trained = train(num_epochs=best.epoch)
+    self.assertEqual(os.listdir(), before)  # Nothing is saved without a folder.
     assertions.assert_equal(
-        weights(trained), [v.numpy() for v in step.network.variables])
+        {f"{module}/{variable}": array
+         for module, arrays in saved.weights.items()
+         for variable, array in arrays.items()},
+        toys.weights(trained.networks["cw"]))
 
-  @parameterized.parameters((1, False), (2, False), (2, True))
-  def test_traces_nothing_after_the_first_epoch(self, num_tasks, stagger):
-    problem = problems.Quadratic(2, 2)
-    # It runs in Python only where it is traced.
-    with mock.patch.object(problem, "loss", side_effect=problem.loss) as loss:
-      trained = make(problem, num_tasks=num_tasks, stagger=stagger)
-      trained.run_epoch()
-      trained.validate()
-      self.assertTrue(loss.called)
-      loss.reset_mock()
-      for _ in range(2):
-        trained.run_epoch()
-        trained.validate()
-      loss.assert_not_called()
+  def test_file_says_what_it_was_trained_on(self):
+    saved = weights.read(os.path.join(self.reference, "cw.l2l"))
+    self.assertEqual(saved.trained_on, {
+        "problem": "Quadratic", **SETTINGS._asdict(),
+        "num_epochs": saved.trained_on["num_epochs"]})
 
-  def test_tasks_are_runs_of_their_own(self):
-    trained = make(num_steps=2, num_tasks=3)
-    alone = []
-    for index in range(6):
-      run = trained._step.reset(seeds.derive(SEED, "training", index))
-      losses, _ = unroll.unroll(trained._network, PROBLEM, run, 2)
-      alone.append(losses.numpy())
-    epoch = trained.run_epoch()
-    np.testing.assert_allclose(
-        epoch.meta_loss, np.sum(np.mean(alone[:3], axis=0)), rtol=1e-5)
-    np.testing.assert_allclose(
-        epoch.final_loss, np.mean(alone[:3], axis=0)[-1], rtol=1e-5)
-    # The first losses of the second epoch do not depend on the weights.
+  def test_description_takes_the_place_of_the_problem(self):
+    train(self.folder, 0, description={"data": "mine"})
+    self.assertEqual(
+        json.loads(pathlib.Path(self.folder, "run.json").read_text()),
+        {"data": "mine", **SETTINGS._asdict()})
+
+  def test_network_is_the_default_one_unless_given(self):
+    trained = meta.train(problems.Simple(), num_epochs=0)
+    self.assertEqual(
+        {key: network.options for key, network in trained.networks.items()},
+        {key: network.options
+         for key, network in meta.MetaOptimizer().networks.items()})
+
+  def test_killed_run_is_resumed_as_if_it_never_was(self):
+    for module, name, call in (
+        (os, "replace", 1),  # The settings are written, but have no place yet.
+        (os, "replace", 2),  # The same of the first network.
+        (tf.train.CheckpointManager, "save", 1),
+        (tf.train.CheckpointManager, "save", 3)):
+      with mock.patch.object(
+          module, name, kill_at(call, getattr(module, name))), mock.patch(
+              "os.remove"):  # The dead do not tidy up.
+        with self.assertRaises(Killed):
+          train(self.folder, resume=True)
+    journal = Journal()
+    trained = train(self.folder, resume=True, recorders=[journal])
+    self.assertEqual(journal.entries[:2], [("begin", 3), ("epoch", 4)])
+    assertions.assert_equal(variables(trained), variables(self.trained))
+    self.assert_same_run(self.folder)
+
+  def test_stopped_run_is_saved_and_resumed(self):
+    answers = iter([False, False, False, True])
+    journal = Journal(self.folder)
     with mock.patch.object(
-        trained._step, "train", side_effect=trained._step.train) as train:
-      trained.run_epoch()
-    run, = train.call_args.args[:1]
-    np.testing.assert_allclose(
-        unroll.loss(PROBLEM, run), [a[0] for a in alone[3:]], rtol=1e-5)
+        tf.train.CheckpointManager, "save", autospec=True,
+        side_effect=tf.train.CheckpointManager.save) as save:
+      train(self.folder, log_period=2, recorders=[journal],
+            should_stop=lambda: next(answers))
+    self.assertEqual(journal.entries[-2:], [("epoch", 3), ("end", 3)])
+    self.assertEqual(
+        [c.kwargs["checkpoint_number"] for c in save.call_args_list], [2, 3])
+    self.assertIn("checkpoints/ckpt-3.index", journal.last_files)
+    trained = train(self.folder, resume=True)
+    assertions.assert_equal(variables(trained), variables(self.trained))
+    self.assert_same_run(self.folder)
 
-  def test_staggered_tasks_are_runs_that_begin_at_different_unrolls(self):
-    # Of 3 unrolls each; task k is k unrolls ahead.
-    trained = make(num_steps=6, num_tasks=3, stagger=True)
-    with mock.patch.object(
-        trained._step, "train", side_effect=trained._step.train) as train:
-      epochs = [trained.run_epoch() for _ in range(3)]
-    alone = {}
-    for number, call in enumerate(train.call_args_list):
-      run = call.args[0]
-      for k in range(3):
-        index, unrolls = divmod(number + k, 3)
-        if number == 0:
-          unrolls = 0
-        if unrolls == 0:
-          alone[k] = trained._step.reset(
-              seeds.derive(SEED, "training", 3 * index + k))
-        if number + k < 3:  # The first run is a shorter one.
-          unrolls = number
-        with self.subTest(unroll=number, task=k):
-          self.assertEqual(run.step[k], 2 * unrolls)
-          assertions.assert_equal([t[k] for t in tf.nest.flatten(run.constants)],
-                            tf.nest.flatten(alone[k].constants))
-    self.assertEqual(trained.epoch, 3)
-    self.assertTrue(all(np.isfinite(e.final_loss) for e in epochs))
+  def test_finished_run_can_be_made_longer_or_left_as_it_is(self):
+    train(self.folder, num_epochs=2)
+    train(self.folder, resume=True)
+    before = run_files.files(self.folder)
+    for resume_with in (5, 3):  # It is never made shorter.
+      journal = Journal()
+      trained = train(
+          self.folder, resume_with, resume=True, recorders=[journal])
+      self.assertEqual(journal.entries, [("begin", 5), ("end", 5)])
+      assertions.assert_equal(variables(trained), variables(self.trained))
+    after = run_files.files(self.folder)
+    for name, content in before.items():
+      if not name.startswith("checkpoints"):
+        self.assertEqual(after[name], content)
+    self.assert_same_run(self.folder)
 
-  def test_staggered_tasks_have_the_losses_of_runs_alone(self):
-    trained = make(num_steps=4, num_tasks=2, stagger=True)
-    trained._step.optimizer.learning_rate = 0.  # The network stays the same.
-    epochs = [trained.run_epoch() for _ in range(3)]
-    alone = [
-        unroll.unroll(trained._network, PROBLEM, trained._step.reset(
-            seeds.derive(SEED, "training", i)), 4)[0] for i in range(6)]
-    # Task 1 is an unroll ahead: its first run ends after two of four updates.
-    np.testing.assert_allclose(
-        [e.final_loss for e in epochs],
-        [(alone[0][4] + alone[1][2]) / 2, (alone[2][4] + alone[3][4]) / 2,
-         (alone[4][4] + alone[5][4]) / 2], rtol=1e-5)
+  def test_staggered_run_is_resumed_as_if_it_never_was(self):
+    settings = SETTINGS._replace(num_tasks=2, stagger=True)
+    problem = problems.Simple()
+    expected = train(None, 3, settings, problem)
+    for num_epochs in (1, 3):
+      resumed = train(self.folder, num_epochs, settings, problem, resume=True)
+    assertions.assert_equal(variables(resumed), variables(expected))
 
-  def test_staggered_unrolls_fill_their_runs(self):
+  def test_tasks_that_cannot_be_staggered_are_refused(self):
     with self.assertRaisesRegex(
         ValueError, "^num_steps is 5, but must be a multiple of .* 2"):
-      make(num_steps=5, num_tasks=2, stagger=True)
+      train(self.folder, settings=SETTINGS._replace(
+          num_steps=5, num_tasks=2, stagger=True))
+    self.assertFalse(os.path.exists(self.folder))
 
-  def test_losses_of_many_functions_are_averaged(self):
-    trained = make(problems.Quadratic(3, 2, separate=True), num_steps=2)
-    run = trained._step.reset(seeds.derive(SEED, "training", 0))
-    losses, _ = unroll.unroll(trained._network, trained._step.problem, run, 2)
-    epoch = trained.run_epoch()
-    np.testing.assert_allclose(
-        epoch.final_loss, np.mean(losses[-1]), rtol=1e-5)
-    np.testing.assert_allclose(
-        epoch.meta_loss, np.sum(np.mean(losses, axis=1)), rtol=1e-5)
-
-  def test_epochs_draw_different_functions(self):
-    trained = make(num_steps=1)
-    self.assertLen({trained.run_epoch().final_loss for _ in range(4)}, 4)
-    self.assertEqual(trained.epoch, 4)
-
-  @parameterized.parameters((SEED, True), (SEED + 1, False))
-  def test_seed_says_all(self, seed, same):
-    one, two = make(), make(seed=seed)
-    epochs = [[t.run_epoch() for _ in range(2)] for t in (one, two)]
-    self.assertEqual(epochs[0] == epochs[1], same)
-    validations = [t.validate()[0] for t in (one, two)]
-    self.assertEqual(np.array_equal(*validations), same)
-
-  def test_training_improves_validation(self):
-    trained = make(problems.Simple(), num_steps=4)
-    before, _ = trained.validate()
-    for _ in range(50):
-      trained.run_epoch()
-    after, improved = trained.validate()
-    self.assertTrue(improved)
-    self.assertLess(np.mean(after[:, -1]), 0.5 * np.mean(before[:, -1]))
-
-  def test_validation_is_of_the_same_runs_each_time(self):
-    trained = make(validation_epochs=3)
-    first, improved = trained.validate()
-    second, again = trained.validate()
-    self.assertTrue(improved)
-    self.assertFalse(again)
-    np.testing.assert_array_equal(first, second)
-    self.assertEqual(first.shape, (3, 5))
-    expected = evaluation.Evaluator(
-        trained._network, PROBLEM, 4, jit_compile=False)(
-            [seeds.derive(SEED, "validation", i) for i in range(3)])
-    np.testing.assert_array_equal(first, expected)
-    np.testing.assert_allclose(trained.best, np.mean(first[:, -1]), rtol=1e-6)
-
-  def test_validation_does_not_train(self):
-    one, two = make(), make()
-    one.validate()
-    self.assertEqual(one.run_epoch(), two.run_epoch())
-
-  def test_best_is_the_least_mean_final_loss(self):
-    trained = make()
-    results = iter([3., np.nan, 2., np.inf, 2.5, 1.])
-    trained._validation = lambda _: np.float32([[0., next(results)]])
-    self.assertEqual([trained.validate()[1] for _ in range(6)],
-                     [True, False, True, False, False, True])
-    self.assertEqual(trained.best, 1.)
-
-  @parameterized.parameters(np.nan, np.inf)
-  def test_first_validation_is_the_best_however_bad(self, value):
-    trained = make()
-    results = iter([value, value, 2.])
-    trained._validation = lambda _: np.float32([[0., next(results)]])
-    self.assertEqual([trained.validate()[1] for _ in range(3)],
-                     [True, False, True])
-
-  def test_diverged_epochs_are_dropped_and_counted(self):
-    trained = make(toys.Moody(), num_steps=5, len_unroll=2)
-    num_sick = 0
-    for i in range(12):
-      seed = seeds.derive(SEED, "training", i)
-      run = unroll.start(networks.Sgd(), toys.Moody(), seed)
-      sick = np.isnan(run.constants)
-      before = weights(trained)
-      epoch = trained.run_epoch()
-      self.assertEqual(epoch.num_dropped, 3 if sick else 0)
-      self.assertEqual(np.isfinite(epoch.final_loss), not sick)
-      same = [np.array_equal(a, b)
-              for a, b in zip(before, weights(trained), strict=True)]
-      self.assertEqual(all(same), bool(sick))
-      num_sick += bool(sick)
-    self.assertBetween(num_sick, 1, 11)
-    self.assertTrue(all(np.all(np.isfinite(w)) for w in weights(trained)))
-
-  def test_num_dropped_counts_what_is_not_finite(self):
-    epoch = training.Epoch(1., 2., [1., np.inf, 0., np.nan, -np.inf])
-    self.assertEqual(epoch.num_dropped, 3)
-
-  @parameterized.parameters(
-      {}, {"num_tasks": 2}, {"num_tasks": 2, "stagger": True})
-  def test_restored_training_goes_on_bit_for_bit(self, **options):
-    make_one = functools.partial(make, **options)
-    expected = make_one()
-    epochs = [expected.run_epoch() for _ in range(2)]
-    expected.validate()
-    epochs += [expected.run_epoch() for _ in range(3)]
-    validation = expected.validate()
-    with tempfile.TemporaryDirectory() as folder:
-      stopped = make_one()
-      self.assertEqual([stopped.run_epoch() for _ in range(2)], epochs[:2])
-      stopped.validate()
-      path = tf.train.Checkpoint(training=stopped).write(
-          os.path.join(folder, "checkpoint"))
-      restored = make_one()
-      tf.train.Checkpoint(training=restored).read(path).assert_consumed()
-    self.assertEqual(restored.epoch, 2)
-    self.assertEqual(restored.best, stopped.best)
-    self.assertEqual([restored.run_epoch() for _ in range(3)], epochs[2:])
-    assertions.assert_equal(weights(restored), weights(expected))
-    assertions.assert_equal(restored.validate(), validation)
-    assertions.assert_equal(*[[np.array(v) for v in t._optimizer.variables]
-                        for t in (restored, expected)])
+  def test_parameters_that_the_problem_lacks_are_refused(self):
+    with self.assertRaisesRegex(ValueError, "'y'"):
+      train(self.folder, net_assignments=[("cw", ["y"])])
+    self.assertFalse(os.path.exists(self.folder))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,271 @@
+"""Tests of the folder of a run."""
+
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+
+from absl.testing import absltest, parameterized
+import numpy as np
+import tensorflow as tf
+
+import meta
+from meta import diagnostics, run_folder
+from networks import weights
+import problems
+from tests import run_files
+
+SETTINGS = {
+    "problem": "simple", "num_steps": 2, "learning_rate": 0.5, "stagger": False,
+    "layers": None, "jit_compile": None}
+NOT_RESUMED = r"which holds a run\. Resume it with --resume"
+
+
+def make_trainer(layers=()):
+  """A trainer that has not been compiled; its networks are of one layer."""
+  return meta.Trainer(
+      problems.Simple(), meta.MetaOptimizer(cw={
+          "net": "CoordinateWiseDeepLSTM", "net_options": {"layers": layers}}),
+      meta.Settings(num_steps=2, unroll_length=1, learning_rate=0.5))
+
+
+def make_epoch(number=1, gradient_norms=(1., 3.)):
+  return meta.Epoch(number=number, final_loss=0.25, meta_loss=0.75,
+                    gradient_norms=list(gradient_norms), seconds=0.5)
+
+
+def make_validation(epoch=1, losses=((4., 3., 2.), (2., 2., 1.)),
+                    improved=True):
+  trace = diagnostics.Trace(
+      *(tf.constant(pair, tf.float64) for pair in (
+          (4., 3.), (1., 2.), (.1, .3), (0., 1.))),
+      {"saturated": tf.constant([.5, .7], tf.float64)})
+  return meta.Validation(
+      epoch, np.float32(losses), trace, improved, seconds=1.)
+
+
+class RunFolderTest(parameterized.TestCase):
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.trainer = make_trainer()
+
+  def setUp(self):
+    super().setUp()
+    self.parent = self.enter_context(tempfile.TemporaryDirectory())
+    self.folder = os.path.join(self.parent, "runs", "run")
+
+  def claim(self, folder=None, resume=False, trainer=None, **settings):
+    return run_folder.RunFolder(
+        folder or self.folder, trainer or self.trainer, SETTINGS | settings,
+        resume)
+
+  def assert_refused(self, error, pattern, folder=None, **options):
+    """Asserts that a folder is not claimed, and left as it is."""
+    folder = folder or self.folder
+    before = run_files.files(self.parent)
+    with self.assertRaisesRegex(error, pattern):
+      self.claim(folder, **options)
+    self.assertEqual(run_files.files(self.parent), before)
+
+  @parameterized.parameters(False, True)
+  def test_folder_is_made_with_the_settings(self, resume):
+    self.claim(resume=resume)
+    text = pathlib.Path(self.folder, "run.json").read_text()
+    self.assertEqual(json.loads(text), SETTINGS)
+
+  @parameterized.parameters(False, True)
+  def test_empty_folder_is_used(self, resume):
+    os.makedirs(self.folder)
+    # What is left if writing the settings was interrupted.
+    pathlib.Path(self.folder, ".run.json.tmp").write_text("{")
+    self.claim(resume=resume)
+    self.assertContainsSubset(["run.json"], run_files.files(self.folder))
+    self.assertNotIn(".run.json.tmp", run_files.files(self.folder))
+
+  def test_run_is_not_resumed_unless_asked(self):
+    self.claim()
+    self.assert_refused(
+        ValueError, f"^save_path is {self.folder}, {NOT_RESUMED}")
+
+  @parameterized.parameters(
+      ({"num_steps": 3}, "num_steps=2"),
+      ({"learning_rate": 0.25}, r"learning_rate=0\.5"),
+      ({"stagger": True}, "stagger=False"),
+      ({"problem": "quadratic"}, "problem=simple"),
+      ({"layers": [3]}, "layers=None"),
+      ({"num_steps": 3, "problem": "quadratic"},
+       "problem=simple, num_steps=2"),
+      ({"seed": 0}, "seed=None"))
+  def test_run_of_other_settings_is_not_resumed(self, settings, named):
+    self.claim()
+    self.assert_refused(
+        ValueError, f"^The run in {self.folder} was started with {named}: "
+        "resume it with the same", resume=True, **settings)
+
+  def test_compilation_may_be_another_when_a_run_is_resumed(self):
+    self.claim()
+    self.claim(resume=True, jit_compile=False)
+    text = pathlib.Path(self.folder, "run.json").read_text()
+    self.assertEqual(json.loads(text), SETTINGS)
+
+  @parameterized.parameters(False, True)
+  def test_folder_of_other_files_is_refused(self, resume):
+    pathlib.Path(self.parent, "thesis.tex").write_text("Unique.")
+    self.assert_refused(
+        ValueError, f"^save_path is {self.parent}, a folder of other files",
+        self.parent, resume=resume)
+
+  @parameterized.parameters("", "/run")
+  def test_path_that_is_a_file_is_refused(self, below):
+    pathlib.Path(self.parent, "file").write_text("Unique.")
+    self.assert_refused(OSError, "/file", f"{self.parent}/file{below}")
+
+  def test_path_that_cannot_be_made_is_refused(self):
+    self.assert_refused(OSError, "/proc/run", "/proc/run")
+
+  @parameterized.parameters("{", "[]", "{}", "[1]", "")
+  def test_damaged_settings_are_refused(self, text):
+    pathlib.Path(self.parent, "run.json").write_text(text)
+    self.assert_refused(ValueError, self.parent, self.parent, resume=True)
+
+  def test_damaged_checkpoint_is_refused(self):
+    self.claim().save_checkpoint()
+    for path in pathlib.Path(self.folder, "checkpoints").glob("*.index"):
+      path.write_bytes(b"garbage")
+    self.assert_refused(
+        OSError, "^Cannot read .*checkpoints/ckpt-0: ", resume=True)
+
+  def test_checkpoint_of_other_networks_is_refused(self):
+    self.claim().save_checkpoint()
+    with self.assertRaises(Exception):
+      self.claim(resume=True, trainer=make_trainer(layers=(2,)))
+
+  def test_state_is_restored(self):
+    trainer = make_trainer()
+    folder = self.claim(trainer=trainer)
+    values = []
+    for i, variable in enumerate(trainer.meta_step.network.variables):
+      values.append(np.full(variable.shape, i + .5, np.float32))
+      variable.assign(values[-1])
+    folder.save_checkpoint()
+    restored = make_trainer()
+    self.claim(resume=True, trainer=restored)
+    for variable, value in zip(
+        restored.meta_step.network.variables, values, strict=True):
+      np.testing.assert_array_equal(variable, value)
+
+  def test_two_checkpoints_are_kept(self):
+    trainer = make_trainer()
+    folder = self.claim(trainer=trainer)
+    for number in (1, 2, 3):
+      trainer._num_epochs.assign(number)
+      folder.save_checkpoint()
+    self.assertEqual(
+        sorted(name for name in os.listdir(f"{self.folder}/checkpoints")
+               if name.endswith(".index")), ["ckpt-2.index", "ckpt-3.index"])
+
+  def test_epochs_are_shown_by_tensorboard(self):
+    folder = self.claim()
+    folder.epoch(make_epoch(1, (1., np.nan)))
+    folder.epoch(make_epoch(2))
+    folder.epoch(make_epoch(3, (np.inf, np.inf)))
+    folder.save_checkpoint()
+    logged = run_files.scalars(self.folder)
+    expected = {
+        "training/meta_loss": [.75] * 3, "training/final_loss": [.25] * 3,
+        "training/meta_gradient_norm": [np.nan, 2., np.inf],
+        "meta_gradient_norm/unroll_1": [1., 1., np.inf],
+        "meta_gradient_norm/unroll_2": [np.nan, 3., np.inf],
+        # In all epochs so far.
+        "training/meta_gradients_dropped": [1, 1, 3],
+        "training/learning_rate": [.5] * 3,
+        "training/steps_per_second": [4.] * 3}
+    self.assertCountEqual(logged, expected)
+    for tag, values in expected.items():
+      self.assertEqual(list(logged[tag]), [1, 2, 3])
+      np.testing.assert_array_equal(list(logged[tag].values()), values, tag)
+
+  def test_validations_are_shown_by_tensorboard(self):
+    folder = self.claim()
+    folder.validation(make_validation(2))
+    folder.validation(make_validation(
+        4, ((5., 4., 3e38), (3., 2., 3e38))))  # Of which a sum overflows.
+    folder.save_checkpoint()
+    logged = run_files.scalars(self.folder)
+    expected = {
+        "validation/final_loss": {2: 1.5, 4: 3e38},
+        "validation/loss_curve": {0: 4., 1: 3., 2: 3e38},  # The last one.
+        "diagnostics/gradient_size": {2: 1.5, 4: 1.5},
+        "diagnostics/update_size": {2: .2, 4: .2},
+        "diagnostics/cosine": {2: .5, 4: .5},
+        "diagnostics/saturated": {2: .6, 4: .6}}
+    self.assertCountEqual(logged, expected)
+    for tag, values in expected.items():
+      self.assertEqual(list(logged[tag]), list(values))
+      np.testing.assert_allclose(
+          list(logged[tag].values()), list(values.values()), rtol=1e-6)
+
+  def test_networks_are_written_when_they_are_the_best(self):
+    folder, filename = self.claim(), os.path.join(self.folder, "cw.l2l")
+    folder.validation(make_validation(3, improved=False))
+    self.assertFalse(os.path.exists(filename))
+    folder.validation(make_validation(4, improved=True))
+    folder.validation(make_validation(5, improved=False))
+    self.assertEqual(
+        weights.read(filename).trained_on, SETTINGS | {"num_epochs": 4})
+
+
+class FullDiskTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.folder = os.path.join(
+        self.enter_context(tempfile.TemporaryDirectory()), "run")
+    # Networks of 12 KB, whose checkpoints are of 30 KB and more.
+    self.trainer = make_trainer(layers=(20,))
+
+  def claim(self, resume=False):
+    return run_folder.RunFolder(self.folder, self.trainer, SETTINGS, resume)
+
+  def record(self, folder, number):
+    """Records all that a training gives a folder in an epoch."""
+    self.trainer._num_epochs.assign(number)
+    folder.epoch(make_epoch(number))
+    folder.validation(make_validation(number))
+    folder.save_checkpoint()
+
+  @parameterized.parameters(
+      (400, "events", True), (6000, "cw.l2l", True),
+      # The networks have their place before the checkpoint does.
+      (20000, "checkpoint.*--resume", False))
+  def test_full_disk_leaves_the_last_files(self, size, message, kept):
+    self.record(self.claim(), 1)
+    before = run_files.files(self.folder)
+    for variable in self.trainer.meta_step.network.variables:
+      variable.assign_add(tf.ones_like(variable))
+    folder = self.claim(resume=True)
+    with run_files.full_disk(size), self.assertRaisesRegex(
+        (OSError, tf.errors.OpError),
+        f"File too large.*{message}|{message}.*File too large"):
+      self.record(folder, 2)
+    after = run_files.files(self.folder)
+    self.assertEqual(after["cw.l2l"] == before["cw.l2l"], kept)
+    for name in set(before) - {"cw.l2l"}:
+      self.assertEqual(after[name], before[name], name)
+    weights.read(os.path.join(self.folder, "cw.l2l"))
+    # There is room again.
+    self.claim(resume=True)
+    self.assertEqual(self.trainer.num_epochs, 1)
+
+  def test_full_disk_at_the_start_leaves_an_empty_folder(self):
+    with run_files.full_disk(50), self.assertRaisesRegex(
+        OSError, "File too large.*run.json"):
+      self.claim()
+    self.assertEmpty(run_files.files(self.folder))
+
+
+if __name__ == "__main__":
+  absltest.main()
