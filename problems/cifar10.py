@@ -20,14 +20,15 @@ _NUM_CLASSES = 10
 class Cifar10(classification.Classification):
   """The cross-entropy of a convolutional network on minibatches of CIFAR-10.
 
-  The defaults are the network of the paper: three convolutions of 16 channels,
-  a hidden layer of 32 units, batch normalization and ReLU. The paper's figure 7
-  trains on all classes and on subsets of them, which `labels` gives.
+  The defaults are the network of DeepMind's program: three convolutions of 16
+  channels, each with max pooling, and a hidden layer of 32 units, all with
+  batch normalization and ReLU. The paper also uses subsets of the classes,
+  CIFAR-5 and CIFAR-2; `labels` selects them.
 
   Example:
 
     problem = problems.Cifar10(data_dir="data", download=True)
-    animals = problems.Cifar10(labels=(2, 3, 4, 5, 6, 7), data_dir="data")
+    cifar5 = problems.Cifar10(labels=(0, 1, 2, 3, 4), data_dir="data")
   """
 
   def __init__(self, conv_channels: Sequence[int] = (16, 16, 16),
@@ -40,7 +41,7 @@ class Cifar10(classification.Classification):
     Args:
       conv_channels: Number of channels of each convolution, at most five.
       linear_layers: Number of units of each hidden dense layer.
-      batch_norm: Whether batch normalization follows every layer but the last.
+      batch_norm: Whether there is batch normalization.
       batch_size: Number of images in a minibatch, B.
       split: The part of the data set: "train", "validation" or "test".
       labels: The classes, 0 to 9, whose images are used. They are renumbered in

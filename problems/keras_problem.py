@@ -12,8 +12,7 @@ from problems import base, examples, model_problem, seeded
 class KerasProblem(model_problem.ModelProblem):
   """The loss of a Keras model on random minibatches of examples.
 
-  Meta-training on the model that you are going to train gives an optimizer for
-  it and its relatives.
+  Use it to train an optimizer for a model, or to compare optimizers on it.
 
   The model is called with training=True: batch normalization uses the mean and
   the variance of the minibatch, and dropout draws its masks from the seed of

@@ -14,9 +14,8 @@ _COEFFICIENTS = {
 class Quadratic(base.Problem):
   """A batch of functions f(x) = |W x - y|^2 with random W and y.
 
-  This is the paper's first problem, and the fastest to train on: a run of 100
-  steps takes milliseconds. The parameter "x" has the shape [B, D], a row for
-  each of the B functions.
+  This is the paper's first experiment, and the cheapest to train on. The
+  parameter "x" has the shape [B, D], a row for each of the B functions.
 
   Example:
 

@@ -9,8 +9,8 @@ from problems import base
 class Simple(base.Problem):
   """The function x^2, from x = 1.
 
-  It has one parameter, no randomness, and a minimum that everyone knows. So it
-  shows within seconds whether a training loop works.
+  It has one parameter and no randomness, so it shows within seconds whether a
+  training loop works.
 
   Example:
 
@@ -31,17 +31,17 @@ class Simple(base.Problem):
 class SimpleMultiOptimizer(base.Problem):
   """The sum of x_i^2, from x_i = 1.
 
-  It has as many parameters as one likes, so that each can have a network of
-  its own.
+  Each parameter can be assigned to another network.
 
   Example:
 
     optimizer = meta.MetaOptimizer(
-        one={"net": "CoordinateWiseDeepLSTM"},
-        two={"net": "Adam", "net_options": {"learning_rate": 0.1}})
+        lstm={"net": "CoordinateWiseDeepLSTM",
+              "net_options": {"layers": (20, 20)}},
+        adam={"net": "Adam"})
     step = optimizer.meta_minimize(
         problems.SimpleMultiOptimizer(), len_unroll=5,
-        net_assignments=[("one", ["x_0"]), ("two", ["x_1"])])
+        net_assignments=[("lstm", ["x_0"]), ("adam", ["x_1"])])
   """
 
   def __init__(self, num_dims: int = 2):

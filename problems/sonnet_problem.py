@@ -12,8 +12,7 @@ from problems import base, examples, model_problem, seeded
 class SonnetProblem(model_problem.ModelProblem):
   """The loss of a Sonnet module on random minibatches of examples.
 
-  Meta-training on the module that you are going to train gives an optimizer for
-  it and its relatives.
+  Use it to train an optimizer for a module, or to compare optimizers on it.
 
   The module is called on the inputs, with is_training=True if it takes that:
   batch normalization uses the mean and the variance of the minibatch, and
