@@ -8,7 +8,7 @@ import tensorflow as tf
 from l2lgd.types import Params
 
 Constants = Any
-"""A nest of tensors: what tells the function drawn from the others."""
+"""A nest of tensors that distinguishes one function from the others."""
 
 
 class Problem(abc.ABC):
@@ -46,9 +46,10 @@ class Problem(abc.ABC):
       seed: An int32 tensor of shape [2], as for `tf.random.stateless_normal`.
 
     Returns:
-      The parameters to start from, and the constants that tell this function
-      from the others (the coefficients of a polynomial, say). All functions of
-      a problem have parameters of the same names, shapes and types.
+      The parameters to start from, and the constants that distinguish this
+      function from the others (the coefficients of a polynomial, say). All
+      functions of a problem have parameters of the same names, shapes and
+      types.
     """
 
   @abc.abstractmethod

@@ -16,14 +16,16 @@ from l2lgd.types import Params
 Draw = Callable[[tf.Tensor], tf.Tensor]
 """Draws the initial value of a parameter from a seed of shape [2]."""
 
-_STDDEV = 0.01  # Of initial weights and biases, as in DeepMind's program.
+# DeepMind's program draws all weights and biases with this standard deviation.
+_STDDEV = 0.01
 _EPSILON = 1e-3  # Added to the variance in batch normalization.
 
 
 class Layer(NamedTuple):
   """A layer: its parameters, and the function that it computes."""
-  initializers: dict[str, Draw]  # By the name of the parameter.
-  apply: Callable[[Params, tf.Tensor], tf.Tensor]  # Of all params and inputs.
+  initializers: dict[str, Draw]  # One for each parameter, by its name.
+  # From the parameters of the whole network and the inputs to the outputs.
+  apply: Callable[[Params, tf.Tensor], tf.Tensor]
 
 
 def initial_params(network: Iterable[Layer], seed: tf.Tensor) -> Params:
@@ -42,7 +44,13 @@ def initial_params(network: Iterable[Layer], seed: tf.Tensor) -> Params:
 
 def apply(network: Iterable[Layer], params: Params,
           inputs: tf.Tensor) -> tf.Tensor:
-  """Returns the outputs of the last layer."""
+  """Returns the outputs of the last layer.
+
+  Args:
+    network: The layers, each of which takes the outputs of the one before.
+    params: The parameters of all layers.
+    inputs: The inputs of the first layer.
+  """
   h = inputs
   for layer in network:
     h = layer.apply(params, h)

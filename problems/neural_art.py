@@ -81,17 +81,7 @@ class NeuralArt(base.Problem):
     self._smoothness_weight = checks.finite(
         "smoothness_weight", smoothness_weight, minimum=0.)
     self._stddev = checks.finite("stddev", stddev, minimum=0.)
-    # Constants are created eagerly: a `tf.function` captures them and never
-    # copies them.
-    self._contents = tf.constant(
-        datasets.content_images.read(data_dir, split, self._size)
-        if contents is None else
-        datasets.images.read_folder(contents, self._size))  # [n, size, size, 3]
-    self._style = datasets.images.read(style, self._size)  # [size, size, 3]
-    weights = datasets.vgg19.read(vgg.LAYERS, data_dir, download)
-    self._weights = {name: tf.constant(w) for name, w in weights.items()}
-    features = vgg.features(self._weights, _batch_of_one(self._style))
-    self._grams = {name: _gram(features[name]) for name in _STYLE_LAYERS}
+    self._read_files(style, contents, split, data_dir, download)
 
   @property
   def style(self) -> np.ndarray:
@@ -135,6 +125,20 @@ class NeuralArt(base.Problem):
         + tf.reduce_mean(tf.square(image[:, :, 1:] - image[:, :, :-1])))
     return (self._content_weight * content + self._style_weight * style
             + self._smoothness_weight * smoothness)  # []
+
+  def _read_files(self, style: str, contents: str | None, split: str,
+                  data_dir: str | None, download: bool) -> None:
+    # Constants are created eagerly: a `tf.function` captures them and never
+    # copies them.
+    self._contents = tf.constant(
+        datasets.content_images.read(data_dir, split, self._size)
+        if contents is None else
+        datasets.images.read_folder(contents, self._size))  # [n, size, size, 3]
+    self._style = datasets.images.read(style, self._size)  # [size, size, 3]
+    weights = datasets.vgg19.read(vgg.LAYERS, data_dir, download)
+    self._weights = {name: tf.constant(w) for name, w in weights.items()}
+    features = vgg.features(self._weights, _batch_of_one(self._style))
+    self._grams = {name: _gram(features[name]) for name in _STYLE_LAYERS}
 
   def _pixels(self, image: tf.Tensor) -> tf.Tensor:
     """Returns an image in grey levels, which may be outside 0 to 255."""

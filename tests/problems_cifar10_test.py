@@ -79,7 +79,7 @@ class Cifar10Test(parameterized.TestCase):
                        losses[records[:, 0]].max())
 
   @parameterized.parameters((3, 5), (5, 3, 8))
-  def test_labels_are_a_subset_numbered_anew(self, *labels):
+  def test_labels_select_images_and_are_renumbered(self, *labels):
     train = np.concatenate([
         self.records[f"data_batch_{i}.bin"] for i in range(1, 6)])[3:]
     problem = self.make(labels=labels, conv_channels=(), linear_layers=())

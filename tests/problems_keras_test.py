@@ -21,7 +21,7 @@ OTHERS = RNG.normal(size=[7, 3]), RNG.normal(size=[7, 2])
 
 
 def layers(*between):
-  """A function that makes a model of two dense layers, and others between."""
+  """Returns a function that makes a model: two dense layers, others between."""
   def model_fn():
     return keras.Sequential([
         keras.Input([3]), keras.layers.Dense(4, "tanh", name="one"),
@@ -69,7 +69,7 @@ class Plain(keras.Model):
 
 
 def called(cls, *args):
-  """A function that makes a model by calling it."""
+  """Returns a function that makes a model, and calls it on inputs."""
   def model_fn():
     model = cls()
     model(*args)
@@ -232,7 +232,7 @@ class KerasProblemTest(parameterized.TestCase):
     problem = make(lambda: keras.Sequential([
         keras.Input([3]), keras.layers.Dense(1, kernel_initializer="ones"),
         keras.layers.Dropout(0.25)]), lambda t, y: y[:, 0], batch_size=2000)
-    # Of outputs that are all 1.5 * 4 / 3 or 0, all drawn independently.
+    # The outputs are 1.5 * 4 / 3 or 0, drawn independently.
     self.assertAlmostEqual(
         float(loss(problem, sample(problem))), 1.5, delta=0.1)
 
