@@ -255,8 +255,9 @@ class MetaOptimizerTest(parameterized.TestCase):
 
   def test_every_network_is_saved_under_its_id(self):
     optimizer = meta.MetaOptimizer(a=SMALL, b=SGD)
-    optimizer.meta_minimize(problems.SimpleMultiOptimizer(), 2, net_assignments=[
-        ("a", ["x_0"]), ("b", ["x_1"])])
+    optimizer.meta_minimize(
+        problems.SimpleMultiOptimizer(), 2,
+        net_assignments=[("a", ["x_0"]), ("b", ["x_1"])])
     optimizer.save(self.folder)
     self.assertCountEqual(os.listdir(self.folder), ["a.l2l", "b.l2l"])
     self.assertEqual(networks.factory(
