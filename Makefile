@@ -17,7 +17,7 @@ train: .venv/installed
 	    --output=$(RUN)/losses.csv --plot=$(RUN)/losses.png
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadscope
+	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=worksteal
 
 lint: .venv/installed
 	$(BIN)/ruff check
