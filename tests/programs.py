@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import io
+import os
 import signal
 import sys
 from typing import NamedTuple
@@ -11,6 +12,9 @@ import warnings
 
 from absl import app, flags, logging
 from absl.testing import flagsaver, parameterized
+import tensorflow as tf
+
+import meta
 
 FLAGS = flags.FLAGS
 DEVICE = r"Running on (CPU, \d+ cores|GPU .*)\n"
@@ -18,6 +22,10 @@ STATS = (r"Log Mean Final Error: (-?\d+\.\d\d)\n"
          r"Mean epoch time: \d+\.\d\d s\n"
          r"Final error: mean (\S+), median \S+, quartiles \S+ to \S+, "
          r"0 of (\d+) diverged\n")
+
+# Flags of an evaluation that does not take long.
+EVALUATE = ("--num_steps=5", "--num_epochs=3", "--jit_compile=false")
+PNG = b"\x89PNG\r\n\x1a\n"  # How such a file begins.
 
 _flags: dict[str, flags.FlagValues] = {}  # Flags of each program, by its name.
 
@@ -120,6 +128,17 @@ def _shown_warnings():
   for warning in caught:
     sys.stderr.write(warnings.formatwarning(
         warning.message, warning.category, warning.filename, warning.lineno))
+
+
+def save_network(folder, seed=0, layers=()):
+  """Saves an untrained network, whose updates are not 0; returns it."""
+  optimizer = meta.MetaOptimizer(cw={
+      "net": "CoordinateWiseDeepLSTM",
+      "net_options": {"layers": layers, "scale": 0.1, "seed": seed}})
+  optimizer.networks["cw"].initial_state({"x": tf.zeros([2])})
+  os.makedirs(folder)
+  optimizer.save(folder)
+  return optimizer.networks["cw"]
 
 
 class TestCase(parameterized.TestCase):

@@ -1,10 +1,12 @@
 """The files of a run, and faults of the machine that writes them."""
 
 import contextlib
+import csv
 import pathlib
 import re
 import resource
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -26,6 +28,13 @@ def scalars(folder):
         tags.setdefault(value.tag, {})[event.step] = float(
             tf.make_ndarray(value.tensor))
   return tags
+
+
+def read_losses(filename):
+  """The rows of a CSV file, {(optimizer, run, step): loss}."""
+  with open(filename, encoding="utf-8") as file:
+    return {(row["optimizer"], int(row["run"]), int(row["step"])):
+            np.float32(row["loss"]) for row in csv.DictReader(file)}
 
 
 @contextlib.contextmanager

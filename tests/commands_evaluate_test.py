@@ -1,0 +1,234 @@
+"""Tests of `evaluate.py`, run in the process of the tests."""
+
+import os
+import pathlib
+import re
+import tempfile
+from unittest import mock
+
+from absl.testing import absltest, parameterized
+import numpy as np
+
+from meta import evaluation, experiments, pretrained_networks, seeds, unroll
+import networks
+from networks import net_config
+import problems
+from tests import fake_data, programs, run_files, toys
+from tests.programs import DEVICE, STATS
+
+SGD = (*programs.EVALUATE, "--optimizer=Sgd", "--problem=quadratic")
+TABLE = (r"Optimizer +Rate +Mean +Std\. error +Median +25 % +75 % +Diverged\n"
+         r"[ -]+\n")
+
+
+class EvaluateTest(programs.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.folder = self.enter_context(tempfile.TemporaryDirectory())
+    self.output = self.path("losses.csv")
+
+  def path(self, name):
+    return os.path.join(self.folder, name)
+
+  def evaluate(self, *argv):
+    """Runs the program; returns what it prints, and the rows that it writes."""
+    result = programs.run("evaluate", *argv, f"--output={self.output}")
+    self.assert_done(result)
+    return result.stdout, run_files.read_losses(self.output)
+
+  def test_lines_table_and_rows(self):
+    printed, losses = self.evaluate(
+        *programs.EVALUATE, "--problem=quadratic", "--seed=0",
+        "--optimizer=L2L,Adam", "--learning_rate=0.1")
+    self.assertRegex(
+        printed, rf"\A{DEVICE}L2L is untrained: give its --path\.\n"
+        "Evaluating on quadratic: 3 runs of 5 steps, seed 0\n"
+        rf"L2L\n{STATS}Adam\n{STATS}{TABLE}"
+        r"Adam +0\.1 [^\n]+ 0\nL2L +- [^\n]+ 0\n\Z")
+    self.assertCountEqual(losses, [
+        (name, run, step) for name in ("L2L", "Adam")
+        for run in range(3) for step in range(6)])
+    for name, numbers in zip(("L2L", "Adam"), re.findall(STATS, printed),
+                             strict=True):
+      mean = np.mean([losses[name, i, 5] for i in range(3)], dtype=np.float64)
+      self.assertEqual(numbers,
+                       (f"{np.log10(mean):.2f}", f"{mean:.4g}", "3"))
+      self.assertRegex(printed, rf"\n{name} +[\d.-]+ +{mean:.4g} ")
+      for i in range(3):  # They start from the same points.
+        self.assertEqual(losses[name, i, 0], losses["Adam", i, 0])
+
+  def test_rows_are_the_test_runs_of_the_seed(self):
+    network = programs.save_network(self.path("run"))
+    _, losses = self.evaluate(
+        *programs.EVALUATE, "--problem=quadratic", "--seed=3",
+        f"--path={self.path('run')}")
+    expected = evaluation.Evaluator(
+        network, experiments.get("quadratic").make_problem(), 5,
+        jit_compile=False)([seeds.derive(3, "test", i) for i in range(3)])
+    self.assertEqual(losses, {
+        ("L2L", *index): loss
+        for index, loss in np.ndenumerate(expected.losses)})
+
+  def test_printed_seed_reproduces_the_runs(self):
+    printed, losses = self.evaluate(*SGD)
+    seed = int(re.search(r"seed (\d+)\n", printed)[1])
+    again, same_losses = self.evaluate(*SGD, f"--seed={seed}")
+    self.assertEqual(same_losses, losses)
+    self.assertEqual(re.findall("Final error.*", again),
+                     re.findall("Final error.*", printed))
+    _, other_losses = self.evaluate(*SGD, f"--seed={seed + 1}")
+    self.assertNotEqual(other_losses, losses)
+
+  def test_several_learned_optimizers_are_compared(self):
+    paths = [self.path("one"), self.path("two")]
+    for seed, path in enumerate(paths):
+      programs.save_network(path, seed)
+    printed, together = self.evaluate(
+        *programs.EVALUATE, "--seed=0", f"--path={','.join(paths)}")
+    self.assertRegex(printed, rf"L2L-one\n{STATS}L2L-two\n{STATS}{TABLE}")
+    alone = [self.evaluate(*programs.EVALUATE, "--seed=0", f"--path={path}")[1]
+             for path in paths]
+    self.assertNotEqual(*alone)
+    for path, losses in zip(paths, alone, strict=True):
+      name = f"L2L-{os.path.basename(path)}"
+      self.assertEqual(
+          {key[1:]: loss for key, loss in losses.items()},
+          {key[1:]: loss for key, loss in together.items() if key[0] == name})
+
+  def test_network_of_the_library_is_found_by_name(self):
+    with mock.patch.object(
+        net_config, "with_weights", side_effect=OSError("enough")) as read:
+      self.assert_error(
+          programs.run("evaluate", *programs.EVALUATE, "--problem=quadratic",
+                       "--path=paper-quadratic"), "enough")
+    self.assertEqual(
+        read.call_args.args[1], pretrained_networks.find("paper-quadratic"))
+
+  def test_split_and_flags_of_the_data(self):
+    fake_data.write_mnist(self.folder)
+    printed, losses = self.evaluate(
+        "--problem=mnist", f"--data_dir={self.folder}", "--num_steps=1",
+        "--num_epochs=1", "--split=validation", "--seed=0", "--layers=3,2",
+        "--activation=relu", "--optimizer=Sgd", "--jit_compile=false")
+    self.assertRegex(
+        printed, rf"\A{DEVICE}Evaluating on mnist \(split validation\): 1 runs "
+        rf"of 1 steps, seed 0\nSgd\n{STATS}{TABLE}Sgd +0\.001 .*\n\Z")
+    problem = problems.Mnist(layers=(3, 2), activation="relu",
+                             split="validation", data_dir=self.folder)
+    run = unroll.start(networks.Sgd(), problem, seeds.derive(0, "test", 0))
+    np.testing.assert_allclose(
+        losses["Sgd", 0, 0], unroll.loss(problem, run), rtol=1e-6)
+
+  def test_tensorboard_has_the_mean_curves(self):
+    _, losses = self.evaluate(
+        *SGD, "--optimizer=Sgd,Adam", f"--logdir={self.folder}")
+    for name in ("Sgd", "Adam"):
+      logged = run_files.scalars(self.path(name))
+      self.assertEqual(list(logged), ["evaluation/loss"])
+      np.testing.assert_allclose(
+          [logged["evaluation/loss"][t] for t in range(6)],
+          [np.mean([losses[name, i, t] for i in range(3)]) for t in range(6)],
+          rtol=1e-6)
+
+  @parameterized.parameters(1e6, 3000.)
+  def test_diverged_runs_are_counted(self, learning_rate):
+    plot = self.path("losses.png")
+    printed, losses = self.evaluate(
+        *SGD, "--num_steps=20", f"--learning_rate={learning_rate}",
+        f"--plot={plot}")
+    self.assertIn("3 of 3 diverged", printed)
+    self.assertRegex(printed, r"\nSgd +[\de+]+ +- +- +- +- +- +3\n\Z")
+    self.assertTrue(pathlib.Path(plot).read_bytes().startswith(programs.PNG))
+    self.assertLen(losses, 3 * 21)
+
+  def test_runs_with_the_largest_losses_are_drawn_without_warning(self):
+    # Their sum is more than a float32 holds.
+    printed, losses = self.evaluate(
+        *SGD, "--num_epochs=40", "--num_steps=8", "--seed=0",
+        "--learning_rate=450", f"--plot={self.path('losses.png')}")
+    self.assertIn("0 of 40 diverged", printed)
+    self.assertGreater(np.sum(list(losses.values()), dtype=np.float64),
+                       np.finfo(np.float32).max)
+
+  def test_full_disk_keeps_the_last_table(self):
+    pathlib.Path(self.output).write_text("Unique.")
+    with run_files.full_disk(5000):
+      result = programs.run(
+          "evaluate", *SGD, "--num_steps=100", f"--output={self.output}")
+    self.assert_error(result, "File too large.*losses.csv")
+    self.assertEqual(run_files.files(self.folder), {"losses.csv": b"Unique."})
+
+  def assert_refused_at_once(self, result, pattern):
+    self.assert_error(result, pattern)
+    self.assertNotIn("Evaluating", result.stdout)
+
+  @parameterized.parameters(
+      "--output=%s/no/losses.csv", "--plot=%s/no/a.png",
+      "--plot_updates=%s/no/a.png", "--output=%s", "--plot=%s")
+  def test_file_that_cannot_be_written_is_refused_at_once(self, flag):
+    self.assert_refused_at_once(
+        programs.run("evaluate", *SGD, flag % self.folder), self.folder)
+
+  @parameterized.parameters("--output", "--plot")
+  def test_what_is_no_file_is_never_replaced(self, flag):
+    fifo = self.path("fifo")
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    self.addCleanup(os.close, reader)
+    self.assert_refused_at_once(
+        programs.run("evaluate", *SGD, f"{flag}={fifo}"),
+        f"{fifo} exists, but is not a regular file")
+    self.assertTrue(pathlib.Path(fifo).is_fifo())
+
+  def test_refused_evaluation_leaves_no_files(self):
+    result = programs.run(
+        "evaluate", *SGD, "--optimizer=Foo", f"--output={self.output}",
+        f"--plot={self.path('a.png')}")
+    self.assert_error(result, "'Foo'")
+    self.assertEmpty(run_files.files(self.folder))
+
+  @parameterized.parameters("Foo", "adam", "L2L,Foo", "")
+  def test_unknown_optimizer_lists_the_known_ones(self, names):
+    self.assert_error(
+        programs.run("evaluate", *programs.EVALUATE, f"--optimizer={names}"),
+        r"must be .*\['L2L', 'Sgd', 'Momentum', 'Nesterov', 'Rprop', "
+        r"'Adagrad', 'RMSProp', 'Adam'\]")
+
+  def test_folder_without_weights_is_reported(self):
+    self.assert_error(
+        programs.run("evaluate", *programs.EVALUATE, f"--path={self.folder}"),
+        f"No weight file '{self.folder}/cw.l2l'. Train")
+
+  def test_unknown_network_is_reported_with_the_known_ones(self):
+    self.assert_error(
+        programs.run("evaluate", *programs.EVALUATE, "--path=no-such-network"),
+        "No trained optimizer 'no-such-network': .*'paper-quadratic'")
+
+  @parameterized.parameters(b"", b"garbage", b"PK\x03\x04garbage")
+  def test_damaged_weights_are_reported(self, content):
+    pathlib.Path(self.folder, "cw.l2l").write_bytes(content)
+    self.assert_error(
+        programs.run("evaluate", *programs.EVALUATE, f"--path={self.folder}"),
+        "Cannot read the weight file .*cw.l2l")
+
+  def test_weights_of_another_architecture_are_reported_with_their_shapes(self):
+    fake_data.write_mnist(self.folder)
+    self.assert_error(
+        programs.run(
+            "evaluate", *programs.EVALUATE, "--problem=mnist",
+            f"--data_dir={self.folder}",
+            f"--path={toys.DATA / 'legacy' / 'cw_identity'}"),
+        r"lstm_1/w_gates have shape \(21, 80\), but .* needs \(22, 80\)")
+
+  def test_folders_of_one_name_are_refused(self):
+    for parent in "ab":
+      os.makedirs(self.path(f"{parent}/run"))
+    paths = f"{self.path('a/run')},{self.path('b/run')}"
+    self.assert_error(
+        programs.run("evaluate", *programs.EVALUATE, f"--path={paths}"),
+        f"--path is {paths}, but the folders must have different names")
+
+
+if __name__ == "__main__":
+  absltest.main()

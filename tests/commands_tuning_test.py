@@ -1,0 +1,122 @@
+"""Tests of how `evaluate.py` tunes learning rates."""
+
+import os
+import pathlib
+import re
+import tempfile
+from unittest import mock
+
+from absl.testing import absltest, parameterized
+import numpy as np
+
+from meta import evaluation, seeds, tuning
+from networks import baselines
+from tests import fake_data, programs
+
+SGD = (*programs.EVALUATE, "--optimizer=Sgd", "--problem=quadratic")
+
+
+class TuningTest(programs.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.folder = self.enter_context(tempfile.TemporaryDirectory())
+    self.output = os.path.join(self.folder, "losses.csv")
+    self.kept = pathlib.Path(self.folder, "tuning.json")
+
+  def evaluate(self, *argv):
+    result = programs.run(
+        "evaluate", *programs.EVALUATE, "--num_steps=1", *argv)
+    self.assert_done(result)
+    return result.stdout
+
+  def test_tuned_rate_is_used_and_kept(self):
+    argv = ("--optimizer=Sgd", "--tune", f"--output={self.output}")
+    printed = self.evaluate(*argv)
+    # From x = 1, a step leads to 1 - 2 rate: of the grid, 10^(-4 / 12) is best.
+    self.assertRegex(printed, r"\nSgd, rate +Mean on validation *\n")
+    self.assertRegex(printed, r"\n0\.464 +0\.005184 +best\n")
+    self.assertRegex(printed, r"\nSgd +0\.464 +0\.005184 ")
+    # The next evaluation goes by what is kept, until a setting is another.
+    self.kept.write_text(self.kept.read_text().replace("0.464", "0.25"))
+    for flags, rate in (((), "0.25"), (("--tuning_epochs=2",), "0.464")):
+      self.assertRegex(self.evaluate(*argv, *flags), rf"\nSgd +{rate} ")
+    self.assertEqual(self.kept.read_text().count('"settings"'), 2)
+
+  def tune_by(self, best):
+    """Replaces the search: gives the best rate and loss for a network."""
+    made = []
+
+    def make_evaluator(network, *args, **kwargs):
+      made.append(network)
+      return original(network, *args, **kwargs)
+
+    def tune(evaluator, seeds, progress):
+      del evaluator, seeds, progress
+      rate, loss = best(made[-1])
+      return tuning.Tuning([rate, 2 * rate], [loss, np.inf])
+
+    original = evaluation.Evaluator
+    self.enter_context(mock.patch.object(
+        evaluation, "Evaluator", make_evaluator))
+    self.enter_context(mock.patch.object(tuning, "tune", tune))
+
+  def test_all_optimizers_are_tuned(self):
+    names = list(baselines.BY_NAME)
+    rates = {name: (i + 1) / 64 for i, name in enumerate(names)}
+    self.tune_by(lambda network: (rates[type(network).__name__], 1.))
+    printed = self.evaluate("--optimizer=all")
+    self.assertEqual(printed.count("is untrained"), 1)
+    table = printed.rpartition("Optimizer")[2]
+    self.assertEqual(
+        dict(re.findall(r"\n(\w+) +([\d.]+|-) [^\n]+ 0(?=\n)", table)),
+        {"L2L": "-"} | {name: f"{rate:.4g}" for name, rate in rates.items()})
+    searches = re.findall(r"\n(\w+)(?:, \w+ [\d.]+)*, rate ", printed)
+    self.assertEqual(
+        searches, [name for name in names for _ in range(
+            4 if name == "RMSProp" else 1)])
+
+  def test_best_of_the_other_options_is_used(self):
+    losses = {(0.9, 1e-8): np.inf, (0.99, 1e-8): .5, (0.999, 1e-8): .7,
+              (0.999, 1.): .6}
+
+    def best(network):
+      decay, epsilon = (network.options[n] for n in ("decay", "epsilon"))
+      return decay / 2, losses[decay, epsilon]
+
+    self.tune_by(best)
+    printed = self.evaluate("--optimizer=RMSProp", "--tune")
+    self.assertIn("RMSProp, decay 0.999, epsilon 1.0, rate", printed)
+    self.assertRegex(printed, r"\n0\.45 +diverged +best\n")
+    self.assertRegex(printed, r"\nRMSProp +0\.495 ")
+
+  def test_searches_are_on_validation_runs(self):
+    fake_data.write_mnist(self.folder)
+    with mock.patch.object(
+        tuning, "tune", side_effect=OSError("enough")) as tune:
+      self.assert_error(
+          programs.run(
+              "evaluate", *programs.EVALUATE, "--problem=mnist", "--tune",
+              "--optimizer=Sgd", f"--data_dir={self.folder}",
+              "--tuning_epochs=4"), "enough")
+    np.testing.assert_array_equal(
+        tune.call_args.args[1],
+        [seeds.derive(0, "validation", i) for i in range(4)])
+
+  def test_learning_rate_is_given_or_tuned(self):
+    for flag in ("--tune", "--optimizer=all"):
+      self.assert_error(
+          programs.run("evaluate", *SGD, flag, "--learning_rate=0.1"),
+          "--learning_rate is what --tune searches")
+
+  @parameterized.parameters("{", "[1]", '[{"settings": {}}]')
+  def test_damaged_search_is_reported(self, text):
+    self.kept.write_text(text)
+    self.assert_error(
+        programs.run("evaluate", *SGD, "--tune", f"--output={self.output}"),
+        "tuning.json is damaged, delete it")
+    self.assertEqual(self.kept.read_text(), text)
+
+
+if __name__ == "__main__":
+  absltest.main()
