@@ -1,0 +1,153 @@
+"""Tests of what the programs print."""
+
+import contextlib
+import io
+import os
+from unittest import mock
+
+from absl.testing import absltest, parameterized
+import numpy as np
+import tensorflow as tf
+
+from l2lgd.commands import console
+import meta
+from meta import diagnostics
+
+
+def make_epoch(number, final_loss=1., seconds=1., gradient_norms=(1., 1.)):
+  return meta.Epoch(
+      number=number, final_loss=final_loss, meta_loss=0.,
+      gradient_norms=list(gradient_norms), seconds=seconds)
+
+
+def make_validation(final_losses, seconds):
+  losses = np.stack([np.ones(len(final_losses)), final_losses], axis=1)
+  return meta.Validation(
+      1, losses, diagnostics.Trace(*[[0.]] * 4, {}), True, seconds)
+
+
+class ConsoleTest(parameterized.TestCase):
+
+  def printed(self, function, *args):
+    """What a function prints; a progress bar stays silent."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+      function(*args)
+    self.assertEqual(stderr.getvalue(), "")
+    return stdout.getvalue()
+
+  def test_device_without_a_gpu_is_the_cpu(self):
+    with mock.patch.object(
+        tf.config, "list_physical_devices", return_value=[]):
+      self.assertEqual(self.printed(console.print_device),
+                       f"Running on CPU, {os.cpu_count()} cores\n")
+
+  @parameterized.parameters(
+      ({"device_name": "NVIDIA H100"}, "NVIDIA H100"), ({}, ""))
+  def test_device_is_the_first_gpu(self, details, name):
+    with mock.patch.object(
+        tf.config, "list_physical_devices",
+        return_value=["one", "two"]) as devices, mock.patch.object(
+            tf.config.experimental, "get_device_details",
+            return_value=details) as get_details:
+      self.assertEqual(self.printed(console.print_device),
+                       f"Running on GPU {name}\n")
+    devices.assert_called_once_with("GPU")
+    get_details.assert_called_once_with("one")
+
+  def test_statistics_are_those_of_the_runs_that_did_not_diverge(self):
+    self.assertEqual(
+        self.printed(console.print_stats, "Adam",
+                     np.array([0., 1., np.inf, 3., 5., 491., np.nan]), 0.126),
+        "Adam\n"
+        "Log Mean Final Error: 2.00\n"
+        "Mean epoch time: 0.13 s\n"
+        "Final error: mean 100, median 3, quartiles 1 to 5, 2 of 7 diverged\n")
+
+  def test_statistics_of_diverged_runs_are_infinite(self):
+    self.assertEqual(
+        self.printed(console.print_stats, "Sgd", np.array([np.nan]), 0.),
+        "Sgd\n"
+        "Log Mean Final Error: inf\n"
+        "Mean epoch time: 0.00 s\n"
+        "Final error: mean inf, median inf, quartiles inf to inf, "
+        "1 of 1 diverged\n")
+
+  def record(self, *, num_epochs=5, log_period=2, path="runs/a", start=0,
+             epochs=(), validations=None):
+    """The lines of a training."""
+    def train():
+      recorder = console.Console(num_epochs, log_period, path)
+      recorder.begin(start)
+      for epoch in epochs:
+        recorder.epoch(epoch)
+        if validations and epoch.number in validations:
+          recorder.validation(validations[epoch.number])
+      recorder.end(epochs[-1].number if epochs else start)
+    return self.printed(train).splitlines()
+
+  def test_epochs_are_reported_every_log_period_and_at_the_end(self):
+    epochs = [make_epoch(i, final_loss=10.**i, seconds=i)
+              for i in (1, 2, 3, 4, 5)]
+    lines = self.record(epochs=epochs)
+    # Since the last report each: the means, and their number.
+    self.assertEqual(lines, [
+        "Epoch 2", "Log Mean Final Error: 1.74", "Mean epoch time: 1.50 s",
+        "Final error: mean 55, median 55, quartiles 32.5 to 77.5, "
+        "0 of 2 diverged",
+        "Epoch 4", "Log Mean Final Error: 3.74", "Mean epoch time: 3.50 s",
+        "Final error: mean 5500, median 5500, quartiles 3250 to 7750, "
+        "0 of 2 diverged",
+        "Epoch 5", "Log Mean Final Error: 5.00", "Mean epoch time: 5.00 s",
+        "Final error: mean 1e+05, median 1e+05, quartiles 1e+05 to 1e+05, "
+        "0 of 1 diverged",
+        "Saved runs/a after epoch 5."])
+
+  def test_validation_is_reported_with_the_time_of_a_run(self):
+    lines = self.record(
+        num_epochs=1, epochs=[make_epoch(1)],
+        validations={1: make_validation([1., 100., 199.], seconds=6.)})
+    self.assertEqual(lines[4:], [
+        "EVALUATION", "Log Mean Final Error: 2.00", "Mean epoch time: 2.00 s",
+        "Final error: mean 100, median 100, quartiles 50.5 to 149.5, "
+        "0 of 3 diverged",
+        "Saved runs/a after epoch 1."])
+
+  def test_dropped_meta_gradients_are_counted_since_the_last_report(self):
+    lines = self.record(epochs=[
+        make_epoch(1, np.nan, gradient_norms=(1., np.nan, np.inf)),
+        make_epoch(2, gradient_norms=(1., 1., np.nan)),
+        make_epoch(3, gradient_norms=(1., 1., 1.)),
+        make_epoch(4, gradient_norms=(1., 1., 1.)),
+        make_epoch(5, gradient_norms=(np.nan, 1., 1.))])
+    dropped = [line for line in lines if "dropped" in line]
+    self.assertEqual(dropped, [
+        "3 of 6 meta-gradients were not finite, and were dropped.",
+        "1 of 3 meta-gradients were not finite, and were dropped."])
+    self.assertIn("1 of 2 diverged", lines[3])
+
+  def test_resumption_is_announced(self):
+    self.assertEqual(
+        self.record(start=5),
+        ["Resuming runs/a after epoch 5.", "Saved runs/a after epoch 5."])
+
+  def test_run_that_is_not_over_can_be_resumed(self):
+    self.assertEqual(
+        self.record(log_period=9, epochs=[make_epoch(1), make_epoch(2)]),
+        ["Saved runs/a after epoch 2. Resume it with --resume."])
+
+  def test_training_that_is_not_saved_says_so_at_once(self):
+    self.assertEqual(
+        self.record(path=None, log_period=9, epochs=[make_epoch(1)]),
+        ["Nothing is saved: give a --save_path to keep the network."])
+
+  def test_progress_is_silent_unless_on_a_terminal(self):
+    with mock.patch.object(console.tqdm, "tqdm") as bar:
+      console.progress([1, 2], unit="run")
+    self.assertIsNone(bar.call_args.kwargs["disable"])
+    self.assertEqual(self.printed(list, console.progress([1, 2, 3])), "")
+    self.assertEqual(list(console.progress([1, 2, 3])), [1, 2, 3])
+
+
+if __name__ == "__main__":
+  absltest.main()
