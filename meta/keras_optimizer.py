@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from meta import learned_optimizer, pretrained_networks
+from meta import learned_optimizer, pretrained_networks, slots
 import networks
 from networks import net_config as net_config_lib
 
@@ -47,8 +47,7 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
     if path is not None:
       self._learned = learned_optimizer.LearnedOptimizer.load(
           path, net_config, net_assignments)
-      self._net_config = net_config_lib.with_arrays(
-          self._learned.networks, pretrained_networks.find(path))
+      self._net_config = net_config_lib.with_arrays(self._learned.networks)
     elif net_config:
       self._learned = learned_optimizer.LearnedOptimizer(
           net_config_lib.make(net_config), net_assignments)
@@ -64,20 +63,20 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
     super().build(variables)
     self._slots = []
     for variable in variables:
-      name = learned_optimizer.parameter_name(variable)
+      name = slots.parameter_name(variable)
 
       def make_variable(value, index, name=name):
         return self.add_variable(
             value.shape, lambda shape, dtype: value, value.dtype.name,
             name=f"{name.replace('/', '_')}_state_{index}")
 
-      self._slots.append(learned_optimizer.make_slot(
+      self._slots.append(slots.make_slot(
           self._learned.network_for(name), name, variable.shape,
           make_variable))
 
   def update_step(self, gradient: tf.Tensor, variable: tf.keras.Variable,
                   learning_rate: tf.Tensor) -> None:
-    gradient = learned_optimizer.as_gradient(gradient, variable)
+    gradient = slots.as_gradient(gradient, variable)
     slot = self._slots[self._get_variable_index(variable)]
     update, next_state = slot.update(
         gradient, [tf.convert_to_tensor(v) for v in slot.variables])

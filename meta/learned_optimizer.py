@@ -2,46 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 import os
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
+import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
-from meta import pretrained_networks
+from meta import pretrained_networks, slots
 import networks
 from networks import net_config as net_config_lib
 from networks import weights
-
-Parameter: TypeAlias = "tf.Variable | tf.keras.Variable"
-
-
-class Slot(NamedTuple):
-  """The network that optimizes one parameter, and its state."""
-  name: str  # The name of the parameter.
-  network: networks.Network
-  template: Any  # The structure of the state.
-  variables: list[Any]  # The state, flat; variables of TensorFlow or Keras.
-
-  def update(self, gradient: tf.Tensor, state: Sequence[tf.Tensor]
-             ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-    """Returns what is to be added to the parameter, and its next state.
-
-    Args:
-      gradient: The gradient of the parameter, of any floating-point type. The
-        update is of float32.
-      state: The values of `variables`.
-    """
-    updates, next_state = self.network(
-        {self.name: tf.cast(gradient, tf.float32)},
-        tf.nest.pack_sequence_as(self.template, state))
-    return updates[self.name], tf.nest.flatten(next_state)
-
-
-class _Slots:
-  """Slots by `variable.ref()`, in no dictionary that `tf.Module` would sort."""
-
-  def __init__(self) -> None:
-    self.by_reference: dict[Any, Slot] = {}
 
 
 class LearnedOptimizer(snt.Module):
@@ -61,16 +31,22 @@ class LearnedOptimizer(snt.Module):
     variables = model.trainable_variables
     optimizer.apply(tape.gradient(loss, variables), variables)
 
+  A checkpoint, a copy and a pickle hold the states. As with `snt.optimizers`,
+  they go by the order in which the parameters were first seen: names differ
+  from one model of a class to the next.
+
   Attributes:
     networks: The networks by id.
     net_assignments: Which parameters each network optimizes.
+    learning_rate: Factor of the updates, a number or a scalar variable.
     states: The variables of the state of each parameter, in the order in which
-      the parameters were first seen. As with `snt.optimizers`, a checkpoint
-      depends on this order: names differ from one model of a class to the next.
+      the parameters were first seen. The states of deleted parameters are
+      dropped when the next parameter is first seen.
   """
 
   def __init__(self, nets: Mapping[str, networks.Network],
                net_assignments: networks.Assignments | None = None,
+               learning_rate: float | tf.Variable = 1.0,
                name: str | None = None):
     """Creates an optimizer from networks; `load` reads trained ones.
 
@@ -79,6 +55,8 @@ class LearnedOptimizer(snt.Module):
       net_assignments: Pairs of a network's id and the names of the parameters
         that it optimizes. A name may be the end of one, from a "/" on. None
         gives all parameters to the only network.
+      learning_rate: Factor of the updates. A variable may change during
+        training.
       name: Name of the module.
 
     Raises:
@@ -88,13 +66,14 @@ class LearnedOptimizer(snt.Module):
     networks.Partition(nets, net_assignments)  # Checks the arguments.
     self.networks = dict(nets)
     self.net_assignments = net_assignments
+    self.learning_rate = learning_rate
     self.states: list[list[tf.Variable]] = []
-    self._slots = _Slots()
+    self._slots = slots.Slots()
 
   @classmethod
   def load(cls, path: str, net_config: networks.NetConfig | None = None,
-           net_assignments: networks.Assignments | None = None
-           ) -> "LearnedOptimizer":
+           net_assignments: networks.Assignments | None = None,
+           learning_rate: float | tf.Variable = 1.0) -> "LearnedOptimizer":
     """Returns a trained optimizer.
 
     Args:
@@ -104,6 +83,7 @@ class LearnedOptimizer(snt.Module):
         files of DeepMind's program need it, as they do not say.
       net_assignments: Replaces the assignments of the training, if the
         parameters now have other names.
+      learning_rate: Factor of the updates.
 
     Raises:
       FileNotFoundError: There is no trained network.
@@ -114,29 +94,43 @@ class LearnedOptimizer(snt.Module):
     if net_assignments is None:
       saved = weights.read(os.path.join(path, f"{next(iter(nets))}.l2l"))
       net_assignments = saved.trained_on.get("net_assignments")
-    return cls(nets, net_assignments)
+    return cls(nets, net_assignments, learning_rate)
 
-  def apply(self, gradients: Sequence[tf.Tensor],
-            parameters: Sequence[Parameter]) -> None:
+  def __reduce__(self) -> Any:
+    """Copies and pickles the networks and the states."""
+    states = [[v.numpy() for v in state] for state in self.states]
+    return _rebuild, (net_config_lib.with_arrays(self.networks),
+                      self.net_assignments, self.learning_rate, self.name,
+                      states)
+
+  def apply(self, gradients: Sequence[tf.Tensor | None],
+            parameters: Sequence[slots.Parameter]) -> None:
     """Updates the parameters by one step.
 
     Args:
-      gradients: One gradient for each parameter, of its shape.
+      gradients: One gradient for each parameter, of its shape. A parameter
+        whose gradient is None is left as it is.
       parameters: Floating-point variables.
 
     Raises:
-      ValueError: The numbers of gradients and parameters differ or are 0; a
-        gradient is None, or has another shape than its parameter; no network is
-        assigned to a parameter, or the network cannot optimize it; or the call
-        is in the scope of a distribution strategy, but not in one of its
-        replicas. No parameter has changed then.
+      ValueError: The numbers of gradients and parameters differ or are 0; all
+        gradients are None, or one has another shape than its parameter; no
+        network is assigned to a parameter, or the network cannot optimize it;
+        or the call is in the scope of a distribution strategy, but not in one
+        of its replicas. No parameter has changed then.
     """
     gradients, parameters = list(gradients), list(parameters)
     if len(gradients) != len(parameters) or not parameters:
       raise ValueError(
           f"Got {len(gradients)} gradients for {len(parameters)} parameters; "
           "apply needs one gradient per parameter, and at least one.")
-    gradients = [as_gradient(g, p) for g, p in zip(gradients, parameters)]
+    pairs = [(slots.as_gradient(g, p), p) for g, p in zip(gradients, parameters)
+             if g is not None]
+    if not pairs:
+      raise ValueError(
+          "All gradients are None: the loss does not depend on any of the "
+          f"parameters {[slots.parameter_name(p) for p in parameters]}.")
+    gradients, parameters = map(list, zip(*pairs))
     replica = tf.distribute.get_replica_context()
     if replica is None:
       raise ValueError("apply was called in the scope of a distribution "
@@ -144,11 +138,18 @@ class LearnedOptimizer(snt.Module):
                        "run() calls, or outside the scope.")
     if tf.distribute.has_strategy():
       gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-    names = [parameter_name(p) for p in parameters]
+    names = [slots.parameter_name(p) for p in parameters]
     variables = [p.value if isinstance(p, tf.keras.Variable) else p
                  for p in parameters]
     # States are created, and variables assigned, in the cross-replica context.
     replica.merge_call(self._apply, args=(names, gradients, variables))
+
+  def reset(self) -> None:
+    """Sets all states to those before the first step."""
+    for parameter, slot in self._slots.items():
+      state = slot.network.initial_state({slot.name: tf.zeros(parameter.shape)})
+      for variable, value in zip(slot.variables, tf.nest.flatten(state)):
+        variable.assign(value)
 
   def network_for(self, name: str) -> networks.Network:
     """Returns the networks that optimize a parameter, as one.
@@ -170,12 +171,13 @@ class LearnedOptimizer(snt.Module):
   def _apply(self, strategy: tf.distribute.Strategy, names: list[str],
              gradients: list[tf.Tensor], variables: list[tf.Variable]) -> None:
     # All slots first, as one of the parameters may be refused.
-    slots = [self._slot(strategy, name, variable)
-             for name, variable in zip(names, variables)]
-    for slot, gradient, variable in zip(slots, gradients, variables):
+    own_slots = [self._slot(strategy, name, variable)
+                 for name, variable in zip(names, variables)]
+    for slot, gradient, variable in zip(own_slots, gradients, variables):
 
       def assign(variable, gradient, *state, slot=slot):
         update, next_state = slot.update(gradient, state)
+        update *= tf.cast(self.learning_rate, update.dtype)
         variable.assign_add(tf.cast(update, variable.dtype))
         for old, new in zip(state, next_state, strict=True):
           old.assign(new)
@@ -184,72 +186,52 @@ class LearnedOptimizer(snt.Module):
           variable, assign, args=(gradient, *slot.variables), group=False)
 
   def _slot(self, strategy: tf.distribute.Strategy, name: str,
-            variable: tf.Variable) -> Slot:
+            variable: tf.Variable) -> slots.Slot:
     """Returns the slot of a parameter, which is created the first time."""
-    slots, key = self._slots.by_reference, variable.ref()
-    if key not in slots:
+    slot = self._slots.find(variable)
+    if slot is None:
       # A checkpoint that was restored before assigns to new states at once.
       with tf.init_scope(), strategy.extended.colocate_vars_with(variable):
-        slots[key] = make_slot(
-            self.network_for(name), name, variable.shape,
-            lambda value, _: tf.Variable(
-                value, trainable=False, name=f"{name}/state"))
-        self.states.append(slots[key].variables)
-    return slots[key]
+        slot = self._new_slot(name, variable)
+      self._slots.add(variable, slot)
+    return slot
+
+  def _new_slot(self, name: str, variable: tf.Variable) -> slots.Slot:
+    """Returns a slot with the next state that is in no slot, or a new one."""
+    self._drop_deleted()
+    slot = slots.make_slot(
+        self.network_for(name), name, variable.shape,
+        lambda value, _: tf.Variable(
+            value, trainable=False, name=f"{name}/state"))
+    index = len(self._slots)
+    if index == len(self.states):
+      self.states.append(slot.variables)
+      return slot
+    state = self.states[index]
+    shapes = [[tuple(v.shape) for v in vs] for vs in (state, slot.variables)]
+    if shapes[0] != shapes[1]:
+      raise ValueError(
+          f"The parameter {name!r} of shape {variable.shape} comes at place "
+          f"{index}, where the copied optimizer had one of another shape: "
+          "apply it to the parameters in the same order.")
+    return slot._replace(variables=state)
+
+  def _drop_deleted(self) -> None:
+    """Drops the states of parameters that no longer exist."""
+    before = len(self._slots)
+    self._slots.drop_deleted()
+    if len(self._slots) < before:
+      kept = [slot.variables for _, slot in self._slots.items()]
+      self.states = [*kept, *self.states[before:]]
 
 
-def make_slot(network: networks.Network, name: str, shape: Sequence[int],
-              make_variable: Any) -> Slot:
-  """Returns a slot whose state is that before the first step.
-
-  Args:
-    network: The network that optimizes the parameter.
-    name: The name of the parameter.
-    shape: The shape of the parameter.
-    make_variable: Makes a variable from its initial value and its index.
-
-  Raises:
-    ValueError: The network cannot optimize parameters of this shape.
-  """
-  state = network.initial_state({name: tf.zeros(shape)})
-  return Slot(name, network, tf.nest.map_structure(lambda _: None, state), [
-      make_variable(t, i) for i, t in enumerate(tf.nest.flatten(state))])
-
-
-def parameter_name(parameter: Parameter) -> str:
-  """Returns the name by which a network is assigned to a parameter."""
-  if isinstance(parameter, tf.keras.Variable):
-    return parameter.path
-  return parameter.name.split(":")[0]
-
-
-def as_gradient(gradient: tf.Tensor | None, parameter: Parameter) -> tf.Tensor:
-  """Returns the gradient of a parameter, checked, as a tensor.
-
-  Raises:
-    ValueError: The gradient is None or does not fit the parameter, or the
-      parameter is not a floating-point variable of known shape.
-  """
-  if not isinstance(parameter, tf.Variable | tf.keras.Variable):
-    raise ValueError(f"A parameter is {parameter!r}, but must be a variable.")
-  name = parameter_name(parameter)
-  dtype, shape = tf.as_dtype(parameter.dtype), tf.TensorShape(parameter.shape)
-  if not dtype.is_floating:
-    raise ValueError(f"The parameter {name!r} is of type {dtype.name}, but "
-                     "must be of a floating-point type: leave it out.")
-  if not shape.is_fully_defined():
-    raise ValueError(f"The parameter {name!r} has shape {shape}, but its shape "
-                     "must be known.")
-  if gradient is None:
-    raise ValueError(
-        f"The gradient of {name!r} is None: the loss does not depend on this "
-        "parameter. Leave both out.")
-  gradient = tf.convert_to_tensor(gradient)  # A list, or that of an embedding.
-  if not gradient.dtype.is_floating:
-    raise ValueError(f"The gradient of {name!r} is of type "
-                     f"{gradient.dtype.name}, but must be of a floating-point "
-                     "type.")
-  if not shape.is_compatible_with(gradient.shape):
-    raise ValueError(f"The gradient of {name!r} has shape {gradient.shape}, "
-                     f"but the parameter has {shape}.")
-  return gradient
+def _rebuild(net_config: networks.NetConfig,
+             net_assignments: networks.Assignments | None,
+             learning_rate: Any, name: str,
+             states: list[list[np.ndarray]]) -> LearnedOptimizer:
+  """Returns an optimizer from what `__reduce__` returned."""
+  optimizer = LearnedOptimizer(
+      net_config_lib.make(net_config), net_assignments, learning_rate, name)
+  optimizer.states = [[tf.Variable(value, trainable=False) for value in state]
+                      for state in states]
+  return optimizer

@@ -66,12 +66,18 @@ def save(network: base.Network, filename: files.Path,
   Raises:
     OSError: The file cannot be written; an existing one is left as it was.
   """
-  arrays: weights.Weights = {}
+  weights.write(filename, weights.Saved(
+      arrays(network), type(network).__name__, network.options,
+      trained_on or {}))
+
+
+def arrays(network: base.Network) -> weights.Weights:
+  """Returns the weights of a network whose variables exist."""
+  values: weights.Weights = {}
   for variable in network.variables:
     module, name = variable.name.split(":")[0].split("/")[-2:]
-    arrays.setdefault(module, {})[name] = variable.numpy()
-  weights.write(filename, weights.Saved(
-      arrays, type(network).__name__, network.options, trained_on or {}))
+    values.setdefault(module, {})[name] = variable.numpy()
+  return values
 
 
 def _parameters(cls: Any) -> dict[str, inspect.Parameter]:

@@ -13,9 +13,13 @@ import os
 import pathlib
 from typing import Any
 
+import tensorflow as tf
+
 from l2lgd import files
 from networks import base, weights
-from networks.factory import factory  # The package's `factory` is a function.
+
+# The package's `factory` is a function.
+from networks.factory import arrays, factory
 
 NetConfig = Mapping[str, Mapping[str, Any]]
 """Arguments of `networks.factory` by id."""
@@ -113,30 +117,28 @@ def from_folder(path: files.Path,
   return loaded
 
 
-def with_arrays(networks: Mapping[str, base.Network],
-                path: files.Path) -> dict[str, dict[str, Any]]:
-  """Returns the configuration of saved networks with their weights in it.
+def with_arrays(networks: Mapping[str, base.Network]
+                ) -> dict[str, dict[str, Any]]:
+  """Returns the configuration of networks, with their weights in it.
 
-  It holds JSON values only, and no longer needs the folder.
+  It holds JSON values only. `make` builds the same networks from it.
 
   Args:
-    networks: The networks by id.
-    path: The folder in which their weights are saved.
-
-  Raises:
-    FileNotFoundError: The file of a network does not exist.
-    ValueError: A file is damaged.
+    networks: The networks by id, of classes that `networks.factory` knows.
   """
   return {key: {"net": type(network).__name__,
-                "net_options": network.options | _initializer(path, key)}
+                "net_options": network.options | _initializer(network)}
           for key, network in networks.items()}
 
 
-def _initializer(path: files.Path, key: str) -> dict[str, Any]:
+def _initializer(network: base.Network) -> dict[str, Any]:
   """Returns the option that holds the weights; none if there are no weights."""
+  # A parameter without coordinates creates the variables.
+  network.initial_state(
+      {"x": tf.zeros([n or 0 for n in network.parameter_shape])})
   layers = {
       layer: {field: array.tolist() for field, array in fields.items()}
-      for layer, fields in weights.read(_filename(path, key)).weights.items()}
+      for layer, fields in arrays(network).items()}
   return {"initializer": layers} if layers else {}
 
 

@@ -174,7 +174,7 @@ class NetConfigTest(parameterized.TestCase):
   def test_with_arrays_makes_the_same_networks_without_the_folder(self):
     config = {"cw": COORDINATEWISE, "adam": ADAM}
     saved = self.save(**net_config.with_seed(config, 7))
-    arrays = json.dumps(net_config.with_arrays(saved, self.folder))
+    arrays = json.dumps(net_config.with_arrays(saved))
     for key in config:
       os.remove(os.path.join(self.folder, f"{key}.l2l"))
     self.assert_same(net_config.make(json.loads(arrays)), saved)

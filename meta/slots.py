@@ -1,0 +1,121 @@
+"""What a trained optimizer keeps for each parameter of another program."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias
+import weakref
+
+import tensorflow as tf
+
+import networks
+
+Parameter: TypeAlias = "tf.Variable | tf.keras.Variable"
+
+
+class Slot(NamedTuple):
+  """The network that optimizes one parameter, and its state."""
+  name: str  # The name of the parameter.
+  network: networks.Network
+  template: Any  # The structure of the state.
+  variables: list[Any]  # The state, flat; variables of TensorFlow or Keras.
+
+  def update(self, gradient: tf.Tensor, state: Sequence[tf.Tensor]
+             ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """Returns what is to be added to the parameter, and its next state.
+
+    Args:
+      gradient: The gradient of the parameter, of any floating-point type. The
+        update is of float32.
+      state: The values of `variables`.
+    """
+    updates, next_state = self.network(
+        {self.name: tf.cast(gradient, tf.float32)},
+        tf.nest.pack_sequence_as(self.template, state))
+    return updates[self.name], tf.nest.flatten(next_state)
+
+
+class Slots:
+  """Slots by their variable, which they do not keep alive."""
+
+  def __init__(self) -> None:
+    # Not by the variable, which has no hash. `tf.Module` tracks and sorts the
+    # dictionaries among its attributes, but not this object.
+    self._by_id: dict[int, tuple[weakref.ref[Any], Slot]] = {}
+
+  def __len__(self) -> int:
+    return len(self._by_id)
+
+  def add(self, variable: tf.Variable, slot: Slot) -> None:
+    """Adds the slot of a variable."""
+    self._by_id[id(variable)] = weakref.ref(variable), slot
+
+  def find(self, variable: tf.Variable) -> Slot | None:
+    """Returns the slot of a variable, or None."""
+    reference, slot = self._by_id.get(id(variable), (lambda: None, None))
+    # The id of a deleted variable may be that of a new one.
+    return slot if reference() is variable else None
+
+  def items(self) -> Iterator[tuple[tf.Variable, Slot]]:
+    """Yields the variables that exist and their slots, as they were added."""
+    for reference, slot in self._by_id.values():
+      variable = reference()
+      if variable is not None:
+        yield variable, slot
+
+  def drop_deleted(self) -> None:
+    """Drops the slots of variables that no longer exist."""
+    self._by_id = {key: (reference, slot)
+                   for key, (reference, slot) in self._by_id.items()
+                   if reference() is not None}
+
+
+def make_slot(network: networks.Network, name: str, shape: Sequence[int],
+              make_variable: Callable[[tf.Tensor, int], Any]) -> Slot:
+  """Returns a slot whose state is that before the first step.
+
+  Args:
+    network: The network that optimizes the parameter.
+    name: The name of the parameter.
+    shape: The shape of the parameter.
+    make_variable: Makes a variable from its initial value and its index.
+
+  Raises:
+    ValueError: The network cannot optimize parameters of this shape.
+  """
+  state = network.initial_state({name: tf.zeros(shape)})
+  return Slot(name, network, tf.nest.map_structure(lambda _: None, state), [
+      make_variable(t, i) for i, t in enumerate(tf.nest.flatten(state))])
+
+
+def parameter_name(parameter: Parameter) -> str:
+  """Returns the name by which a network is assigned to a parameter."""
+  if isinstance(parameter, tf.keras.Variable):
+    return parameter.path
+  return parameter.name.split(":")[0]
+
+
+def as_gradient(gradient: tf.Tensor, parameter: Parameter) -> tf.Tensor:
+  """Returns the gradient of a parameter, checked, as a tensor.
+
+  Raises:
+    ValueError: The gradient is None or does not fit the parameter, or the
+      parameter is not a floating-point variable of known shape.
+  """
+  if not isinstance(parameter, tf.Variable | tf.keras.Variable):
+    raise ValueError(f"A parameter is {parameter!r}, but must be a variable.")
+  name = parameter_name(parameter)
+  dtype, shape = tf.as_dtype(parameter.dtype), tf.TensorShape(parameter.shape)
+  if not dtype.is_floating:
+    raise ValueError(f"The parameter {name!r} is of type {dtype.name}, but "
+                     "must be of a floating-point type: leave it out.")
+  if not shape.is_fully_defined():
+    raise ValueError(f"The parameter {name!r} has shape {shape}, but its shape "
+                     "must be known.")
+  gradient = tf.convert_to_tensor(gradient)  # A list, or that of an embedding.
+  if not gradient.dtype.is_floating:
+    raise ValueError(f"The gradient of {name!r} is of type "
+                     f"{gradient.dtype.name}, but must be of a floating-point "
+                     "type.")
+  if not shape.is_compatible_with(gradient.shape):
+    raise ValueError(f"The gradient of {name!r} has shape {gradient.shape}, "
+                     f"but the parameter has {shape}.")
+  return gradient
