@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import shutil
 import tempfile
 
 from absl.testing import absltest, parameterized
@@ -140,8 +139,8 @@ class RunFolderTest(parameterized.TestCase):
 
   def test_checkpoint_of_other_networks_is_refused(self):
     self.claim().save_checkpoint()
-    with self.assertRaises(Exception):
-      self.claim(resume=True, trainer=make_trainer(layers=(2,)))
+    self.assert_refused(ValueError, "incompatible tensor with shape",
+                        resume=True, trainer=make_trainer(layers=(2,)))
 
   def test_state_is_restored(self):
     trainer = make_trainer()
