@@ -4,7 +4,34 @@ import contextlib
 import os
 
 Path = str | os.PathLike[str]
-"""A file or a folder."""
+"""A file or a folder; a leading ~ stands for the home directory."""
+
+
+def expand(path: Path) -> str:
+  """Returns a path in which ~ is replaced by the home directory."""
+  return os.path.expanduser(os.fspath(path))
+
+
+def expand_exact(name: str, path: Path) -> str:
+  """Returns the expanded path of what TensorFlow is to write.
+
+  TensorFlow reads some paths as patterns, and then deletes or overlooks other
+  files than those that were meant.
+
+  Args:
+    name: The name of the argument, for the error.
+    path: The path.
+
+  Raises:
+    ValueError: The path has a character of patterns.
+  """
+  expanded = expand(path)
+  special = sorted(set(expanded) & set("*?[]\\"))
+  if special:
+    raise ValueError(
+        f"{name} is {os.fspath(path)!r}, but must be without "
+        f"{' '.join(special)}, which TensorFlow reads as a pattern.")
+  return expanded
 
 
 def write_atomically(filename: Path, data: bytes) -> None:
@@ -18,6 +45,7 @@ def write_atomically(filename: Path, data: bytes) -> None:
   Raises:
     OSError: The file cannot be written; an existing one is left as it was.
   """
+  filename = expand(filename)
   folder, name = os.path.split(filename)
   temporary = os.path.join(folder, f".{name}.tmp")
   try:
@@ -46,6 +74,7 @@ def check_writable(filename: Path) -> None:
       or a device, which would be replaced.
     OSError: The file cannot be written.
   """
+  filename = expand(filename)
   exists = os.path.lexists(filename)
   if exists and not os.path.isfile(filename):
     raise ValueError(f"{filename} exists, but is not a regular file: give "

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from l2lgd import checks
+from l2lgd import checks, files
 from meta import compilation, meta_gradient, seeds, unroll
 import networks
 from networks import net_config as net_config_lib
@@ -258,9 +258,9 @@ class MetaOptimizer:
     return MetaStep(networks.Partition(self.networks, net_assignments), problem,
                     len_unroll, learning_rate, second_derivatives, jit_compile)
 
-  def save(self, path: str, trained_on: dict[str, Any] | None = None,
-           net_assignments: networks.Assignments | None = None) -> None:
-    """Writes each network to `<path>/<id>.l2l`.
+  def save(self, path: files.Path, trained_on: dict[str, Any] | None = None,
+           net_assignments: networks.Assignments | None = None) -> list[str]:
+    """Writes each network to `<path>/<id>.l2l`, and returns these files.
 
     Args:
       path: A folder, which is created if it does not exist.
@@ -273,6 +273,9 @@ class MetaOptimizer:
     """
     if net_assignments is not None:
       trained_on = (trained_on or {}) | {"net_assignments": net_assignments}
+    path = files.expand(path)
     os.makedirs(path, exist_ok=True)
-    for key, network in self.networks.items():
-      networks.save(network, os.path.join(path, f"{key}.l2l"), trained_on)
+    filenames = {key: os.path.join(path, f"{key}.l2l") for key in self.networks}
+    for key, filename in filenames.items():
+      networks.save(self.networks[key], filename, trained_on)
+    return list(filenames.values())

@@ -7,6 +7,7 @@ import matplotlib.figure
 import matplotlib.pyplot as plt
 import numpy as np
 
+from l2lgd import files
 from meta import diagnostics, evaluation, results
 import problems
 
@@ -147,5 +148,5 @@ def images(filename: str, problem: problems.NeuralArt, contents: np.ndarray,
 
 
 def _save(figure: matplotlib.figure.Figure, filename: str) -> None:
-  figure.savefig(filename, format="png", dpi=150)
+  figure.savefig(files.expand(filename), format="png", dpi=150)
   plt.close(figure)

@@ -3,6 +3,8 @@
 import os
 import pathlib
 
+from l2lgd import files
+
 _CARD = "README.md"
 
 
@@ -21,7 +23,7 @@ def pretrained() -> dict[str, str]:
           for folder in sorted(_root().iterdir()) if (folder / _CARD).exists()}
 
 
-def find(path: str) -> str:
+def find(path: files.Path) -> str:
   """Returns the folder of trained networks.
 
   Args:
@@ -30,7 +32,7 @@ def find(path: str) -> str:
   Raises:
     FileNotFoundError: There is neither.
   """
-  path = os.fspath(path)
+  path = files.expand(path)
   if os.path.isdir(path):
     return path
   names = list(pretrained())

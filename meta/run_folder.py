@@ -23,7 +23,7 @@ class RunFolder(recorders.Recorder):
   `checkpoints` the states from which to resume. TensorBoard reads the rest.
   """
 
-  def __init__(self, path: str, trainer: trainer_lib.Trainer,
+  def __init__(self, path: files.Path, trainer: trainer_lib.Trainer,
                settings: dict[str, Any], resume: bool = False):
     """Claims the folder, and restores the trainer if there is a checkpoint.
 
@@ -36,9 +36,10 @@ class RunFolder(recorders.Recorder):
 
     Raises:
       ValueError: The folder holds other files, a run that is not to be resumed,
-        or a run with other settings.
+        or a run with other settings; or its name has a character of patterns.
       OSError: The folder cannot be made, read or written.
     """
+    path = files.expand_exact("save_path", path)
     self._path = path
     self._trainer = trainer
     self._settings = settings

@@ -14,7 +14,7 @@ from networks import net_config, weights
 _DESCRIPTION = "optimizer.json"
 
 
-def export(path: str, output: str) -> dict[str, str]:
+def export(path: files.Path, output: files.Path) -> dict[str, str]:
   """Writes each network of a trained optimizer as a SavedModel.
 
   A SavedModel needs neither this library nor Sonnet. Its signatures are
@@ -36,8 +36,9 @@ def export(path: str, output: str) -> dict[str, str]:
   Raises:
     FileNotFoundError: There is no trained optimizer.
     ValueError: A file of it is damaged, or `output` exists and is not an empty
-      folder.
+      folder, or has a character of patterns.
   """
+  output = files.expand_exact("output", output)
   if os.path.exists(output) and (
       not os.path.isdir(output) or os.listdir(output)):
     raise ValueError(f"output is {output}, which exists: give another folder.")

@@ -5,6 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from l2lgd import files
+
 
 def write_curves(folder: str, curves: Mapping[str, Iterable[Any]]) -> None:
   """Writes curves as one TensorBoard run.
@@ -13,7 +15,7 @@ def write_curves(folder: str, curves: Mapping[str, Iterable[Any]]) -> None:
     folder: Folder of the run.
     curves: By tag, a value for each step.
   """
-  writer = tf.summary.create_file_writer(folder)
+  writer = tf.summary.create_file_writer(files.expand(folder))
   with writer.as_default():
     for tag, curve in curves.items():
       write_curve(tag, curve)
@@ -28,8 +30,8 @@ def write_curve(tag: str, curve: Iterable[Any]) -> None:
 
 def write_picture(folder: str, tag: str, filename: str) -> None:
   """Writes a PNG file to a TensorBoard run."""
-  writer = tf.summary.create_file_writer(folder)
+  writer = tf.summary.create_file_writer(files.expand(folder))
   with writer.as_default():
-    tf.summary.image(
-        tag, tf.io.decode_png(tf.io.read_file(filename))[tf.newaxis], 0)
+    picture = tf.io.decode_png(tf.io.read_file(files.expand(filename)))
+    tf.summary.image(tag, picture[tf.newaxis], 0)
   writer.close()

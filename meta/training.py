@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from l2lgd import files
 from meta import meta_optimizer, run_folder
 from meta import recorders as recorders_lib
 from meta import trainer as trainer_lib
@@ -16,7 +17,7 @@ def train(
     num_epochs: int = 10000,
     settings: trainer_lib.Settings | None = None,
     net_assignments: networks.Assignments | None = None,
-    save_path: str | None = None,
+    save_path: files.Path | None = None,
     resume: bool = False,
     log_period: int = 100,
     description: dict[str, Any] | None = None,

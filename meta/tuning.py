@@ -98,7 +98,7 @@ class Cache:
     Raises:
       ValueError: The file is damaged.
     """
-    self._filename = filename
+    self._filename = filename = filename and files.expand(filename)
     self._searches: list[dict[str, Any]] = []
     if filename is None or not os.path.exists(filename):
       return

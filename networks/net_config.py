@@ -98,6 +98,7 @@ def from_folder(path: files.Path,
     FileNotFoundError: There is no saved network.
     ValueError: A file is damaged, or what its network is is said nowhere.
   """
+  path = files.expand(path)
   keys = sorted(file.stem for file in pathlib.Path(path).glob("*.l2l"))
   if not keys:
     raise FileNotFoundError(

@@ -79,7 +79,7 @@ def read(filename: files.Path) -> Saved:
       other than arrays. Nothing that it names has been run.
   """
   try:
-    with open(filename, "rb") as file:
+    with open(files.expand(filename), "rb") as file:
       data = file.read()
   except FileNotFoundError as error:
     raise FileNotFoundError(
