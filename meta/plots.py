@@ -32,7 +32,8 @@ def learning_curves(filename: str, losses: results.Losses, title: str) -> None:
     quartiles = np.percentile(finite.astype(np.float64), (25, 75), axis=0)
     axes.fill_between(steps, *quartiles, color=line.get_color(), alpha=.2,
                       linewidth=0)
-  axes.set(xlabel="Step", ylabel="Loss", yscale="log", title=title)
+  axes.set(xlabel="Step", ylabel="Loss", title=title)
+  _set_log_scale(axes)
   axes.yaxis.set_major_formatter("{x:g}")
   low, high = axes.get_ylim()
   if high < 20 * low:  # There may be only one power of ten, or none.
@@ -108,17 +109,22 @@ def _draw_traces(grid: Sequence[Any], traces: Mapping[str, diagnostics.Trace],
       ("Cosine of update and -gradient", "linear", lambda t: t.cosine)]
   for axes, (title, scale, curve) in zip(grid, panels, strict=True):
     with np.errstate(divide="ignore", invalid="ignore"):  # Leaves a gap.
-      curves = {name: curve(trace) for name, trace in traces.items()}
-    for name, values in curves.items():
-      axes.plot(values, **styles[name])
-    # Where no value is positive, a logarithmic scale would be empty.
-    if scale == "log" and any((v > 0).any() for v in curves.values()):
-      axes.set_yscale("log")
+      for name, trace in traces.items():
+        axes.plot(curve(trace), **styles[name])
+    if scale == "log" and _set_log_scale(axes):
       low, high = axes.get_ylim()
       axes.set_ylim(min(low, high / 3), max(high, low * 3))
     axes.set(xlabel="Step", title=title)
     axes.title.set_fontsize(9)
     axes.grid(alpha=.3)
+
+
+def _set_log_scale(axes: Any) -> bool:
+  """Makes the y-axis logarithmic where any value is positive; returns if so."""
+  is_log = any(np.any(line.get_ydata() > 0) for line in axes.lines)
+  if is_log:
+    axes.set_yscale("log")
+  return is_log
 
 
 def images(filename: str, problem: problems.NeuralArt, contents: np.ndarray,

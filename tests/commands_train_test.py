@@ -252,10 +252,12 @@ class FlagsTest(programs.TestCase):
     self.assertEqual(passed["problem"].loss(params, constants, seed),
                      expected.loss(params, constants, seed))
 
-  def test_resume_needs_save_path(self):
-    self.assert_error(
-        programs.run("train", "--resume"),
-        "--resume needs the --save_path of the run to resume")
+  @parameterized.parameters(
+      (("--resume",), "--resume needs the --save_path of the run to resume"),
+      (("--num_steps=25", "--unroll_length=10", "--num_tasks=2", "--stagger"),
+       "num_steps is 25, but must be a multiple of unroll_length, 10"))
+  def test_flags_that_do_not_fit_are_refused(self, argv, message):
+    self.assert_error(programs.run("train", *argv), message)
 
   def test_run_of_other_flags_is_not_resumed(self):
     argv = (*FAST, f"--save_path={self.folder}/run", "--num_epochs=1")

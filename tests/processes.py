@@ -14,7 +14,8 @@ from unittest import mock
 ROOT = pathlib.Path(__file__).parents[1]
 # The processes are copies of one that has imported TensorFlow already.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["l2lgd.commands.console", "matplotlib.pyplot"])
+PROCESSES.set_forkserver_preload(
+    ["l2lgd.commands.console", "matplotlib.pyplot"])
 
 
 def start():

@@ -129,6 +129,8 @@ class TrainingTest(parameterized.TestCase):
                        ("validation/final_loss", [2, 4, 5]),
                        ("validation/loss_curve", [0, 1, 2, 3, 4])):
       self.assertEqual(sorted(logged[tag]), steps)
+    for tag, values in logged.items():
+      self.assertTrue(np.isfinite(list(values.values())).all(), tag)
     for epoch in self.journal.epochs:
       np.testing.assert_allclose(logged["training/final_loss"][epoch.number],
                                  epoch.final_loss, rtol=1e-6)
