@@ -1,32 +1,72 @@
-"""Tests that every block of code in the documentation runs."""
+"""Tests of the pages: code and commands run, links and flags exist."""
 
 import contextlib
-import functools
 import io
-import os
 import pathlib
 import re
 import shlex
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest, parameterized
 import numpy as np
+import tensorflow as tf
 
-from tests import fake_data, processes
+from meta import compilation
+from tests import fake_data, processes, programs
 
+ROOT = pathlib.Path(__file__).parents[1]
+PAGES = [str(page.relative_to(ROOT)) for folder in (".", "docs", "trained/*")
+         for page in sorted(ROOT.glob(f"{folder}/*.md"))]
+API_PAGES = [
+    str(page.relative_to(ROOT)) for page in sorted(ROOT.glob("docs/api/*.md"))]
+EXAMPLES = [path.read_text() for path in ROOT.glob("examples/*.py")]
 # Appended to the commands; of a flag that is there twice, the last one counts.
-SMALL = ("--num_epochs=1", "--num_steps=2", "--jit_compile=false")
+SMALL = ("--num_epochs=1", "--num_steps=1", "--jit_compile=false")
 FLAGS = {
-    "train.py": (*SMALL, "--unroll_length=2", "--evaluation_epochs=1"),
-    "evaluate.py": (*SMALL, "--tuning_epochs=1"),
-    "export.py": ()}
-PAGES = ["README.md", *(
-    f"docs/{page.name}" for page in (processes.ROOT / "docs").glob("*.md"))]
+    "train": (*SMALL, "--unroll_length=1", "--evaluation_epochs=1"),
+    "evaluate": (*SMALL, "--tuning_epochs=1"),
+    "export": ()}
+OTHERS = ("make", "pip", "tensorboard", "export")  # What installs or watches.
 
 setUpModule = processes.start
 
 
-class DocsTest(parameterized.TestCase):
+def blocks(page):
+  """Returns the blocks of code of a page, pairs of a language and a text."""
+  return re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / page).read_text(),
+                    re.DOTALL | re.MULTILINE)
+
+
+def anchors(page):
+  """Returns the anchors of the headings of a page, as GitHub makes them."""
+  text = re.sub(r"^```.*?^```", "", page.read_text(),
+                flags=re.DOTALL | re.MULTILINE)
+  return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-")
+          for heading in re.findall(r"^#+ (.*)", text, re.MULTILINE)}
+
+
+def rows(page):
+  """Returns the cells of each row of the tables of a page."""
+  return [[cell.strip(" `") for cell in line.strip("|").split("|")]
+          for line in (ROOT / page).read_text().splitlines()
+          if line.startswith("|")]
+
+
+@contextlib.contextmanager
+def uncompiled(eager=False):
+  """Makes few steps, which take less time than their compilation by XLA."""
+  nothing = compilation.Compilation(unroll=False, network=False)
+  with (mock.patch.object(compilation, "choose", return_value=nothing),
+        mock.patch.object(compilation, "can_vectorize", return_value=False)):
+    tf.config.run_functions_eagerly(eager)
+    try:
+      yield
+    finally:
+      tf.config.run_functions_eagerly(False)
+
+
+class CodeTest(programs.TestCase):
 
   def setUp(self):
     super().setUp()
@@ -35,40 +75,86 @@ class DocsTest(parameterized.TestCase):
     fake_data.write_cifar10(self.folder, per_batch=40)
     fake_data.write_neural_art(
         self.folder, "train", "valid", "test", image_size=64)
-    os.symlink(processes.ROOT / "trained", f"{self.folder}/trained")
     self.enter_context(contextlib.chdir(self.folder))
     self.enter_context(contextlib.redirect_stdout(io.StringIO()))
 
-  @parameterized.parameters(*PAGES)
-  def test_code_runs_from_top_to_bottom(self, page):
+  @parameterized.parameters(*filter(blocks, PAGES))
+  def test_runs_from_top_to_bottom(self, page):
     names = {}
-    for language, code in re.findall(
-        r"^```(\w*)\n(.*?)^```", (processes.ROOT / page).read_text(),
-        re.DOTALL | re.MULTILINE):
-      if language == "python":
-        file = re.match(r"# (\w+\.py)\n", code)  # The name of a module.
-        if file:
-          pathlib.Path(file[1]).write_text(code)
-        exec(compile(code, f"{page}, of which this is\n{code}", "exec"), names)
-      else:
-        self.assertEqual(language, "sh")
+    for language, code in blocks(page):
+      if language == "python" and code not in EXAMPLES:  # Those have a test.
+        self.run_code(code, names, page)
+      elif language == "sh":
         for command in code.replace("\\\n", "").splitlines():
-          self.run_command(command)
+          self.run_command(command, page)
+      else:
+        self.assertIn(language, ("python", "text"))
     self.assertTrue(np.isfinite(names.get("losses", 0.)).all())
 
-  def run_command(self, command):
-    """Runs a command of a page, with less to do."""
+  def run_code(self, code, names, page):
+    """Runs a block of Python, with fewer epochs."""
+    file = re.match(r"# (\w+\.py)\n", code)  # The name of a module.
+    if file:
+      pathlib.Path(file[1]).write_text(code)
+    code = re.sub(r"\bnum_epochs=\d+", "num_epochs=1", code)
+    with uncompiled():
+      exec(compile(code, f"{page}, of which this is\n{code}", "exec"), names)
+
+  def run_command(self, command, page):
+    """Runs a command, with less to do."""
     program, *argv = shlex.split(command, comments=True)
-    if program == "python":
+    if program.startswith("l2l-"):
+      name = program.removeprefix("l2l-")
       argv = [a.replace("=DIR", f"={self.folder}") for a in argv]
-      argv += FLAGS[argv[0]]
       if "--optimizer=all" in argv:
         argv += ["--optimizer=L2L,Sgd", "--tune"]
-      result = processes.run(
-          *argv, before=functools.partial(os.chdir, self.folder))
-      self.assertEqual((result.code, result.stderr), (0, ""), command)
-    else:  # What installs or watches.
-      self.assertIn(program, ("make", "source", "pip", "tensorboard"))
+      # The commands of the README run as they do for a user.
+      with (contextlib.nullcontext() if page == "README.md" else
+            uncompiled(eager="--plot_updates" not in command)):
+        self.assert_done(programs.run(name, *argv, *FLAGS[name]))
+    elif program == "python":  # A benchmark, which takes minutes.
+      self.assertEqual(argv[0], "-m")
+      self.assertTrue((ROOT / f"{argv[1].replace('.', '/')}.py").exists())
+    elif not program.startswith(".venv/bin/"):
+      self.assertIn(program, OTHERS)
+
+
+class TextTest(parameterized.TestCase):
+
+  @parameterized.parameters(*PAGES, *API_PAGES)
+  def test_links_lead_somewhere(self, page):
+    path = ROOT / page
+    text = re.sub("```.*?```|`[^`]*`", "", path.read_text(), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+      if "://" not in link:
+        file, _, anchor = link.partition("#")
+        target = path.parent / file if file else path
+        self.assertTrue(target.exists(), link)
+        if anchor:
+          self.assertIn(anchor, anchors(target), link)
+
+  def test_program_of_the_readme_is_the_example(self):
+    example = (ROOT / "examples" / "rosenbrock.py").read_text()
+    self.assertIn(("python", example), blocks("README.md"))
+
+  @parameterized.parameters("train", "evaluate", "export")
+  def test_table_of_the_readme_has_all_flags_and_their_defaults(self, name):
+    table = rows("README.md")
+    header, = (row for row in table if row[0] == "flag")
+    column = header.index(f"l2l-{name}")
+    listed = {row[0].removeprefix("--"): row[column]
+              for row in table[table.index(header) + 2:]
+              if len(row) == len(header) and row[column]}
+    help_text = processes.run(f"{name}.py", "--help").stdout
+    known = dict(re.findall(r"^  --(?:\[no\])?(\w+): (.*?)(?=^  --|^$)",
+                            help_text, re.DOTALL | re.MULTILINE))
+    self.assertEqual(set(listed), set(known))
+    for flag, text in known.items():
+      default = re.search(r"\(default:\s+'?([^)']+)'?\)", text)
+      if default:
+        self.assertIn(listed[flag], default[1])
+      else:
+        self.assertEqual(listed[flag], "none", flag)
 
 
 if __name__ == "__main__":
