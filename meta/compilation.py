@@ -22,23 +22,29 @@ def choose(network: networks.Network, problem: problems.Problem,
            run: unroll.Run) -> Compilation:
   """Returns the fastest compilation that is possible.
 
-  XLA must know all operations that it compiles. On a CPU, moreover, its
-  convolutions in a loop are ten times slower than TensorFlow's.
+  XLA must know all operations that it compiles, and it knows fewer of those
+  that serve several runs. On a CPU, moreover, its convolutions in a loop are
+  ten times slower than TensorFlow's.
 
   Args:
     network: The optimizer.
     problem: The problem that it optimizes.
-    run: A run that `unroll.start` returned.
+    run: A run, or runs side by side, as they will be made; only the shapes
+      matter.
   """
-  loss = tf.function(functools.partial(unroll.loss, problem), autograph=False)
-  operations = seeded.operation_types(loss.get_concrete_function(run).graph)
-  convolves = any(name.startswith("Conv") for name in operations)
-  has_gpu = bool(tf.config.list_physical_devices("GPU"))
-  whole = (has_gpu or not convolves) and _can_compile(
-      lambda run: unroll.step(network, problem, run), run)
-  return Compilation(whole, not whole and _can_compile(
-      lambda run, gradients: unroll.apply_network(network, run, gradients),
-      run, run.params))
+  with tf.init_scope():  # The run may be that of a graph under construction.
+    run = tf.nest.map_structure(lambda t: tf.zeros(t.shape, t.dtype), run)
+    loss = tf.function(functools.partial(unroll.loss, problem), autograph=False)
+    operations = seeded.operation_types(loss.get_concrete_function(run).graph)
+    convolves = any(name.startswith("Conv") for name in operations)
+    has_gpu = bool(tf.config.list_physical_devices("GPU"))
+    # In a loop, as outside of one XLA takes the values of inputs as constants,
+    # which it cannot do later.
+    whole = (has_gpu or not convolves) and _can_compile(
+        lambda run: unroll.unroll(network, problem, run, num_steps=2), run)
+    return Compilation(whole, not whole and _can_compile(
+        lambda run, gradients: unroll.apply_network(network, run, gradients),
+        run, run.params))
 
 
 def can_vectorize(problem: problems.Problem, run: unroll.Run) -> bool:
@@ -62,6 +68,6 @@ def _can_compile(function: Callable[..., Any], *args: Any) -> bool:
   compiled = tf.function(function, autograph=False, jit_compile=True)
   try:
     compiled.experimental_get_compiler_ir(*args)(stage="hlo")
-  except ValueError:
+  except (ValueError, tf.errors.OpError):
     return False
   return True

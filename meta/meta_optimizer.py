@@ -23,7 +23,7 @@ class Unroller:
   def __init__(self, network: networks.Network, problem: problems.Problem,
                len_unroll: int, second_derivatives: bool = False,
                jit_compile: bool | None = None):
-    """Creates the network's variables, and chooses what XLA compiles.
+    """Creates the network's variables.
 
     Args:
       network: The optimizer.
@@ -44,15 +44,34 @@ class Unroller:
     self.problem = problem
     self.len_unroll = len_unroll
     self._second_derivatives = second_derivatives
+    self._jit_compile = jit_compile
+    self._choices: dict[bool, compilation.Compilation] = {}
     # Eagerly: a tf.function that creates variables would be traced twice.
-    run = unroll.start(network, problem, seed=0)
-    self._compilation = (
-        compilation.choose(network, problem, run) if jit_compile is None
-        else compilation.Compilation(unroll=jit_compile, network=False))
+    unroll.start(network, problem, seed=0)
     # Never by XLA, which draws other random numbers from the same seed.
     self._start = tf.function(
         functools.partial(unroll.start, network, problem), autograph=False)
     self._unroll = self._compiled(unroll.unroll)
+
+  def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the function, compiled as it is best for the runs it is given."""
+    @functools.cache
+    def compiled(choice: compilation.Compilation) -> Callable[..., Any]:
+      return tf.function(
+          functools.partial(function, self.network, self.problem,
+                            jit_network=choice.network),
+          autograph=False, jit_compile=choice.unroll)
+
+    return lambda run, *args: compiled(self._choose(run))(run, *args)
+
+  def _choose(self, run: unroll.Run) -> compilation.Compilation:
+    """Returns what XLA compiles of one run, or of runs side by side."""
+    if self._jit_compile is not None:
+      return compilation.Compilation(unroll=self._jit_compile, network=False)
+    if run.is_batched not in self._choices:
+      self._choices[run.is_batched] = compilation.choose(
+          self.network, self.problem, run)
+    return self._choices[run.is_batched]
 
   def reset(self, seed: int | tf.Tensor) -> unroll.Run:
     """Starts a run on a function that is drawn from the seed.
@@ -79,12 +98,6 @@ class Unroller:
     """
     return self._unroll(
         run, num_steps or self.len_unroll, self._second_derivatives)
-
-  def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
-    return tf.function(
-        functools.partial(function, self.network, self.problem,
-                          jit_network=self._compilation.network),
-        autograph=False, jit_compile=self._compilation.unroll)
 
 
 class StepInfo(NamedTuple):
@@ -160,7 +173,7 @@ class MetaStep(Unroller):
         side, which it cannot.
     """
     if (run.is_batched and self._second_derivatives
-        and self._compilation.unroll):
+        and self._jit_compile):
       raise ValueError(
           "jit_compile is True, but XLA cannot compile second derivatives of "
           "several tasks side by side. Leave jit_compile to its default, or "

@@ -26,9 +26,10 @@ def train(
 ) -> meta_optimizer.MetaOptimizer:
   """Meta-trains networks on a problem, as `train.py` does.
 
-  The best networks are written to `save_path` after each validation that is the
-  best so far. A run that was interrupted continues with `resume=True`, and ends
-  with the same weights as one that was not.
+  There is a validation before the first epoch, and after each
+  `settings.evaluation_period` epochs. Whenever one is the best so far, the
+  networks are written to `save_path`. A run that was interrupted continues with
+  `resume=True`, and ends with the same weights as one that was not.
 
   Example:
 
@@ -75,15 +76,21 @@ def train(
     recorders = [*recorders, folder]
   for recorder in recorders:
     recorder.begin(trainer.num_epochs)
+
+  def validate():
+    validation = trainer.validate()
+    for recorder in recorders:
+      recorder.validation(validation)
+
+  if not trainer.num_epochs:  # What fails in it does so before the training.
+    validate()
   while trainer.num_epochs < num_epochs and not should_stop():
     epoch = trainer.run_epoch()
     for recorder in recorders:
       recorder.epoch(epoch)
-    is_last = epoch.number == num_epochs
-    if epoch.number % settings.evaluation_period == 0 or is_last:
-      validation = trainer.validate()
-      for recorder in recorders:
-        recorder.validation(validation)
+    if (epoch.number % settings.evaluation_period == 0
+        or epoch.number == num_epochs):
+      validate()
     # After the validation, whose result is part of the state.
     if folder and epoch.number % log_period == 0:
       folder.save_checkpoint()

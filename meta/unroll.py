@@ -67,11 +67,12 @@ def vectorized(function: Callable[..., Any], batched: bool
   def mapped(*args):
     try:
       return tf.vectorized_map(lambda args: function(*args), args, warn=False)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
       raise ValueError(
-          "TensorFlow cannot vectorize this problem over several runs. The "
-          "cause may be a loop in its loss: give a recurrent layer "
-          "unroll=True, or make one run at a time.") from error
+          "TensorFlow cannot vectorize this problem over several runs. Make one "
+          "run at a time (--num_tasks=1). The cause may be a loop or a branch in "
+          "its loss: a recurrent layer can do without by unroll=True. "
+          f"TensorFlow says: {str(error).splitlines()[0]}") from error
 
   return mapped
 

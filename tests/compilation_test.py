@@ -3,9 +3,11 @@
 from unittest import mock
 
 from absl.testing import absltest, parameterized
+import numpy as np
 import tensorflow as tf
 
-from meta import compilation, unroll
+import meta
+from meta import compilation, evaluation, seeds, unroll
 import networks
 import problems
 from tests import toys
@@ -31,11 +33,29 @@ class Opaque(problems.Simple):
         tf.numpy_function(lambda x: x * x, [params["x"]], tf.float32), [])
 
 
+class Branch(problems.Simple):
+  """A branch that depends on the point; several runs cannot share it."""
+
+  def loss(self, params, constants, seed):
+    x = params["x"]
+    return tf.cond(x > 0.5, lambda: x**2, lambda: 3. * x**2)
+
+
+class Loop(problems.Simple):
+  """A loop whose length depends on the point; XLA knows it for one run."""
+
+  def loss(self, params, constants, seed):
+    x = params["x"]
+    return tf.while_loop(
+        lambda i, y: tf.cast(i, tf.float32) < 3. * x,
+        lambda i, y: (i + 1, 0.9 * y), (0, x**2), maximum_iterations=5)[1]
+
+
 class ChooseTest(parameterized.TestCase):
 
-  def choose(self, problem, num_gpus):
+  def choose(self, problem, num_gpus, seed=0):
     network = toys.coordinatewise()
-    run = unroll.start(network, problem, 0)
+    run = unroll.start(network, problem, seed)
     with mock.patch.object(
         tf.config, "list_physical_devices", lambda _: [None] * num_gpus):
       return compilation.choose(network, problem, run)
@@ -55,12 +75,44 @@ class ChooseTest(parameterized.TestCase):
     self.assertEqual(self.choose(Opaque(), num_gpus), (False, True))
 
 
-class CanVectorizeTest(parameterized.TestCase):
+  def test_runs_side_by_side_are_another_question_than_one(self):
+    self.assertEqual(self.choose(Loop(), 0), (True, False))
+    self.assertEqual(
+        self.choose(Loop(), 0, tf.constant([[1, 2], [3, 4]])), (False, True))
 
-  def test_most_problems_can(self):
-    problem = toys.Regression()
+
+class SideBySideTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      (toys.Regression, True), (Loop, True), (Branch, False))
+  def test_problem_can_be_vectorized(self, make_problem, expected):
+    problem = make_problem()
     run = unroll.start(networks.Sgd(), problem, 0)
-    self.assertTrue(compilation.can_vectorize(problem, run))
+    self.assertEqual(compilation.can_vectorize(problem, run), expected)
+
+  @parameterized.parameters((Loop, 2), (Branch, 1))
+  def test_runs_are_made_whatever_xla_knows(self, make_problem, num_tasks):
+    problem = make_problem()
+    meta_step = meta.MetaOptimizer(net={
+        "net": "CoordinateWiseDeepLSTM", "net_options": {"layers": (2,)}}
+        ).meta_minimize(problem, 2)
+    losses = evaluation.Evaluator(
+        meta_step.network, problem, 2)(range(3)).losses
+    expected, _ = unroll.unroll(
+        meta_step.network, problem, unroll.start(
+            meta_step.network, problem, 0), 2)
+    np.testing.assert_allclose(losses, [expected] * 3, rtol=1e-5)
+    runs = meta_step.reset(seeds.stack(list(range(num_tasks))))
+    info, _ = meta_step.train(runs)
+    np.testing.assert_allclose(
+        tf.reshape(info.losses, [3, -1])[:, 0], expected, rtol=1e-5)
+
+  def test_several_tasks_of_a_branch_are_refused(self):
+    meta_step = meta.MetaOptimizer().meta_minimize(Branch(), 2)
+    with self.assertRaisesRegex(
+        ValueError, "^TensorFlow cannot vectorize this problem over several ru"
+        "ns. Make one run at a time"):
+      meta_step.train(meta_step.reset(tf.constant([[1, 2], [3, 4]])))
 
 
 if __name__ == "__main__":
