@@ -22,8 +22,9 @@ class KerasProblem(model_problem.ModelProblem):
   For each run, the initializers of the layers draw the weights anew, from the
   seed of `sample`; a seed that was given to an initializer is ignored. Weights
   that do not come from TensorFlow's random operations, because `model_fn` loads
-  them for instance, are the same in all runs. So are variables that are not
-  trainable: they keep the values that `model_fn` gave them.
+  them for instance, are the same in all runs. The same holds for variables that
+  are not trained, such as those of frozen layers: those that are random are
+  drawn for each run, and the others keep the values that `model_fn` gave them.
 
   Example:
 
@@ -65,33 +66,54 @@ class KerasProblem(model_problem.ModelProblem):
     if not callable(model_fn):
       raise ValueError(f"model_fn is {model_fn!r}, but must be a function that "
                        "makes a model.")
-    self._model, weights = _make_model(model_fn)
-    self._constants = [tf.convert_to_tensor(v.value)
-                       for v in self._model.non_trainable_variables]
-    self._set_weights(
-        [v.path for v in self._model.trainable_variables],
-        seeded.seeded(lambda: [_initial_value(w) for w in weights],
-                      with_keys=True))
+    self._model, created = _make_model(model_fn)
+    draw = seeded.seeded(
+        lambda: self._initial_values(created), with_keys=True)
+    # Those that are the same for all runs are shared.
+    self._shared = {id(v): tf.convert_to_tensor(v.value)
+                    for v in self._model.non_trainable_variables
+                    if all(v is not drawn for drawn in self._drawn)}
+    self._set_weights([v.path for v in self._model.trainable_variables], draw)
 
-  def predict(self, params: base.Params, inputs: examples.Batch,
-              seed: tf.Tensor) -> tuple[examples.Batch, Any]:
-    constants = self._model.non_trainable_variables
-    seeds = tf.unstack(tf.random.split(seed, len(constants), alg="philox"))
+  def predict(self, params: base.Params, constants: base.Constants,
+              inputs: examples.Batch, seed: tf.Tensor
+              ) -> tuple[examples.Batch, Any]:
+    untrained = self._model.non_trainable_variables
+    seeds = tf.unstack(tf.random.split(seed, len(untrained), alg="philox"))
+    known = self._shared | {
+        id(v): value for v, value in zip(self._drawn, constants, strict=True)}
     # The state of a layer's random generator is one of its variables.
     values = [*(params[name] for name in self._names), *(
-        tf.cast(own, v.dtype) if v.name == "seed_generator_state" else value
-        for v, value, own in zip(constants, self._constants, seeds))]
-    variables = [*self._model.trainable_variables, *constants]
+        tf.cast(own, v.dtype) if v.name == "seed_generator_state"
+        else known[id(v)] for v, own in zip(untrained, seeds))]
+    variables = [*self._model.trainable_variables, *untrained]
     # This is `stateless_call`, except that nested layers are in training mode
     # too where the model's own call does not take `training`.
     with keras.StatelessScope(zip(variables, values), collect_losses=True):
       outputs = self._model(inputs, training=True)
       return outputs, sum(self._model.losses)
 
+  def _initial_values(self, created: dict[int, seeded.Created]
+                      ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    """Returns the initial weights and random constants, in a graph."""
+    weights = [_initial_value(created[id(v.value)])
+               for v in self._model.trainable_variables]
+    self._drawn = []
+    constants = []
+    for variable in self._model.non_trainable_variables:
+      origin = created.get(id(variable.value))
+      # Copies of loaded values, which may be large, are not needed.
+      if origin is not None and origin.assigned() is None:
+        value = _initial_value(origin)
+        if seeded.is_random(value):
+          self._drawn.append(variable)
+          constants.append(value)
+    return weights, constants
+
 
 def _make_model(model_fn: Callable[[], keras.Model]
-                ) -> tuple[keras.Model, list[seeded.Created]]:
-  """Makes a model, and records how its trainable weights were created.
+                ) -> tuple[keras.Model, dict[int, seeded.Created]]:
+  """Makes a model, and records by `id` how its variables were created.
 
   With that record, weights can be drawn without making the model again, which
   would be slow and would change the state of Keras.
@@ -112,7 +134,7 @@ def _make_model(model_fn: Callable[[], keras.Model]
   if any(id(v.value) not in origins for v in model.trainable_variables):
     raise ValueError(f"model_fn returns {model.name!r}, which existed before, "
                      "but must make a new model.")
-  return model, [origins[id(v.value)] for v in model.trainable_variables]
+  return model, origins
 
 
 def _initial_value(weight: seeded.Created) -> tf.Tensor:

@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from problems import base, examples, seeded, supervised
 
+_Draw = Callable[[tf.Tensor], tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]]]
+
 
 class ModelProblem(supervised.Supervised):
   """The loss of a user's model on random minibatches of examples.
@@ -35,13 +37,13 @@ class ModelProblem(supervised.Supervised):
     self._loss_fn = loss_fn
     super().__init__(data, batch_size)
 
-  def _set_weights(self, names: Sequence[str],
-                   draw: Callable[[tf.Tensor], Sequence[tf.Tensor]]) -> None:
-    """Sets what is trained, and checks that a loss can be computed.
+  def _set_weights(self, names: Sequence[str], draw: _Draw) -> None:
+    """Sets what is drawn, and checks that a loss can be computed.
 
     Args:
       names: Names of the weights. A repeated name gets a number.
-      draw: Returns the initial weights, as a pure function of a seed.
+      draw: Returns the initial weights, and the values of variables that are
+        not trained but random, as a pure function of a seed.
 
     Raises:
       ValueError: No loss can be computed, or it is not a pure function.
@@ -62,12 +64,14 @@ class ModelProblem(supervised.Supervised):
           "depend on nothing but the weights, the minibatch and the seed.")
 
   @abc.abstractmethod
-  def predict(self, params: base.Params, inputs: examples.Batch,
-              seed: tf.Tensor) -> tuple[examples.Batch, Any]:
+  def predict(self, params: base.Params, constants: base.Constants,
+              inputs: examples.Batch, seed: tf.Tensor
+              ) -> tuple[examples.Batch, Any]:
     """Computes the model as in training.
 
     Args:
       params: The weights.
+      constants: The values of variables that are not trained but random.
       inputs: The inputs of a minibatch.
       seed: Seed of the model's noise (that of dropout, say), shape [2].
 
@@ -77,19 +81,20 @@ class ModelProblem(supervised.Supervised):
     """
 
   def sample(self, seed: tf.Tensor) -> tuple[base.Params, base.Constants]:
-    return dict(zip(self._names, self._draw(seed), strict=True)), ()
+    weights, constants = self._draw(seed)
+    return dict(zip(self._names, weights, strict=True)), tuple(constants)
 
   def loss(self, params: base.Params, constants: base.Constants,
            seed: tf.Tensor) -> tf.Tensor:
     minibatch_seed, noise_seed = tf.unstack(
         tf.random.split(seed, 2, alg="philox"))
     inputs, targets = self.minibatch(minibatch_seed)
-    outputs, penalty = self.predict(params, inputs, noise_seed)
+    outputs, penalty = self.predict(params, constants, inputs, noise_seed)
     return tf.reduce_mean(self._loss_fn(targets, outputs)) + penalty
 
   def _check(self, seed: tf.Tensor) -> None:
     """Computes a loss and its gradient, and names the step that fails."""
-    params, _ = self.sample(seed)
+    params, constants = self.sample(seed)
     dtypes = sorted({p.dtype.name for p in params.values()})
     if dtypes not in (["float32"], ["float64"]):
       raise ValueError(
@@ -97,16 +102,17 @@ class ModelProblem(supervised.Supervised):
           "float32, as they are with the policy mixed_float16, or of float64.")
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(params)
-      loss = self._checked_loss(params, seed)
+      loss = self._checked_loss(params, constants, seed)
     if all(g is None for g in tape.gradient(loss, list(params.values()))):
       raise ValueError(
           "The loss has no gradient with respect to any weight: neither loss_fn"
           " nor the model may leave TensorFlow, or round.")
 
-  def _checked_loss(self, params: base.Params, seed: tf.Tensor) -> tf.Tensor:
+  def _checked_loss(self, params: base.Params, constants: base.Constants,
+                    seed: tf.Tensor) -> tf.Tensor:
     inputs, targets = self.minibatch(seed)
     try:
-      outputs, penalty = self.predict(params, inputs, seed)
+      outputs, penalty = self.predict(params, constants, inputs, seed)
     except Exception as error:
       raise ValueError("The model cannot be called on inputs of "
                        f"{examples.describe(inputs)}: {error}") from error

@@ -16,9 +16,10 @@ import tensorflow as tf
 _PURE = {"RandomStandardNormal": tf.random.stateless_normal,
          "RandomUniform": tf.random.stateless_uniform,
          "TruncatedNormal": tf.random.stateless_truncated_normal}
-_IMPURE = re.compile(
-    "Assign|Resource(Apply|Scatter)|Random|TruncatedNormal|Parameterized"
-    "|Multinomial|Stateful(Uniform|StandardNormal|TruncatedNormal|Random)|Rng")
+_KEY = "StatelessRandomGetKeyCounter"
+_RANDOM = ("Random|TruncatedNormal|Parameterized|Multinomial"
+           "|Stateful(Uniform|StandardNormal|TruncatedNormal|Random)|Rng")
+_IMPURE = re.compile(f"Assign|Resource(Apply|Scatter)|{_RANDOM}")
 
 
 class Created(NamedTuple):
@@ -75,7 +76,7 @@ def seeded(function: Callable[..., Any], signature: Sequence[Any] = (),
   operations = traced.graph.get_operations()
   draws = [op for op in operations if op.type in _PURE]
   keys = [op.inputs[0] for op in operations
-          if with_keys and op.type == "StatelessRandomGetKeyCounter"]
+          if with_keys and op.type == _KEY]
   # What was drawn becomes an input.
   pruned = traced.prune(
       [*traced.inputs, *(op.outputs[0] for op in draws), *keys],
@@ -91,6 +92,67 @@ def seeded(function: Callable[..., Any], signature: Sequence[Any] = (),
         for own, key in zip(seeds[len(draws):], keys, strict=True)))
 
   return call
+
+
+def is_random(tensor: tf.Tensor) -> bool:
+  """Returns whether a tensor of a graph depends on random operations."""
+  seen = set()
+  operations = [tensor.op]
+  while operations:
+    operation = operations.pop()
+    if operation.type == _KEY or re.match(_RANDOM, operation.type):
+      return True
+    if operation not in seen:
+      seen.add(operation)
+      operations += [i.op for i in operation.inputs]
+  return False
+
+
+class Untrained(tf.Variable):
+  """A variable of a graph that begins with a given tensor.
+
+  What is assigned to it is read from then on in this graph, and nowhere else.
+  """
+
+  def __init__(self, value: tf.Tensor, name: str):
+    """Creates the variable.
+
+    Args:
+      value: What it holds at first.
+      name: Its name.
+    """
+    self._value = value
+    self._variable_name = name
+
+  name = property(lambda self: self._variable_name)
+  dtype = property(lambda self: self._value.dtype)
+  shape = property(lambda self: self._value.shape)
+  trainable = property(lambda self: False)
+
+  def __repr__(self) -> str:
+    return f"<Untrained {self.name!r}, {self._value!r}>"
+
+  def __tf_tensor__(self, dtype: tf.DType | None = None,
+                    name: str | None = None) -> tf.Tensor:
+    return tf.convert_to_tensor(self._value, dtype, name=name)
+
+  def value(self) -> tf.Tensor:
+    return self._value
+
+  def read_value(self) -> tf.Tensor:
+    return self._value
+
+  def assign(self, value: Any, *args: Any, **kwargs: Any) -> tf.Tensor:
+    del args, kwargs  # How a variable of TensorFlow is assigned to.
+    self._value = tf.ensure_shape(
+        tf.convert_to_tensor(value, self.dtype), self.shape)
+    return self._value
+
+  def assign_add(self, delta: Any, *args: Any, **kwargs: Any) -> tf.Tensor:
+    return self.assign(self._value + delta, *args, **kwargs)
+
+  def assign_sub(self, delta: Any, *args: Any, **kwargs: Any) -> tf.Tensor:
+    return self.assign(self._value - delta, *args, **kwargs)
 
 
 def operation_types(graph: tf.Graph) -> set[str]:

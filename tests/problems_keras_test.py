@@ -207,19 +207,6 @@ class KerasProblemTest(parameterized.TestCase):
     assertions.assert_equal(
         (keras.random.normal([2]), np.random.rand()), expected)
 
-  def test_frozen_layers_stay(self):
-    def model_fn():
-      model = layers()()
-      model.layers[0].trainable = False
-      return model
-    problem = make(model_fn)
-    self.assertLen(sample(problem), 2)
-    v, c = sample(problem).values()
-    hidden = problem._model.layers[0](INPUTS[:1])
-    np.testing.assert_allclose(
-        loss(problem, sample(problem)),
-        np.mean((hidden @ v + c - TARGETS[:1])**2), rtol=1e-5)
-
   def test_dropout_is_drawn_from_the_seed(self):
     problem = make(layers(lambda: keras.layers.Dropout(0.5)))
     params = sample(problem)

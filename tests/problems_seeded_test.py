@@ -59,6 +59,33 @@ class SeededTest(parameterized.TestCase):
     self.assertEqual(float(count), 0.)
 
 
+class UntrainedTest(absltest.TestCase):
+
+  def test_assignments_are_read_later_in_the_same_graph(self):
+    @tf.function
+    def function(start):
+      variable = seeded.Untrained(start, "v")
+      before = variable + 0.
+      variable.assign([5., 6.])
+      variable.assign_add([1., 1.])
+      variable.assign_sub([0., 3.])
+      return before, variable[0], tf.gather(variable, 1), variable.read_value()
+    assertions.assert_equal(
+        function(tf.constant([1., 2.])),
+        tuple(map(tf.constant, ([1., 2.], 6., 4., [6., 4.]))))
+
+  def test_it_has_what_a_variable_has(self):
+    variable = seeded.Untrained(tf.constant([1., 2.]), "v")
+    self.assertIsInstance(variable, tf.Variable)
+    self.assertEqual((variable.name, variable.dtype, variable.shape,
+                      variable.trainable), ("v", tf.float32, [2], False))
+    self.assertIn("'v'", repr(variable))
+
+  def test_another_shape_is_refused(self):
+    with tf.Graph().as_default(), self.assertRaisesRegex(ValueError, "shape"):
+      seeded.Untrained(tf.constant([1., 2.]), "v").assign([1.])
+
+
 class CreatedTest(absltest.TestCase):
 
   def test_variables_are_recorded_in_their_order(self):
@@ -79,6 +106,16 @@ class CreatedTest(absltest.TestCase):
 
 
 class OperationsTest(absltest.TestCase):
+
+  def test_random_is_what_depends_on_a_draw(self):
+    found = []
+    def function(x):
+      drawn, kept = tf.random.normal([]), tf.constant(1.) + x
+      found.extend(map(seeded.is_random, (
+          drawn, kept, tf.sin(drawn) * kept, tf.zeros_like(drawn),
+          tf.random.stateless_normal([], (1, 2)), tf.random.gamma([], 1.))))
+    tf.compat.v1.wrap_function(function, [tf.TensorSpec([])])
+    self.assertEqual(found, [True, False, True, False, True, True])
 
   def test_types_are_those_of_the_graph_and_its_functions(self):
     def function():
