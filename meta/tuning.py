@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from l2lgd import files
 from meta import evaluation
+import networks
+import problems
 
 # The grid is 10^(k / 12). The search starts with every fourth k.
 _PER_DECADE = 12
@@ -85,6 +87,17 @@ def _finite(loss: float) -> float:
   return float(loss) if np.isfinite(loss) else np.inf
 
 
+def fingerprint(problem: problems.Problem) -> list[list[float | None]]:
+  """Returns losses that tell this problem from others, with other data say.
+
+  They are those of two runs of three steps of gradient descent; None stands for
+  a loss that is not finite.
+  """
+  losses = evaluation.Evaluator(
+      networks.Sgd(0.1), problem, 3, jit_compile=False)([0, 1]).losses
+  return [[float(x) if np.isfinite(x) else None for x in run] for run in losses]
+
+
 class Cache:
   """The searches that are kept in a JSON file, each under its settings."""
 
@@ -111,22 +124,28 @@ class Cache:
         raise ValueError(
             f"{filename} is damaged, delete it: {error!r}.") from error
 
-  def get(self, settings: dict[str, Any],
-          search: Callable[[], Tuning]) -> Tuning:
-    """Returns the search of these settings, which is made if it is not kept.
+  def find(self, settings: dict[str, Any]) -> Tuning | None:
+    """Returns the search that is kept under these settings, or None.
 
     Args:
       settings: JSON values that determine the result.
-      search: Makes the search.
-
-    Raises:
-      OSError: The file cannot be written; an existing one is left as it was.
     """
     for old in self._searches:
       if old["settings"] == settings:
         return Tuning(old["learning_rates"], [
             math.inf if loss is None else loss for loss in old["losses"]])
-    found = search()
+    return None
+
+  def add(self, settings: dict[str, Any], found: Tuning) -> None:
+    """Keeps a search.
+
+    Args:
+      settings: JSON values that determine the result.
+      found: The result.
+
+    Raises:
+      OSError: The file cannot be written; an existing one is left as it was.
+    """
     self._searches.append({
         "settings": settings, "learning_rates": found.learning_rates,
         "losses": [loss if math.isfinite(loss) else None
@@ -134,4 +153,3 @@ class Cache:
     if self._filename is not None:
       files.write_atomically(
           self._filename, json.dumps(self._searches, indent=2).encode())
-    return found

@@ -69,10 +69,11 @@ def vectorized(function: Callable[..., Any], batched: bool
       return tf.vectorized_map(lambda args: function(*args), args, warn=False)
     except (TypeError, ValueError) as error:
       raise ValueError(
-          "TensorFlow cannot vectorize this problem over several runs. Make one "
-          "run at a time (--num_tasks=1). The cause may be a loop or a branch in "
-          "its loss: a recurrent layer can do without by unroll=True. "
-          f"TensorFlow says: {str(error).splitlines()[0]}") from error
+          "TensorFlow cannot vectorize this problem over several runs. Make "
+          "one run at a time (--num_tasks=1). The cause may be a loop or a "
+          "branch in its loss: a recurrent layer can do without by "
+          f"unroll=True. TensorFlow says: {str(error).splitlines()[0]}"
+          ) from error
 
   return mapped
 

@@ -1,8 +1,10 @@
 """Tests of how `evaluate.py` tunes learning rates."""
 
+import importlib
 import os
 import pathlib
 import re
+import sys
 import tempfile
 from unittest import mock
 
@@ -39,9 +41,31 @@ class TuningTest(programs.TestCase):
     self.assertRegex(printed, r"\nSgd +0\.464 +0\.005184 ")
     # The next evaluation goes by what is kept, until a setting is another.
     self.kept.write_text(self.kept.read_text().replace("0.464", "0.25"))
-    for flags, rate in (((), "0.25"), (("--tuning_epochs=2",), "0.464")):
-      self.assertRegex(self.evaluate(*argv, *flags), rf"\nSgd +{rate} ")
+    origin = f"The search for Sgd is from {self.kept}.\n"
+    for flags, rate, is_kept in (((), "0.25", True),
+                                 (("--tuning_epochs=2",), "0.464", False)):
+      printed = self.evaluate(*argv, *flags)
+      self.assertRegex(printed, rf"\nSgd +{rate} ")
+      self.assertEqual(origin in printed, is_kept)
     self.assertEqual(self.kept.read_text().count('"settings"'), 2)
+
+  def test_search_is_not_used_when_the_problem_has_changed(self):
+    rates = iter((0.25, 0.5))
+    self.tune_by(lambda network: (next(rates), 1.))
+    self.enter_context(mock.patch.object(sys, "path", [self.folder, *sys.path]))
+    self.enter_context(mock.patch.object(sys, "dont_write_bytecode", True))
+    for start, rate in ((1., "0.25"), (2., "0.5"), (1., "0.25")):
+      sys.modules.pop("own_search", None)
+      importlib.invalidate_caches()
+      pathlib.Path(self.folder, "own_search.py").write_text(
+          "import problems\nimport tensorflow as tf\n"
+          "class Square(problems.Simple):\n"
+          "  def sample(self, seed):\n"
+          f"    return {{'x': tf.constant({start})}}, ()\n")
+      self.assertRegex(
+          self.evaluate("--problem=own_search:Square", "--optimizer=Sgd",
+                        "--tune", "--jit_compile=false",
+                        f"--output={self.output}"), rf"\nSgd +{rate} ")
 
   def tune_by(self, best):
     """Replaces the search: gives the best rate and loss for a network."""

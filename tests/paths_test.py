@@ -55,7 +55,7 @@ class PathsTest(parameterized.TestCase):
     plots.learning_curves("~/curves.png", losses, "Title")
     tensorboard.write_curves("~/log", {"tag": [1., 2.]})
     tensorboard.write_picture("~/log", "tag", "~/curves.png")
-    tuning.Cache("~/tuning.json").get({}, lambda: tuning.Tuning([1.], [2.]))
+    tuning.Cache("~/tuning.json").add({}, tuning.Tuning([1.], [2.]))
     files.check_writable("~/new")
     self.assertEqual(os.listdir(work), [])
     self.assertCountEqual(os.listdir(self.home), [

@@ -113,40 +113,49 @@ class TuningTest(parameterized.TestCase):
     self.assertEqual(tune(Parabola(3.)), tune(Parabola(3.)))
 
 
+class FingerprintTest(parameterized.TestCase):
+
+  def test_is_that_of_the_problem(self):
+    one = tuning.fingerprint(Parabola(2.))
+    # x - 0.1 * 2 x.
+    np.testing.assert_allclose(
+        one, [[0.8**(2 * t) for t in range(4)]] * 2, rtol=1e-6)
+    self.assertEqual(tuning.fingerprint(Parabola(2.)), one)
+    self.assertNotEqual(tuning.fingerprint(Parabola(2.1)), one)
+
+  def test_losses_that_are_not_finite_are_none(self):
+    self.assertEqual(
+        tuning.fingerprint(Abyss(1.)), [[1., None, None, None]] * 2)
+
+
 class CacheTest(parameterized.TestCase):
 
   def setUp(self):
     super().setUp()
     folder = self.enter_context(tempfile.TemporaryDirectory())
     self.file = os.path.join(folder, "tuning.json")
-    self.count = 0
 
-  def search(self):
-    self.count += 1
-    return tuning.Tuning([0.1, 1.], [2., np.inf])
+  @parameterized.parameters(True, False)
+  def test_search_is_found_under_its_settings(self, has_file):
+    cache = tuning.Cache(self.file if has_file else None)
+    self.assertIsNone(cache.find({"a": 1}))
+    searches = [tuning.Tuning([0.1, 1.], [2., np.inf]),
+                tuning.Tuning([0.1], [3.])]
+    for a, search in enumerate(searches):
+      cache.add({"a": a}, search)
+    for a, search in enumerate(searches):
+      self.assertEqual(cache.find({"a": a}), search)
+      if has_file:
+        self.assertEqual(tuning.Cache(self.file).find({"a": a}), search)
+    self.assertEqual(os.path.exists(self.file), has_file)
 
-  def test_search_is_made_once_for_its_settings(self):
-    cache = tuning.Cache(self.file)
-    expected = self.search()
-    for settings in ({"a": 1}, {"a": 2}, {"a": 1}):
-      self.assertEqual(cache.get(settings, self.search), expected)
-    self.assertEqual(self.count, 1 + 2)
-
-  def test_search_is_read_from_the_file(self):
-    expected = tuning.Cache(self.file).get({"a": 1}, self.search)
-    self.assertEqual(tuning.Cache(self.file).get({"a": 1}, self.search),
-                     expected)
-    self.assertEqual(self.count, 1)
-    with open(self.file, encoding="utf-8") as file:  # Standard JSON.
+  def test_file_is_standard_json(self):
+    tuning.Cache(self.file).add(
+        {"a": 1}, tuning.Tuning([0.1, 1.], [2., np.inf]))
+    with open(self.file, encoding="utf-8") as file:
       self.assertEqual(json.load(file), [{
           "settings": {"a": 1}, "learning_rates": [0.1, 1.],
           "losses": [2., None]}])
-
-  def test_without_a_file_searches_are_kept_in_memory(self):
-    cache = tuning.Cache(None)
-    for _ in range(2):
-      cache.get({"a": 1}, self.search)
-    self.assertEqual(self.count, 1)
 
   @parameterized.parameters("{", "[1]", '[{"settings": {}}]')
   def test_damaged_file_is_named_and_left_alone(self, text):

@@ -173,11 +173,14 @@ class Tuner:
   """Searches for the learning rates of baselines, on validation runs."""
 
   def __init__(self, experiment: experiments.Experiment):
-    """Reads the searches that are kept beside the CSV file."""
-    self._experiment = experiment
-    self._problem: problems.Problem | None = None  # Reads its data when needed.
-    self._cache = tuning.Cache(FLAGS.output and os.path.join(
-        os.path.dirname(FLAGS.output), "tuning.json"))
+    """Reads the data, and the searches that are kept beside the CSV file."""
+    self._filename = FLAGS.output and os.path.join(
+        os.path.dirname(FLAGS.output), "tuning.json")
+    self._cache = tuning.Cache(self._filename)
+    self._problem = options.make_problem(experiment, "validation")
+    self._settings = {flag: FLAGS[flag].value for flag in (
+        "problem", "layers", "activation", "num_steps", "tuning_epochs",
+        "data_dir")} | {"losses": tuning.fingerprint(self._problem)}
 
   def best(self, name: str) -> networks.Network:
     """Returns a baseline with the best options, and prints the searches."""
@@ -191,20 +194,18 @@ class Tuner:
     return min(candidates, key=lambda candidate: candidate[0])[1]
 
   def _search(self, name: str, network: networks.Network) -> tuning.Tuning:
-    settings = {flag: FLAGS[flag].value for flag in (
-        "problem", "layers", "activation", "num_steps", "tuning_epochs",
-        "data_dir")}
-    settings |= {"optimizer": name, "options": network.options}
-    return self._cache.get(settings, lambda: tuning.tune(
-        evaluation.Evaluator(network, self._validation_problem(),
-                             FLAGS.num_steps, options.jit_compile()),
+    settings = self._settings | {"optimizer": name, "options": network.options}
+    found = self._cache.find(settings)
+    if found:
+      print(f"The search for {name} is from {self._filename}.")
+      return found
+    found = tuning.tune(
+        evaluation.Evaluator(network, self._problem, FLAGS.num_steps,
+                             options.jit_compile()),
         [seeds.derive(0, "validation", i) for i in range(FLAGS.tuning_epochs)],
-        console.progress))
-
-  def _validation_problem(self) -> problems.Problem:
-    if self._problem is None:
-      self._problem = options.make_problem(self._experiment, "validation")
-    return self._problem
+        console.progress)
+    self._cache.add(settings, found)
+    return found
 
 
 def plot(problem: Any, optimizers: dict[str, networks.Network],
