@@ -1,11 +1,12 @@
 """Hand-designed optimizers, as networks without variables.
 
-The defaults are those of Torch's package `optim`, which the paper used
-(Andrychowicz et al. 2016, section 3); `Momentum` and `RMSProp` name their
-exceptions. The formulas are in the letters of their papers.
+They are the baselines of the learned ones. The defaults are those of Torch's
+package `optim`, which the paper used (Andrychowicz et al. 2016, section 3);
+`Momentum` and `RMSProp` name their exceptions. The formulas are in the letters
+of their papers.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -19,7 +20,13 @@ class SgdState(NamedTuple):
 
 
 class Sgd(elementwise.Elementwise):
-  """Gradient descent: the update is -learning_rate * gradient."""
+  """Gradient descent: the update is -learning_rate * gradient.
+
+  Example:
+
+    network = networks.Sgd(learning_rate=0.1)
+  """
+  _state_class = SgdState
 
   def __init__(self, learning_rate: float = 0.001, name: str | None = None):
     """Sets the learning rate.
@@ -32,9 +39,6 @@ class Sgd(elementwise.Elementwise):
       ValueError: `learning_rate` is not as described.
     """
     super().__init__(name, learning_rate)
-
-  def _state(self, learning_rate: tf.Tensor, params: base.Params) -> SgdState:
-    return SgdState(learning_rate)
 
   @staticmethod
   def _update(g: tf.Tensor, alpha: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -54,6 +58,7 @@ class Momentum(elementwise.Elementwise):
   it has one, it also multiplies the gradient by 1 - momentum, which is not done
   here.
   """
+  _state_class = MomentumState
 
   def __init__(self, learning_rate: float = 1e-3, momentum: float = 0.9,
                name: str | None = None):
@@ -69,10 +74,6 @@ class Momentum(elementwise.Elementwise):
     """
     super().__init__(name, learning_rate,
                      momentum=checks.fraction("momentum", momentum))
-
-  def _state(self, learning_rate: tf.Tensor,
-             params: base.Params) -> MomentumState:
-    return MomentumState(learning_rate, elementwise.zeros(params))
 
   @staticmethod
   def _update(g: tf.Tensor, epsilon: tf.Tensor, v: tf.Tensor, *,
@@ -112,6 +113,7 @@ class Rprop(elementwise.Elementwise):
   step is not taken back: this is iRprop- (Igel & Huesken 2000), as in
   `optim.rprop`.
   """
+  _state_class = RpropState
 
   def __init__(self, learning_rate: float = 0.1, eta_plus: float = 1.2,
                eta_minus: float = 0.5, min_step: float = 1e-6,
@@ -136,9 +138,9 @@ class Rprop(elementwise.Elementwise):
         min_step=checks.positive("min_step", min_step),
         max_step=checks.finite("max_step", max_step, min_step))
 
-  def _state(self, learning_rate: tf.Tensor, params: base.Params) -> RpropState:
+  def _memory(self, params: base.Params) -> list[Any]:
     ones = tf.nest.map_structure(tf.ones_like, params)
-    return RpropState(learning_rate, ones, elementwise.zeros(params))
+    return [ones, elementwise.zeros(params)]
 
   @staticmethod
   def _update(g: tf.Tensor, delta_0: tf.Tensor, delta: tf.Tensor,
@@ -160,6 +162,7 @@ class AdagradState(NamedTuple):
 
 class Adagrad(elementwise.Elementwise):
   """Adagrad (Duchi et al. 2011, figure 1, with diagonal matrices)."""
+  _state_class = AdagradState
 
   def __init__(self, learning_rate: float = 1e-3, epsilon: float = 1e-10,
                name: str | None = None):
@@ -175,10 +178,6 @@ class Adagrad(elementwise.Elementwise):
     """
     super().__init__(name, learning_rate,
                      epsilon=checks.positive("epsilon", epsilon))
-
-  def _state(self, learning_rate: tf.Tensor,
-             params: base.Params) -> AdagradState:
-    return AdagradState(learning_rate, elementwise.zeros(params))
 
   @staticmethod
   def _update(g: tf.Tensor, eta: tf.Tensor, diag_g: tf.Tensor, *,
@@ -201,7 +200,12 @@ class RMSProp(elementwise.Elementwise):
   As in `optim.rmsprop`, epsilon is added to the root, not under it. The default
   of decay (its alpha) is the lecture's 0.9: with 0.99, RMSProp stays above the
   paper's loss on MNIST at any learning rate.
+
+  Example:
+
+    network = networks.RMSProp(learning_rate=0.01, decay=0.99)
   """
+  _state_class = RMSPropState
 
   def __init__(self, learning_rate: float = 1e-2, decay: float = 0.9,
                epsilon: float = 1e-8, name: str | None = None):
@@ -220,10 +224,6 @@ class RMSProp(elementwise.Elementwise):
                      decay=checks.fraction("decay", decay),
                      epsilon=checks.positive("epsilon", epsilon))
 
-  def _state(self, learning_rate: tf.Tensor,
-             params: base.Params) -> RMSPropState:
-    return RMSPropState(learning_rate, elementwise.zeros(params))
-
   @staticmethod
   def _update(g: tf.Tensor, eta: tf.Tensor, mean_square: tf.Tensor, *,
               decay: float, epsilon: float) -> tuple[tf.Tensor, ...]:
@@ -240,7 +240,13 @@ class AdamState(NamedTuple):
 
 
 class Adam(elementwise.Elementwise):
-  """Adam (Kingma & Ba 2015, algorithm 1)."""
+  """Adam (Kingma & Ba 2015, algorithm 1).
+
+  Example:
+
+    network = networks.Adam(learning_rate=0.001, beta2=0.99)
+  """
+  _state_class = AdamState
 
   def __init__(self, learning_rate: float = 1e-3, beta1: float = 0.9,
                beta2: float = 0.999, epsilon: float = 1e-8,
@@ -262,9 +268,8 @@ class Adam(elementwise.Elementwise):
                      beta2=checks.fraction("beta2", beta2),
                      epsilon=checks.positive("epsilon", epsilon))
 
-  def _state(self, learning_rate: tf.Tensor, params: base.Params) -> AdamState:
-    return AdamState(learning_rate, tf.constant(0), elementwise.zeros(params),
-                     elementwise.zeros(params))
+  def _memory(self, params: base.Params) -> list[Any]:
+    return [tf.constant(0), *[elementwise.zeros(params)] * 2]
 
   def __call__(self, gradients: base.Params,
                state: base.State) -> tuple[base.Params, base.State]:

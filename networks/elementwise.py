@@ -16,8 +16,9 @@ class Elementwise(base.Network):
   """A formula that is applied to each coordinate of the parameters on its own.
 
   The state is a NamedTuple. Its first field is `learning_rate`, a float32
-  tensor of shape []; the other fields are the memory. A subclass implements
-  `_state`, which builds this NamedTuple, and `_update`, the formula.
+  tensor of shape []; the other fields are the memory, zeros before the first
+  step. A subclass names the class of its state and implements `_update`, the
+  formula.
 
   Example:
 
@@ -26,18 +27,18 @@ class Elementwise(base.Network):
       mean: networks.Params  # Running mean of the gradients.
 
     class SignOfMean(elementwise.Elementwise):
+      _state_class = State
 
       def __init__(self, learning_rate=0.01, decay=0.9, name=None):
         super().__init__(name, learning_rate, decay=decay)
-
-      def _state(self, learning_rate, params):
-        return State(learning_rate, elementwise.zeros(params))
 
       @staticmethod
       def _update(g, rate, mean, *, decay):
         mean = decay * mean + (1. - decay) * g
         return -rate * tf.sign(mean), mean
   """
+
+  _state_class: Any  # The class of the state, a NamedTuple.
 
   def __init__(self, name: str | None, learning_rate: float,
                **hyperparams: float):
@@ -60,7 +61,8 @@ class Elementwise(base.Network):
     return {"learning_rate": self._learning_rate, **self._hyperparams}
 
   def initial_state(self, params: base.Params) -> base.State:
-    return self._state(tf.constant(self._learning_rate, tf.float32), params)
+    return self._state_class(
+        tf.constant(self._learning_rate, tf.float32), *self._memory(params))
 
   def with_learning_rate(self, state: base.State,
                          learning_rate: Any) -> base.State:
@@ -71,7 +73,11 @@ class Elementwise(base.Network):
   def __call__(self, gradients: base.Params,
                state: base.State) -> tuple[base.Params, base.State]:
     updates, *memory = self._map_update(gradients, *state)
-    return updates, type(state)(state.learning_rate, *memory)
+    return updates, self._state_class(state.learning_rate, *memory)
+
+  def _memory(self, params: base.Params) -> list[Any]:
+    """Returns the fields of the memory before the first step."""
+    return [zeros(params)] * (len(self._state_class._fields) - 1)
 
   def _map_update(self, gradients: base.Params, learning_rate: tf.Tensor,
                   *memory: base.Params, **others: Any) -> Iterator[base.Params]:
@@ -92,10 +98,6 @@ class Elementwise(base.Network):
         for g, *memory_of_g in zip(
             *map(tf.nest.flatten, (gradients, *memory)), strict=True)]
     return (tf.nest.pack_sequence_as(gradients, flat) for flat in zip(*results))
-
-  @abc.abstractmethod
-  def _state(self, learning_rate: tf.Tensor, params: base.Params) -> Any:
-    """Returns the state before the first step."""
 
   @staticmethod
   @abc.abstractmethod

@@ -8,7 +8,7 @@ from networks import baselines
 from tests import assertions, toys
 
 T = 20
-OPTIONS = {  # Others than the defaults.
+OPTIONS = {  # Not the defaults.
     baselines.Sgd: {"learning_rate": 0.05},
     baselines.Momentum: {"learning_rate": 0.03, "momentum": 0.8},
     baselines.Nesterov: {"learning_rate": 0.03, "momentum": 0.8},
@@ -120,7 +120,7 @@ class BaselinesTest(parameterized.TestCase):
     self.assertEqual(state.t, T)
 
   @parameterized.product(cls=tuple(TRANSCRIPTIONS), defaults=(True, False))
-  def test_is_the_papers_algorithm(self, cls, defaults):
+  def test_updates_are_those_of_the_papers_algorithm(self, cls, defaults):
     gradients, = draw((4, 3))
     gradients[3:5, 0] = 0.
     gradients[:, 1] = np.abs(gradients[:, 1])  # Rprop meets its bounds.
@@ -131,7 +131,7 @@ class BaselinesTest(parameterized.TestCase):
             gradients.astype(np.float64), **options), rtol=1e-5)
 
   @parameterized.parameters(*KERAS)
-  def test_is_that_of_keras(self, network, optimizer):
+  def test_updates_are_those_of_keras(self, network, optimizer):
     gradients, = draw((4, 3))
     updates, _ = toys.steps(network, {"x": gradients})
     variable = tf.Variable(tf.zeros([4, 3]))

@@ -195,7 +195,7 @@ class DeepLstmTest(parameterized.TestCase):
     assertions.assert_equal(toys.weights(network), first)
 
   @parameterized.parameters((0, 0, True), (7, 7, True), (0, 1, False))
-  def test_seed_says_the_first_weights(self, one, two, same):
+  def test_seed_determines_the_initial_weights(self, one, two, same):
     first, second = (deep_lstm.CoordinateWiseDeepLSTM((4,), seed=seed)
                      for seed in (one, two))
     for network in (first, second):

@@ -26,13 +26,10 @@ class Mean(elementwise.Elementwise):
 
   The update is a running mean of the gradients over their largest size so far.
   """
+  _state_class = MeanState
 
   def __init__(self, learning_rate=0.5, decay=0.75, offset=2., name=None):
     super().__init__(name, learning_rate, decay=decay, offset=offset)
-
-  def _state(self, learning_rate, params):
-    return MeanState(learning_rate, elementwise.zeros(params),
-                     elementwise.zeros(params))
 
   @staticmethod
   def _update(g, rate, mean, largest, *, offset, decay):

@@ -46,7 +46,7 @@ class FactoryTest(parameterized.TestCase):
     networks.save(network, self.file)
     return network
 
-  def save_old(self, layers):
+  def save_legacy(self, layers):
     rng = np.random.default_rng(0)
     sizes = [1, *layers]
     tree = {f"lstm_{i + 1}": {"w_gates": rng.normal(size=(f + h, 4 * h)),
@@ -112,7 +112,7 @@ class FactoryTest(parameterized.TestCase):
     self.assertEqual(weights.read(self.file).trained_on, {})
 
   @parameterized.parameters("cw_logsign", "open_l2o_dm_aug")
-  def test_old_file_is_loaded(self, name):
+  def test_legacy_file_is_loaded(self, name):
     filename = LEGACY / name / "cw.l2l"
     network = networks.factory(COORDINATEWISE, {
         "layers": (20, 20), "preprocess_name": "LogAndSign",
@@ -150,12 +150,12 @@ class FactoryTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, missing):
       networks.factory(net, options)
 
-  def test_old_file_needs_the_options(self):
+  def test_legacy_file_needs_the_options(self):
     with self.assertRaisesRegex(ValueError, "layers"):
       networks.factory(
           COORDINATEWISE, net_path=LEGACY / "cw_logsign" / "cw.l2l")
 
-  def test_no_file_is_reported(self):
+  def test_missing_file_is_named(self):
     with self.assertRaisesRegex(FileNotFoundError, self.file):
       networks.factory("Sgd", net_path=self.file)
 
@@ -181,15 +181,15 @@ class FactoryTest(parameterized.TestCase):
   @parameterized.parameters(
       ([(4, 3)], [(4,)]), ([(4,)], [(5,)]), ([(4,)], [()]), ([(4, 4)], [(4,)]),
       ([(4,)], [(4, 4)]), ([()], [(1,)]))
-  def test_old_file_of_other_layers_is_refused(self, saved, asked):
-    self.save_old(*saved)
+  def test_legacy_file_of_other_layers_is_refused(self, saved, asked):
+    self.save_legacy(*saved)
     with self.assertRaisesRegex(ValueError, "lstm_|linear"):
       network = networks.factory(
           COORDINATEWISE, {"layers": asked[0]}, self.file)
       network.initial_state({"x": tf.ones([2])})
 
-  def test_old_file_of_another_preprocessing_is_refused(self):
-    self.save_old((4,))
+  def test_legacy_file_of_another_preprocessing_is_refused(self):
+    self.save_legacy((4,))
     network = networks.factory(
         COORDINATEWISE, {"layers": (4,), "preprocess_name": "LogAndSign",
                          "preprocess_options": {"k": 5}}, self.file)

@@ -36,9 +36,9 @@ def run(program):
 class BaseTest(parameterized.TestCase):
 
   @parameterized.parameters(
-      networks.Partition, networks.StandardDeepLSTM,
-      networks.CoordinateWiseDeepLSTM, networks.KernelDeepLSTM,
-      networks.factory)
+      networks.Sgd, networks.RMSProp, networks.Adam, networks.Partition,
+      networks.StandardDeepLSTM, networks.CoordinateWiseDeepLSTM,
+      networks.KernelDeepLSTM, networks.factory)
   def test_example_makes_a_network(self, documented):
     self.addCleanup(os.chdir, os.getcwd())
     os.chdir(ROOT)  # A path in an example starts there.

@@ -92,7 +92,7 @@ class PartitionTest(parameterized.TestCase):
       partition.Partition({key: self.networks[key] for key in keys})
 
   @parameterized.parameters("b", [[("b", "y")]], [[("b",)]], [{"b": ["y"]}])
-  def test_what_is_no_pair_is_refused(self, assignments):
+  def test_anything_but_pairs_is_refused(self, assignments):
     with self.assertRaisesRegex(ValueError, "net_assignments has .* be pairs"):
       partition.Partition({"b": baselines.Sgd()}, assignments)
 
