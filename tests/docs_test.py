@@ -12,7 +12,7 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
-from meta import compilation
+from meta import compilation, tuning
 from tests import fake_data, processes, programs
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -58,7 +58,8 @@ def uncompiled(eager=False):
   """Makes few steps, which take less time than their compilation by XLA."""
   nothing = compilation.Compilation(unroll=False, network=False)
   with (mock.patch.object(compilation, "choose", return_value=nothing),
-        mock.patch.object(compilation, "can_vectorize", return_value=False)):
+        mock.patch.object(compilation, "can_vectorize", return_value=False),
+        mock.patch.object(tuning, "_LIMIT", 4)):  # Fewer learning rates.
     tf.config.run_functions_eagerly(eager)
     try:
       yield
@@ -132,6 +133,13 @@ class TextTest(parameterized.TestCase):
         self.assertTrue(target.exists(), link)
         if anchor:
           self.assertIn(anchor, anchors(target), link)
+
+  @parameterized.parameters(*PAGES)
+  def test_modules_that_are_named_exist(self, page):
+    for path in re.findall(
+        r"\b(?:l2lgd|meta|networks|problems|tests)/[\w/]*\.py\b",
+        (ROOT / page).read_text()):
+      self.assertTrue((ROOT / path).exists(), path)
 
   def test_program_of_the_readme_is_the_example(self):
     example = (ROOT / "examples" / "rosenbrock.py").read_text()
