@@ -166,7 +166,8 @@ class ConformanceTest(parameterized.TestCase):
           network, tf.nest.map_structure(tf.unstack, gradients), stack=tf.stack)
 
     assertions.assert_close(
-        tf.function(lambda g: tf.vectorized_map(steps, g))(gradients),
+        tf.function(lambda g: tf.vectorized_map(steps, g), autograph=False)(
+            gradients),
         tf.nest.map_structure(lambda *parts: np.stack(parts), *alone))
 
   @parameterized.parameters(*REFUSED)
@@ -185,8 +186,8 @@ class ConformanceTest(parameterized.TestCase):
       return unroll.unroll(network, problem, run, T)
 
     assertions.assert_close(
-        tf.function(function, jit_compile=True)(run), function(run),
-        rtol=1e-4, atol=1e-5)
+        tf.function(function, autograph=False, jit_compile=True)(run),
+        function(run), rtol=1e-4, atol=1e-5)
 
   @parameterized.parameters(
       ("log_and_sign", "separate", False, True),
@@ -202,7 +203,8 @@ class ConformanceTest(parameterized.TestCase):
         losses, _ = unroll.unroll(network, problem, run, T, second_derivatives)
       return tape.gradient(losses, network.trainable_variables)
 
-    compiled = tf.function(gradients, jit_compile=jit_compile)(run)
+    compiled = tf.function(
+        gradients, autograph=False, jit_compile=jit_compile)(run)
     for a, e in zip(compiled, gradients(run), strict=True):
       np.testing.assert_allclose(a, e, rtol=1e-3, atol=1e-4 * np.abs(e).max())
 
