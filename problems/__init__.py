@@ -13,8 +13,9 @@ from problems.neural_art import NeuralArt
 from problems.quadratic import Quadratic
 from problems.simple import Simple, SimpleMultiOptimizer
 from problems.sonnet_problem import SonnetProblem
+from problems.validation import check
 
 __all__ = [
     "Cifar10", "Constants", "Ensemble", "KerasProblem", "Mnist", "NeuralArt",
     "Params", "Problem", "Quadratic", "Simple", "SimpleMultiOptimizer",
-    "SonnetProblem"]
+    "SonnetProblem", "check"]

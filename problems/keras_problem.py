@@ -49,7 +49,9 @@ class KerasProblem(model_problem.ModelProblem):
         and the outputs of a minibatch and returns losses of shape [] or [B],
         whose mean is taken.
       data: Inputs and targets, in a tuple of two arrays, shape [n, ...] each
-        (or nests of arrays), or a `tf.data.Dataset` of single examples.
+        (or nests of arrays), or a `tf.data.Dataset` of single examples. A third
+        array, shape [n], holds sample weights: each loss is multiplied by its
+        weight, and the mean is over the number of examples, as in Keras.
       batch_size: Number of examples in a minibatch, B.
 
     Raises:

@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 import contextlib
 from typing import Any
 
+import keras
+import numpy as np
 import tensorflow as tf
 
-from problems import base, examples, seeded, supervised
+from problems import base, examples, seeded, supervised, validation
 
 _Draw = Callable[[tf.Tensor], tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]]]
 
@@ -62,6 +64,8 @@ class ModelProblem(supervised.Supervised):
       raise ValueError(
           f"The loss runs {', '.join(impure)}, which keep a state, but must "
           "depend on nothing but the weights, the minibatch and the seed.")
+    validation.check(self)
+    self._check_examples()
 
   @abc.abstractmethod
   def predict(self, params: base.Params, constants: base.Constants,
@@ -88,9 +92,28 @@ class ModelProblem(supervised.Supervised):
            seed: tf.Tensor) -> tf.Tensor:
     minibatch_seed, noise_seed = tf.unstack(
         tf.random.split(seed, 2, alg="philox"))
-    inputs, targets = self.minibatch(minibatch_seed)
-    outputs, penalty = self.predict(params, constants, inputs, noise_seed)
-    return tf.reduce_mean(self._loss_fn(targets, outputs)) + penalty
+    return self._loss_on(
+        self.minibatch(minibatch_seed), params, constants, noise_seed)
+
+  def _loss_on(self, batch: tuple[examples.Batch, ...], params: base.Params,
+               constants: base.Constants, seed: tf.Tensor) -> tf.Tensor:
+    inputs, targets, *weights = batch
+    outputs, penalty = self.predict(params, constants, inputs, seed)
+    return tf.reduce_mean(self._losses(targets, outputs, *weights)) + penalty
+
+  def _losses(self, targets: examples.Batch, outputs: examples.Batch,
+              weights: tf.Tensor | None = None) -> tf.Tensor:
+    """Returns the loss, shape [], or the losses of all examples, shape [B]."""
+    if weights is None:
+      return self._loss_fn(targets, outputs)
+    if isinstance(self._loss_fn, keras.losses.Loss):
+      return self._loss_fn(targets, outputs, sample_weight=weights)
+    losses = tf.convert_to_tensor(self._loss_fn(targets, outputs))
+    if losses.shape.rank != 1:
+      raise ValueError(
+          f"it returns the shape {losses.shape.as_list()}, but must return "
+          f"[{self._batch_size}], as the data have sample weights.")
+    return losses * tf.cast(weights, losses.dtype)  # [B]
 
   def _check(self, seed: tf.Tensor) -> None:
     """Computes a loss and its gradient, and names the step that fails."""
@@ -110,7 +133,7 @@ class ModelProblem(supervised.Supervised):
 
   def _checked_loss(self, params: base.Params, constants: base.Constants,
                     seed: tf.Tensor) -> tf.Tensor:
-    inputs, targets = self.minibatch(seed)
+    inputs, targets, *weights = self.minibatch(seed)
     try:
       outputs, penalty = self.predict(params, constants, inputs, seed)
     except Exception as error:
@@ -119,7 +142,8 @@ class ModelProblem(supervised.Supervised):
     given = (f"targets of {examples.describe(targets)} and outputs of "
              f"{examples.describe(outputs)}")
     try:
-      losses = tf.convert_to_tensor(self._loss_fn(targets, outputs))
+      losses = tf.convert_to_tensor(
+          self._losses(targets, outputs, *weights))
     except Exception as error:
       raise ValueError(
           f"loss_fn cannot be called on {given}: {error}") from error
@@ -129,6 +153,24 @@ class ModelProblem(supervised.Supervised):
           f"loss_fn returns {examples.describe(losses)} for {given}, but must "
           f"return floats of shape [] or [{self._batch_size}].")
     return tf.reduce_mean(losses) + penalty
+
+  def _check_examples(self) -> None:
+    """Computes the loss on minibatches with examples that it may refuse."""
+    seed = tf.constant([0, 0])
+    params, constants = self.sample(seed)
+    extreme = examples.extreme(self._data)
+    # A loss that compares examples needs different ones.
+    others = np.setdiff1d(np.arange(self._size), extreme)
+    for index in extreme:
+      indices = np.resize([index, *others[:self._batch_size]],
+                          self._batch_size)  # [B]
+      loss = validation.computed(
+          f"The loss of example {index}", self._loss_on, self._gather(indices),
+          params, constants, seed)
+      if not np.isfinite(loss):
+        raise ValueError(
+            f"The loss is {loss.numpy()} on a minibatch with example {index}, "
+            "but must be finite. Look for nan or inf in this example.")
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

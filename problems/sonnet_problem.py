@@ -6,7 +6,7 @@ from typing import Any
 import sonnet as snt
 import tensorflow as tf
 
-from problems import base, examples, model_problem, seeded
+from problems import base, examples, model_problem, seeded, validation
 
 
 class SonnetProblem(model_problem.ModelProblem):
@@ -46,7 +46,9 @@ class SonnetProblem(model_problem.ModelProblem):
       loss_fn: Takes the targets and the outputs of a minibatch, and returns
         losses of shape [] or [B], whose mean is taken.
       data: Inputs and targets, in a tuple of two arrays, shape [n, ...] each
-        (or nests of arrays), or a `tf.data.Dataset` of single examples.
+        (or nests of arrays), or a `tf.data.Dataset` of single examples. A third
+        array, shape [n], holds sample weights: each loss is multiplied by its
+        weight, and the mean is over the number of examples, as in Keras.
       batch_size: Number of examples in a minibatch, B.
 
     Raises:
@@ -58,7 +60,7 @@ class SonnetProblem(model_problem.ModelProblem):
       raise ValueError(f"module_fn is {module_fn!r}, but must be a function "
                        "that makes a module.")
     self._module_fn = module_fn
-    inputs, _ = self.minibatch(tf.constant([0, 0]))
+    inputs, *_ = self.minibatch(tf.constant([0, 0]))
     trainable = self._create_variables(inputs)
     self._drawn: list[tf.Variable] = []
     draw = seeded.seeded(lambda: self._trace(None, None, inputs)[1:])
@@ -84,8 +86,9 @@ class SonnetProblem(model_problem.ModelProblem):
         made = [(c, c.variable.numpy()) for c in self._created]
         _call(module, inputs)
       except Exception as error:
-        raise ValueError("module_fn must make an snt.Module that can be called "
-                         f"on the inputs: {error}") from error
+        raise ValueError(
+            "module_fn must make an snt.Module that can be called on the "
+            f"inputs: {validation.sentence(error)}") from error
     # What this call assigned came from its own random weights.
     for created, value in made:
       if not created.variable.trainable:

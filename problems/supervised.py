@@ -29,16 +29,21 @@ class Supervised(base.Problem):
     # Read eagerly: a `tf.function` captures these tensors and never copies
     # them.
     self._data = examples.read(data)  # [n, ...] each.
+    self._size = tf.nest.flatten(self._data)[0].shape[0]
 
-  def minibatch(self, seed: tf.Tensor) -> tuple[examples.Batch, examples.Batch]:
+  def minibatch(self, seed: tf.Tensor) -> tuple[examples.Batch, ...]:
     """Draws the inputs and targets of B examples, evenly, with replacement.
+
+    If the data have sample weights, they are the third element.
 
     Args:
       seed: Seed, int32, shape [2].
     """
-    size = tf.nest.flatten(self._data)[0].shape[0]
     indices = tf.random.stateless_uniform(
-        [self._batch_size], seed, minval=0, maxval=size, dtype=tf.int32,
+        [self._batch_size], seed, minval=0, maxval=self._size, dtype=tf.int32,
         alg="philox")  # [B]
+    return self._gather(indices)
+
+  def _gather(self, indices: Any) -> tuple[examples.Batch, ...]:
     return tf.nest.map_structure(
         lambda t: tf.gather(t, indices), self._data)

@@ -1,0 +1,133 @@
+"""Whether a problem can be computed."""
+
+from collections.abc import Callable
+import re
+from typing import Any
+
+import tensorflow as tf
+
+from problems import base
+
+_SEEDS = [(0, i) for i in range(16)]  # The first that is finite ends it.
+
+
+def check(problem: base.Problem) -> None:
+  """Computes a loss and its gradient, and raises an error if that fails.
+
+  The operations run one by one, without XLA, so TensorFlow checks what they
+  are given. A problem may be finite for some of its functions only.
+
+  Args:
+    problem: The problem.
+
+  Raises:
+    ValueError: Its parameters or its loss are not what they must be, cannot be
+      computed, or are not finite for each of a few seeds.
+  """
+  for seed in _SEEDS:
+    fault = _fault(problem, tf.constant(seed))
+    if fault is None:
+      return
+  raise ValueError(
+      f"The {fault} for each of {len(_SEEDS)} seeds, but must be finite. Look "
+      "for nan or inf in the data, for labels out of their range, and for "
+      "divisions by zero, logarithms and roots.")
+
+
+def computed(what: str, function: Callable[..., Any], *args: Any) -> Any:
+  """Returns what a function returns, and shortens an error of TensorFlow.
+
+  Args:
+    what: What is computed, for the message.
+    function: The function.
+    *args: Its arguments.
+
+  Raises:
+    ValueError: TensorFlow cannot compute it.
+  """
+  try:
+    return function(*args)
+  except tf.errors.OpError as error:
+    raise ValueError(
+        f"{what} cannot be computed: {sentence(error)}") from error
+
+
+def sentence(error: Exception) -> str:
+  """Returns what happened, without TensorFlow's nodes, colours and lists."""
+  if not isinstance(error, tf.errors.OpError):
+    return str(error)
+  lines = [line for line in error.message.splitlines() if line.strip()]
+  line = next((line for line in lines if "{{function_node" in line), lines[0])
+  line = re.sub(r"\x1b\[[\d;]*m|\{\{.*?\}\}| ?\[Op:.*", "", line)
+  # Then comes, for instance, a list of all labels.
+  return re.split(r"(?<=\.)  ", line.strip())[0]
+
+
+def _fault(problem: base.Problem, seed: tf.Tensor) -> str | None:
+  """Returns what is not finite, or None."""
+  name = type(problem).__name__
+  drawn = computed(f"{name}.sample", problem.sample, seed)
+  if not isinstance(drawn, tuple) or len(drawn) != 2:
+    raise ValueError(f"{name}.sample returns {type(drawn).__name__}, but must "
+                     "return a tuple of parameters and constants.")
+  params = _checked_params(name, drawn[0])
+  with tf.GradientTape(watch_accessed_variables=False) as tape:
+    tape.watch(params)
+    loss = computed(f"{name}.loss", problem.loss, params, drawn[1], seed)
+    loss = _checked_loss(name, loss, params)
+  gradients = computed(f"The gradient of {name}.loss", tape.gradient, loss,
+                       params)
+  if all(g is None for g in gradients.values()):
+    raise ValueError(f"{name}.loss has no gradient with respect to any "
+                     "parameter: it must be made of TensorFlow's operations.")
+  if not _is_finite(loss):
+    return f"loss of {name} is {loss.numpy()}"
+  for key, gradient in gradients.items():
+    if gradient is not None and not _is_finite(gradient):
+      return f"gradient of {name} with respect to {key!r} has nan or inf"
+  return None
+
+
+def _checked_params(name: str, params: Any) -> base.Params:
+  if not isinstance(params, dict):
+    raise ValueError(
+        f"{name}.sample returns parameters in a {type(params).__name__}, but "
+        "must return a dictionary of names to float tensors.")
+  if not params:
+    raise ValueError(f"{name}.sample returns no parameters, but must return at "
+                     "least one.")
+  for key, value in params.items():
+    if not isinstance(key, str):
+      raise ValueError(f"{name}.sample returns a parameter of name {key!r}, "
+                       "but names must be strings.")
+    dtype = getattr(value, "dtype", None)
+    if dtype is None or not tf.as_dtype(dtype).is_floating:
+      kind = type(value).__name__ if dtype is None else tf.as_dtype(dtype).name
+      raise ValueError(f"{name}.sample returns the parameter {key!r} as {kind},"
+                       " but parameters must be float tensors.")
+  return {key: tf.convert_to_tensor(value) for key, value in params.items()}
+
+
+def _checked_loss(name: str, loss: Any, params: base.Params) -> tf.Tensor:
+  if not tf.is_tensor(loss):
+    raise ValueError(f"{name}.loss returns {type(loss).__name__}, but must "
+                     "return a float tensor.")
+  loss = tf.convert_to_tensor(loss)
+  if not loss.dtype.is_floating or loss.shape.rank > 1:
+    raise ValueError(
+        f"{name}.loss returns {loss.dtype.name} {loss.shape.as_list()}, but "
+        "must return floats of shape [], or [S] for S functions.")
+  if loss.shape.rank == 1:
+    for key, value in params.items():
+      if value.shape[:1] != loss.shape:
+        raise ValueError(
+            f"{name}.loss returns the shape {loss.shape.as_list()}, so each "
+            f"parameter must have {loss.shape[0]} entries, one for each "
+            f"function, but {key!r} has the shape {value.shape.as_list()}.")
+  return loss
+
+
+def _is_finite(value: Any) -> bool:
+  if isinstance(value, tf.IndexedSlices):
+    value = value.values
+  return bool(tf.reduce_all(tf.math.is_finite(value)))

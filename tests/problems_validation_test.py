@@ -1,0 +1,154 @@
+"""Tests of the check that a problem can be computed."""
+
+from absl.testing import absltest, parameterized
+import keras
+import numpy as np
+import sonnet as snt
+import tensorflow as tf
+
+import problems
+from tests import small_problems, toys
+
+RNG = np.random.default_rng(0)
+INPUTS = RNG.normal(size=[50, 3])
+LABELS = np.arange(50) % 4
+CROSS_ENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+OUT_OF_RANGE = r"Received a label value of 4 .* valid range of \[0, 4\)\.$"
+
+
+class Given(problems.Problem):
+  """A problem that returns what is given."""
+
+  def __init__(self, params, loss=lambda params: tf.reduce_sum(params["x"]),
+               drawn=None):
+    self._drawn = (params, ()) if drawn is None else drawn
+    self._loss = loss
+
+  def sample(self, seed):
+    return self._drawn
+
+  def loss(self, params, constants, seed):
+    return self._loss(params)
+
+
+def changed(array, index, value):
+  array = array.copy()
+  array[index] = value
+  return array
+
+
+def keras_problem(inputs=INPUTS, targets=LABELS, batch_size=4, **options):
+  return problems.KerasProblem(
+      lambda: keras.Sequential([keras.Input([3]), keras.layers.Dense(4)]),
+      CROSS_ENTROPY, (inputs, targets), batch_size, **options)
+
+
+def sonnet_problem(inputs=INPUTS, targets=LABELS, batch_size=4):
+  return problems.SonnetProblem(
+      lambda: snt.Linear(4), tf.nn.sparse_softmax_cross_entropy_with_logits,
+      (inputs, targets), batch_size)
+
+
+X = {"x": tf.ones([2])}
+
+
+class CheckTest(parameterized.TestCase):
+
+  @parameterized.named_parameters(*(
+      (name, make) for name, make in small_problems.PROBLEMS.items()))
+  def test_every_problem_passes(self, make):
+    problems.check(make())
+
+  def test_problem_that_is_finite_for_some_seeds_passes(self):
+    problems.check(toys.Moody())
+
+  @parameterized.parameters(
+      ([tf.ones([2])], "parameters in a list, but must return a dictionary"),
+      ({}, "no parameters, but must return at least one"),
+      ({3: tf.ones([])}, "a parameter of name 3, but names must be strings"),
+      ({"x": tf.ones([2], tf.int32)},
+       "the parameter 'x' as int32, but parameters must be float tensors"),
+      ({"x": tf.ones([2], tf.complex64)}, "as complex64, but"),
+      ({"x": [1., 2.]}, "as list, but"))
+  def test_parameters_of_another_form_are_refused(self, params, message):
+    with self.assertRaisesRegex(ValueError, f"^Given.sample returns.*{message}"
+                               ):
+      problems.check(Given(params))
+
+  def test_sample_of_another_form_is_refused(self):
+    with self.assertRaisesRegex(
+        ValueError, "^Given.sample returns dict, but must return a tuple of"):
+      problems.check(Given(None, drawn=X))
+
+  @parameterized.parameters(
+      (lambda p: None, "^Given.loss returns NoneType, but must return a float"),
+      (lambda p: tf.constant(1), r"returns int32 \[\], but must return floats"),
+      (lambda p: tf.ones([2, 2]) * p["x"], r"returns float32 \[2, 2\], but"),
+      (lambda p: tf.ones([3]) * p["x"][0],
+       r"shape \[3\], so each parameter must have 3 entries, .*'x' has .*\[2\]"
+      ),
+      (lambda p: tf.constant(1.), "has no gradient with respect to any"),
+      (lambda p: tf.reduce_sum(tf.gather(p["x"], [5])),
+       r"^Given.loss cannot be computed: indices\[0\] = 5 is not in \[0, 2\)$"),
+      (lambda p: tf.math.log(p["x"][0] - 1.),
+       "^The loss of Given is -inf for each of 16 seeds, but must be finite"),
+      (lambda p: p["x"] * np.nan, r"loss of Given is \[nan nan\] for"),
+      (lambda p: tf.sqrt(p["x"][0] - 1.),
+       "^The gradient of Given with respect to 'x' has nan or inf for each"))
+  def test_loss_that_cannot_be_is_refused(self, loss, message):
+    with self.assertRaisesRegex(ValueError, message):
+      problems.check(Given(X, loss))
+
+  def test_losses_of_several_functions_pass(self):
+    problems.check(Given(X, lambda p: p["x"]**2))
+
+  def test_a_parameter_without_a_gradient_passes(self):
+    problems.check(Given({**X, "unused": tf.ones([])}))
+
+
+class ModelTest(parameterized.TestCase):
+
+  @parameterized.parameters(keras_problem, sonnet_problem)
+  def test_labels_out_of_range_are_refused(self, make):
+    name = {keras_problem: "Keras", sonnet_problem: "Sonnet"}[make]
+    with self.assertRaisesRegex(
+        ValueError, f"^{name}Problem.loss cannot be computed: {OUT_OF_RANGE}"):
+      make(targets=np.full(50, 4))
+
+  @parameterized.parameters(keras_problem, sonnet_problem)
+  def test_one_label_out_of_range_is_refused(self, make):
+    # A minibatch of four seldom has it.
+    with self.assertRaisesRegex(
+        ValueError,
+        f"^The loss of example 40 cannot be computed: {OUT_OF_RANGE}"):
+      make(targets=changed(LABELS, 40, 4))
+
+  @parameterized.product(
+      make=(keras_problem, sonnet_problem), value=(np.nan, np.inf))
+  def test_one_number_that_is_not_finite_is_refused(self, make, value):
+    with self.assertRaisesRegex(
+        ValueError, "^The loss is (nan|inf) on a minibatch with example 40, "):
+      make(inputs=changed(INPUTS, (40, 1), value))
+
+  def test_one_example_is_enough(self):
+    keras_problem(INPUTS[:1], LABELS[:1])
+
+  def test_nan_that_the_model_replaces_is_allowed(self):
+    problems.SonnetProblem(
+        lambda: snt.Sequential([
+            lambda x: tf.where(tf.math.is_nan(x), 0., x), snt.Linear(4)]),
+        tf.nn.sparse_softmax_cross_entropy_with_logits,
+        (changed(INPUTS, (40, 1), np.nan), LABELS), 4)
+
+  def test_integers_of_inputs_are_checked(self):
+    tokens = changed(LABELS, 40, 9)
+    with self.assertRaisesRegex(
+        ValueError, r"^The loss of example 40 .*: indices\[0\] = 9 is not in "
+        r"\[0, 4\)$"):
+      problems.KerasProblem(lambda: keras.Sequential([
+          keras.Input([], dtype="int32"), keras.layers.Embedding(4, 4)]),
+          CROSS_ENTROPY, (tokens, LABELS), 4)
+
+
+if __name__ == "__main__":
+  absltest.main()
