@@ -42,6 +42,55 @@ class ImageTest(parameterized.TestCase):
     self.assertEqual(
         images.read(str(self.dir / "a.png"), 5).shape, (5, 5, 3))
 
+  @parameterized.parameters(
+      ("a.png", np.uint16, 257), ("a.tif", np.uint16, 257),
+      ("a.tif", np.int32, 257), ("a.pgm", np.int32, 257),
+      ("a.tif", np.float32, 1 / 255), ("a.tif", np.float32, 1.),
+      ("a.tif", np.uint8, 1))
+  def test_grey_levels_of_other_types_are_scaled(self, name, dtype, scale):
+    levels = np.arange(256).reshape([16, 16])
+    Image.fromarray((levels * scale).astype(dtype)).save(self.dir / name)
+    expected = np.repeat(levels[..., np.newaxis], 3, 2).astype(np.uint8)
+    np.testing.assert_array_equal(
+        images.read(str(self.dir / name), 16), expected, strict=True)
+
+  def test_levels_between_bytes_are_rounded(self):
+    levels = np.full([4, 4], 257 * 7 + 200, np.uint16)
+    Image.fromarray(levels).save(self.dir / "a.png")
+    np.testing.assert_array_equal(images.read(str(self.dir / "a.png"), 4), 8)
+
+  @parameterized.parameters(
+      (np.int32, -1, "-1 to 0, but must be from 0 to 65535"),
+      (np.int32, 65536, "0 to 65536, but must be"),
+      (np.float32, 256, "0.0 to 256.0, but must be from 0 to 1 or 255"),
+      (np.float32, np.nan, "nan to nan, but must be"))
+  def test_levels_out_of_range_are_named(self, dtype, level, message):
+    levels = np.zeros([4, 4], dtype)
+    levels[1, 2] = level
+    Image.fromarray(levels).save(self.dir / "a.tif")
+    with self.assertRaisesRegex(
+        ValueError, f"a.tif cannot be read as an image: .*{message}"):
+      images.read(str(self.dir / "a.tif"), 4)
+
+  @parameterized.parameters(
+      ("RGBA", (10, 20, 30, 0), (255, 255, 255)),
+      ("RGBA", (10, 20, 30, 255), (10, 20, 30)),
+      ("RGBA", (0, 100, 255, 51), (204, 224, 255)),
+      ("LA", (10, 0), (255, 255, 255)), ("LA", (10, 255), (10, 10, 10)))
+  def test_transparent_pixels_are_on_white(self, mode, color, expected):
+    Image.new(mode, (6, 6), color).save(self.dir / "a.png")
+    np.testing.assert_array_equal(
+        images.read(str(self.dir / "a.png"), 6),
+        np.full([6, 6, 3], expected, np.uint8), strict=True)
+
+  def test_transparent_color_is_white(self):
+    Image.new("RGB", (6, 6), (1, 2, 3)).save(
+        self.dir / "a.png", transparency=(1, 2, 3))
+    with_palette = Image.new("P", (6, 6), 0)
+    with_palette.putpalette([1, 2, 3, 4, 5, 6])
+    with_palette.save(self.dir / "b.png", transparency=0)
+    np.testing.assert_array_equal(images.read_folder(str(self.dir), 6), 255)
+
   def test_photograph_is_turned_upright(self):
     pixels = np.zeros([8, 8, 3], np.uint8)
     pixels[0] = 255
@@ -85,6 +134,32 @@ class ImageTest(parameterized.TestCase):
     np.testing.assert_array_equal(
         arrays, np.broadcast_to(
             np.reshape([100, 0, 200], [3, 1, 1, 1]), [3, 4, 4, 3]))
+
+  @parameterized.parameters(
+      "bmp", "gif", "jfif", "jp2", "jpeg", "jpg", "png", "PPM", "tif", "tiff",
+      "webp")
+  def test_folder_has_images_of_every_common_kind(self, suffix):
+    fake_data.write_image(self.dir / f"a.{suffix}", np.full([9, 9, 3], 255))
+    np.testing.assert_array_equal(
+        images.read_folder(str(self.dir), 8), np.full([1, 8, 8, 3], 255))
+
+  @parameterized.parameters("h5", "eps", "mpg", "npy", "csv")
+  def test_other_files_are_left_out(self, suffix):
+    (self.dir / f"b.{suffix}").write_text("No image.")
+    fake_data.write_image(self.dir / "a.png", np.zeros([9, 9, 3]))
+    self.assertLen(images.read_folder(str(self.dir), 8), 1)
+
+  def test_hidden_files_are_left_out(self):
+    fake_data.write_image(self.dir / "x.jpg", np.zeros([9, 9, 3]))
+    (self.dir / "._x.jpg").write_bytes(b"What a Mac writes beside a file.")
+    self.assertLen(images.read_folder(str(self.dir), 8), 1)
+
+  def test_broken_image_of_a_folder_is_named(self):
+    fake_data.write_image(self.dir / "a.png", np.zeros([9, 9, 3]))
+    (self.dir / "b.tiff").write_bytes(b"No image.")
+    with self.assertRaisesRegex(
+        ValueError, f"{self.dir}/b.tiff cannot be read as an image"):
+      images.read_folder(str(self.dir), 8)
 
   def test_empty_folder_is_named(self):
     (self.dir / "notes.txt").write_text("Nothing yet.")
