@@ -123,20 +123,46 @@ def get(name: str) -> Experiment:
 
   Args:
     name: A key of `EXPERIMENTS`; or "module:function", where the function
-      returns any problem, and may take a `split`. The network of "paper-mnist"
-      is trained on it.
+      returns an `Experiment`, or any problem, on which the network of
+      "paper-mnist" is trained. A function that takes a `split` returns a
+      problem.
 
   Raises:
-    ValueError: There is no experiment of that name, or see
-      `user_problems.find`.
+    ValueError: There is no experiment of that name, or the function of a user
+      fails.
   """
   if ":" in name:
-    make_problem, takes_split = user_problems.find(name)
-    return Experiment(
-        make_problem, {"cw": _paper(scale=0.1)}, learning_rate=0.003,
-        options=("split",) if takes_split else ())
+    return _of_user(name)
   if name not in EXPERIMENTS:
     raise ValueError(
         f"problem is {name!r}, but must be one of {list(EXPERIMENTS)}, or "
         "module:function.")
   return EXPERIMENTS[name]
+
+
+def _of_user(name: str) -> Experiment:
+  """Returns the experiment of a "module:function"."""
+  function, takes_split = user_problems.find(name)
+  if not takes_split:
+    function = functools.cache(function)  # It is called once.
+    made = function()
+    if isinstance(made, Experiment):
+      return made._replace(make_problem=_checked(
+          name, user_problems.guarded(name, made.make_problem)))
+  return Experiment(
+      _checked(name, function), {"cw": _paper(scale=0.1)}, learning_rate=0.003,
+      options=("split",) if takes_split else ())
+
+
+def _checked(name: str, function: Callable[..., Any]
+             ) -> Callable[..., problems.Problem]:
+  """Returns a function that must return a problem."""
+  def make_problem(**options: Any) -> problems.Problem:
+    problem = function(**options)
+    if not isinstance(problem, problems.Problem):
+      raise ValueError(
+          f"problem is {name!r}, which returns {type(problem).__name__}, but "
+          "must return a problems.Problem or a meta.experiments.Experiment.")
+    return problem
+
+  return make_problem

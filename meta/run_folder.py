@@ -75,17 +75,20 @@ class RunFolder(recorders.Recorder):
 
   def _check_settings(self, settings_file: str) -> None:
     """Raises a ValueError if the run was started with other settings."""
-    with open(settings_file, encoding="utf-8") as file:
+    # Editors may put a byte order mark first, which utf-8-sig drops.
+    with open(settings_file, encoding="utf-8-sig") as file:
       try:
         saved = dict(json.load(file))
       except (ValueError, TypeError) as error:
         raise ValueError(f"{settings_file} is damaged: {error}.") from error
-    changed = [f"{name}={saved.get(name)}"
+    # A setting that the run's version did not have was at its default.
+    saved = trainer_lib.Settings()._asdict() | saved
+    changed = [_as_flag(name, saved.get(name))
                for name, value in self._settings.items()
                if name not in _VARIABLE and saved.get(name) != value]
     if changed:
       raise ValueError(f"The run in {self._path} was started with "
-                       f"{', '.join(changed)}: resume it with the same.")
+                       f"{' '.join(changed)}: resume it with the same.")
 
   def epoch(self, epoch: trainer_lib.Epoch) -> None:
     """Writes the scalars of an epoch for TensorBoard."""
@@ -138,3 +141,12 @@ class RunFolder(recorders.Recorder):
           f"Cannot write a checkpoint under {self._path}, but the last one is "
           "intact: make room, then resume with --resume. TensorFlow says: "
           f"{error.message}") from error
+
+
+def _as_flag(name: str, value: Any) -> str:
+  """Returns a setting as it is written on a command line."""
+  if value is None:
+    return f"no --{name}"
+  if isinstance(value, list):
+    value = ",".join(map(str, value))
+  return f"--{name}={str(value).lower() if isinstance(value, bool) else value}"

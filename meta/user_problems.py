@@ -1,6 +1,7 @@
-"""Problems that users define in their own modules, by "module:function"."""
+"""Functions that users name as "module:function"."""
 
 from collections.abc import Callable
+import functools
 import importlib.util
 import inspect
 import os
@@ -15,31 +16,31 @@ _LIBRARY = tuple(os.path.dirname(path) for path in (
     __file__, l2lgd.__file__, networks.__file__, problems.__file__))
 
 
-def find(name: str) -> tuple[Callable[..., problems.Problem], bool]:
-  """Imports a function that returns a problem.
+def find(name: str) -> tuple[Callable[..., Any], bool]:
+  """Imports a function of a user.
 
   Args:
     name: "module:function".
 
   Returns:
-    The function, which now raises a ValueError if the problem cannot be made;
-    and whether it takes the argument `split`.
+    The function, guarded, and whether it takes the argument `split`.
 
   Raises:
     ValueError: There is no such module or function, or importing it fails.
   """
   function = _import(name)
   takes_split = "split" in _call(name, inspect.signature, function).parameters
+  return guarded(name, function), takes_split
 
-  def make_problem(**options: Any) -> problems.Problem:
-    problem = _call(name, function, **options)
-    if not isinstance(problem, problems.Problem):
-      raise ValueError(f"problem is {name!r}, which returns "
-                       f"{type(problem).__name__}, but must return a "
-                       "problems.Problem.")
-    return problem
 
-  return make_problem, takes_split
+def guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+  """Returns a function whose errors are ValueErrors that name their place.
+
+  Args:
+    name: "module:function", for the errors.
+    function: A function of a user.
+  """
+  return functools.partial(_call, name, function)
 
 
 def _import(name: str) -> Callable[..., Any]:

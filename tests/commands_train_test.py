@@ -17,10 +17,12 @@ import tensorflow as tf
 from l2lgd.commands import console
 import meta
 from meta import experiments
+from networks import weights
 import problems
 from tests import assertions, fake_data, programs, run_files, toys
 from tests.programs import DEVICE, STATS
 
+TRAINED = pathlib.Path(__file__).parents[1] / "trained"
 FAST = ("--num_steps=2", "--unroll_length=2", "--evaluation_epochs=1",
         "--jit_compile=false")
 
@@ -50,8 +52,8 @@ class TrainTest(programs.TestCase):
     self.assert_done(result)
     self.assertRegex(
         result.stdout,
-        rf"\A{DEVICE}Epoch 2\n{STATS}EVALUATION\n{STATS}Epoch 4\n{STATS}"
-        rf"Epoch 5\n{STATS}EVALUATION\n{STATS}"
+        rf"\A{DEVICE}EVALUATION\n{STATS}Epoch 2\n{STATS}EVALUATION\n{STATS}"
+        rf"Epoch 4\n{STATS}Epoch 5\n{STATS}EVALUATION\n{STATS}"
         rf"Saved {re.escape(self.folder)} after epoch 5\.\n\Z")
     self.assertContainsSubset(
         ["run.json", "cw.l2l", "checkpoints/checkpoint",
@@ -60,9 +62,9 @@ class TrainTest(programs.TestCase):
     logged = run_files.scalars(self.folder)
     losses = logged["training/final_loss"]
     validations = logged["validation/final_loss"]
-    expected = [((losses[1] + losses[2]) / 2, 2), (validations[3], 2),
-                ((losses[3] + losses[4]) / 2, 2), (losses[5], 1),
-                (validations[5], 2)]
+    expected = [(validations[0], 2), ((losses[1] + losses[2]) / 2, 2),
+                (validations[3], 2), ((losses[3] + losses[4]) / 2, 2),
+                (losses[5], 1), (validations[5], 2)]
     self.assertEqual(
         re.findall(STATS, result.stdout),
         [(f"{np.log10(mean):.2f}", f"{mean:.4g}", str(count))
@@ -75,7 +77,7 @@ class TrainTest(programs.TestCase):
     self.assertRegex(
         result.stdout,
         rf"\A{DEVICE}Nothing is saved: give a --save_path to keep the network"
-        rf"\.\nEpoch 1\n{STATS}EVALUATION\n{STATS}\Z")
+        rf"\.\nEVALUATION\n{STATS}Epoch 1\n{STATS}EVALUATION\n{STATS}\Z")
     self.assertEmpty(run_files.files(self.parent))
 
   @parameterized.parameters(signal.SIGINT, signal.SIGTERM)
@@ -93,8 +95,8 @@ class TrainTest(programs.TestCase):
       result = programs.run("train", *argv)
     self.assertEqual((result.code, result.stderr), (128 + signum, ""))
     self.assertRegex(
-        result.stdout, rf"\A{DEVICE}Saved {self.folder} after epoch 2\. "
-        r"Resume it with --resume\.\n\Z")
+        result.stdout, rf"\A{DEVICE}EVALUATION\n{STATS}"
+        rf"Saved {self.folder} after epoch 2\. Resume it with --resume\.\n\Z")
     result = programs.run("train", *argv)
     self.assert_done(result)
     self.assertRegex(
@@ -150,7 +152,7 @@ class TrainTest(programs.TestCase):
     result = programs.run("train", *own, "--unroll_length=2",
                           "--evaluation_epochs=1", "--save_path=run")
     self.assert_done(result)
-    self.assertRegex(result.stdout, rf"\A{DEVICE}Split train\nEpoch 1\n")
+    self.assertRegex(result.stdout, rf"\A{DEVICE}Split train\nEVALUATION\n")
     settings = json.loads(pathlib.Path("run/run.json").read_text())
     self.assertEqual((settings["problem"], settings["learning_rate"]),
                      ("own_split:make_problem", 0.003))
@@ -182,7 +184,7 @@ class FlagsTest(programs.TestCase):
     self.assertEqual(passed["settings"], meta.Settings())
     self.assertEqual(passed["description"], {
         "problem": "simple", "layers": None, "activation": None,
-        "split": "train"})
+        "split": "train", "init": None})
     self.assertEqual(
         [passed[name] for name in (
             "num_epochs", "save_path", "resume", "log_period")],
@@ -242,7 +244,7 @@ class FlagsTest(programs.TestCase):
         "--layers=3,2", "--activation=relu")
     self.assertEqual(passed["description"], {
         "problem": "mnist", "layers": ["3", "2"], "activation": "relu",
-        "split": "test"})
+        "split": "test", "init": None})
     expected = problems.Mnist(
         layers=(3, 2), activation="relu", data_dir=self.folder, split="test")
     params, constants = expected.sample(tf.constant([1, 2]))
@@ -259,6 +261,27 @@ class FlagsTest(programs.TestCase):
   def test_flags_that_do_not_fit_are_refused(self, argv, message):
     self.assert_error(programs.run("train", *argv), message)
 
+  def test_init_starts_from_trained_networks(self):
+    fake_data.write_mnist(self.folder)
+    with mock.patch.object(meta, "train") as train:
+      self.assert_done(programs.run(
+          "train", "--problem=paper-mnist", f"--data_dir={self.folder}",
+          "--init=paper-quadratic"))
+    _, optimizer = train.call_args.args[:2]
+    network = optimizer.networks["cw"]
+    network.initial_state({"x": tf.zeros([1])})
+    saved = weights.read(TRAINED / "paper-quadratic" / "cw.l2l").weights
+    assertions.assert_equal(toys.weights(network), {
+        f"{module}/{name}": array for module, arrays in saved.items()
+        for name, array in arrays.items()})
+    self.assertEqual(train.call_args.kwargs["description"]["init"],
+                     "paper-quadratic")
+
+  def test_init_that_is_none_lists_the_known_ones(self):
+    self.assert_error(
+        programs.run("train", "--init=nowhere"),
+        r"No trained optimizer 'nowhere': .* \['paper-cifar10', ")
+
   def test_run_of_other_flags_is_not_resumed(self):
     argv = (*FAST, f"--save_path={self.folder}/run", "--num_epochs=1")
     # The settings are written at once, before the first epoch.
@@ -266,15 +289,16 @@ class FlagsTest(programs.TestCase):
       self.assert_error(programs.run("train", *argv), "error: x")
     before = run_files.files(self.folder)
     for flags, named in (
-        (("--num_steps=4",), "num_steps=2"),
-        (("--unroll_length=1", "--seed=1"), "unroll_length=2, seed=0"),
-        (("--learning_rate=0.1",), "learning_rate=0.001"),
-        (("--evaluation_period=1",), "evaluation_period=1000"),
-        (("--evaluation_epochs=2",), "evaluation_epochs=1"),
-        (("--second_derivatives",), "second_derivatives=False"),
-        (("--split=test",), "split=train"),
-        (("--num_tasks=2",), "num_tasks=1"),
-        (("--problem=simple-multi",), "problem=simple")):
+        (("--num_steps=4",), "--num_steps=2"),
+        (("--unroll_length=1", "--seed=1"), "--unroll_length=2 --seed=0"),
+        (("--learning_rate=0.1",), "--learning_rate=0.001"),
+        (("--evaluation_period=1",), "--evaluation_period=1000"),
+        (("--evaluation_epochs=2",), "--evaluation_epochs=1"),
+        (("--second_derivatives",), "--second_derivatives=false"),
+        (("--split=test",), "--split=train"),
+        (("--num_tasks=2",), "--num_tasks=1"),
+        (("--problem=simple-multi",), "--problem=simple"),
+        (("--init=paper-mnist",), "no --init")):
       with self.subTest(flags=flags):
         self.assert_error(programs.run("train", *argv, "--resume", *flags),
                           f"was started with {named}: resume it with the same")

@@ -128,6 +128,37 @@ class ExperimentsTest(parameterized.TestCase):
         params, _ = problem.sample(tf.constant([1, 2]))
         self.assertEqual(params["x"].shape, [1, size])
 
+  def test_own_function_may_return_an_experiment(self):
+    pathlib.Path(self.folder, "own_experiment.py").write_text(
+        "import meta\n"
+        "import problems\n"
+        "def make_problem(split):\n"
+        "  return problems.Quadratic(1, {'train': 2, 'test': 3}[split])\n"
+        "def make():\n"
+        "  return meta.experiments.Experiment(\n"
+        "      make_problem, {'own': {'net': 'Sgd'}}, learning_rate=0.5,\n"
+        "      options=('split',), num_steps=7)\n"
+        "def wrong():\n"
+        "  return make()._replace(make_problem=dict, options=())\n")
+    self.enter_context(mock.patch.object(sys, "path", [*sys.path, self.folder]))
+    experiment = experiments.get("own_experiment:make")
+    self.assertEqual(experiment.net_config, {"own": {"net": "Sgd"}})
+    self.assertEqual((experiment.learning_rate, experiment.num_steps), (0.5, 7))
+    params, _ = experiment.make_problem(split="test").sample(
+        tf.constant([1, 2]))
+    self.assertEqual(params["x"].shape, [1, 3])
+    with self.assertRaisesRegex(
+        ValueError, r"own_experiment:make', which raises KeyError at .*:4: "):
+      experiment.make_problem(split="none")
+    with self.assertRaisesRegex(ValueError, "wrong', which returns dict, but"):
+      experiments.get("own_experiment:wrong").make_problem()
+
+  def test_own_function_must_return_a_problem_or_an_experiment(self):
+    with self.assertRaisesRegex(
+        ValueError, "^problem is 'tests.fake_data:small_vgg', which returns "
+        "dict, but must return a problems.Problem or a meta.experiments.Ex"):
+      experiments.get("tests.fake_data:small_vgg").make_problem()
+
   def test_own_problem_gets_the_network_of_paper_mnist(self):
     own = experiments.get("tests.toys:Regression")
     self.assertEqual(own.net_config, experiments.get("paper-mnist").net_config)

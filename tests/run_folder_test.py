@@ -90,19 +90,35 @@ class RunFolderTest(parameterized.TestCase):
         ValueError, f"^save_path is {self.folder}, {NOT_RESUMED}")
 
   @parameterized.parameters(
-      ({"num_steps": 3}, "num_steps=2"),
-      ({"learning_rate": 0.25}, r"learning_rate=0\.5"),
-      ({"stagger": True}, "stagger=False"),
-      ({"problem": "quadratic"}, "problem=simple"),
-      ({"layers": [3]}, "layers=None"),
+      ({"num_steps": 3}, "--num_steps=2"),
+      ({"learning_rate": 0.25}, r"--learning_rate=0\.5"),
+      ({"stagger": True}, "--stagger=false"),
+      ({"problem": "quadratic"}, "--problem=simple"),
+      ({"layers": [3]}, "no --layers"),
       ({"num_steps": 3, "problem": "quadratic"},
-       "problem=simple, num_steps=2"),
-      ({"seed": 0}, "seed=None"))
+       "--problem=simple --num_steps=2"))
   def test_run_of_other_settings_is_not_resumed(self, settings, named):
     self.claim()
     self.assert_refused(
         ValueError, f"^The run in {self.folder} was started with {named}: "
         "resume it with the same", resume=True, **settings)
+
+  def test_settings_are_named_as_they_are_typed(self):
+    self.claim(layers=["4", "4"])
+    self.assert_refused(
+        ValueError, "was started with --layers=4,4: resume", resume=True)
+
+  def test_setting_that_an_older_version_lacked_was_at_its_default(self):
+    self.claim()
+    self.claim(resume=True, seed=0, num_tasks=1)
+    self.assert_refused(ValueError, "was started with --seed=0: resume",
+                        resume=True, seed=1)
+
+  def test_byte_order_mark_of_an_editor_is_skipped(self):
+    self.claim()
+    file = pathlib.Path(self.folder, "run.json")
+    file.write_text(file.read_text(), encoding="utf-8-sig")
+    self.claim(resume=True)
 
   def test_compilation_may_be_another_when_a_run_is_resumed(self):
     self.claim()

@@ -108,7 +108,7 @@ class TrainingTest(parameterized.TestCase):
 
   def test_recorders_receive_the_epochs_and_validations_in_order(self):
     self.assertEqual(self.journal.entries, [
-        ("begin", 0),
+        ("begin", 0), ("validation", 0),  # Before any training.
         ("epoch", 1), ("epoch", 2), ("validation", 2),
         ("epoch", 3), ("epoch", 4), ("validation", 4),
         ("epoch", 5), ("validation", 5),  # The last one always.
@@ -126,7 +126,7 @@ class TrainingTest(parameterized.TestCase):
     logged = run_files.scalars(self.reference)
     for tag, steps in (("training/meta_loss", [1, 2, 3, 4, 5]),
                        ("meta_gradient_norm/unroll_2", [1, 2, 3, 4, 5]),
-                       ("validation/final_loss", [2, 4, 5]),
+                       ("validation/final_loss", [0, 2, 4, 5]),
                        ("validation/loss_curve", [0, 1, 2, 3, 4])):
       self.assertEqual(sorted(logged[tag]), steps)
     for tag, values in logged.items():
@@ -193,7 +193,7 @@ class TrainingTest(parameterized.TestCase):
           train(self.folder, resume=True)
     journal = Journal()
     trained = train(self.folder, resume=True, recorders=[journal])
-    self.assertEqual(journal.entries[:2], [("begin", 3), ("epoch", 4)])
+    self.assertEqual(journal.entries[:2], [("begin", 2), ("epoch", 3)])
     assertions.assert_equal(variables(trained), variables(self.trained))
     self.assert_same_run(self.folder)
 

@@ -4,6 +4,8 @@ from absl import flags
 
 from l2lgd.commands import console, options, program
 import meta
+from meta import experiments, pretrained_networks
+import networks
 from networks import net_config
 
 FLAGS = flags.FLAGS
@@ -11,6 +13,9 @@ flags.adopt_module_key_flags(options)  # For --help.
 flags.DEFINE_string("save_path", None, "Folder to save the run in.")
 flags.DEFINE_bool("resume", False, "Whether to resume the run in --save_path, "
                   "if there is one.")
+flags.DEFINE_string("init", None, "Trained networks to start from: a folder, "
+                    "or the name of the library's own. Without it, the weights "
+                    "are random.")
 flags.DEFINE_integer("num_epochs", 10000, "Epochs of meta-training.")
 flags.DEFINE_integer("log_period", 100, "Epochs from one report to the next.")
 flags.DEFINE_integer("evaluation_period", 1000,
@@ -57,16 +62,23 @@ def main() -> int:
         jit_compile=options.jit_compile())
     meta.train(
         options.make_problem(experiment, FLAGS.split),
-        meta.MetaOptimizer(**net_config.with_seed(
-            experiment.net_config, FLAGS.seed)),
+        meta.MetaOptimizer(**initial_config(experiment)),
         FLAGS.num_epochs, settings, experiment.net_assignments,
         FLAGS.save_path, FLAGS.resume, FLAGS.log_period,
         description={name: FLAGS[name].value for name in (
-            "problem", "layers", "activation", "split")},
+            "problem", "layers", "activation", "split", "init")},
         recorders=[console.Console(
             FLAGS.num_epochs, FLAGS.log_period, FLAGS.save_path)],
         should_stop=lambda: bool(interrupts))
   return 128 + interrupts[0] if interrupts else 0
+
+
+def initial_config(experiment: experiments.Experiment) -> networks.NetConfig:
+  """Returns the networks of an experiment, with the weights to start from."""
+  if FLAGS.init is None:
+    return net_config.with_seed(experiment.net_config, FLAGS.seed)
+  return net_config.with_weights(
+      experiment.net_config, pretrained_networks.find(FLAGS.init))
 
 
 def run() -> None:
