@@ -29,8 +29,8 @@ flags.DEFINE_integer("num_tasks", 1, "Functions optimized side by side; the "
 flags.DEFINE_bool("stagger", False, "Whether these functions are at different "
                   "steps of their runs.")
 flags.DEFINE_float("learning_rate", None, "Learning rate of Adam, which trains "
-                   "the networks. (default: 0.001, or that of the paper-* "
-                   "problem)")
+                   "the networks. (default: that of the experiment, "
+                   "0.001 to 0.01)")
 flags.DEFINE_bool("second_derivatives", False,
                   "Whether to differentiate the optimizee's gradients, too.")
 flags.DEFINE_integer("seed", 0, "Seed of everything that is random.")
