@@ -32,7 +32,8 @@ class Initializers:
         layer of any of these (`{"lstm_1": {"w_gates": ...}, "linear":
         "zeros"}`). An initializer is a name ("zeros", "ones", "random_normal"
         or "random_uniform"), an array, or a function of shape and dtype, like
-        those in `snt.initializers` and `tf.keras.initializers`.
+        those in `snt.initializers` and `tf.keras.initializers`. An array has
+        the shape of the variable; one number is enough for a vector.
       fields: The names of the variables in each layer.
       seed: Seed of the random initial values.
 
@@ -90,7 +91,16 @@ class Initializers:
       return _BY_NAME[given](self._seed + seed[1])
     if callable(given):
       return given
-    return lambda shape, dtype: np.asarray(given, dtype.as_numpy_dtype)
+    return lambda shape, dtype: _array(given, shape, dtype)
+
+
+def _array(given: Any, shape: Sequence[int], dtype: tf.DType) -> np.ndarray:
+  """Returns a given array; one number becomes a vector of that number."""
+  array = np.asarray(given, dtype.as_numpy_dtype)
+  # For a matrix, one number may be a weight of a network of another size.
+  if len(shape) == 1 and array.shape in ((), (1,)):
+    return np.broadcast_to(array, shape)
+  return array
 
 
 def _default(shape: Sequence[int], dtype: tf.DType,

@@ -121,7 +121,22 @@ class InitializersTest(parameterized.TestCase):
         ValueError, r"^initializer is 'zero', .*'ones', .*'zeros'\]"):
       initializers.Initializers(initializer, FIELDS)
 
-  @parameterized.parameters([(8, 3)], [(24,)], [(3, 7)], [()])
+  @parameterized.parameters(3., [[3.]], [np.float64(3.)], [np.array([3.])],
+                            [np.array(3)])
+  def test_one_number_is_every_number_of_a_vector(self, number):
+    values = drawn({"b_gates": number, "b": number})
+    assert_same(values, {("lstm_1", "b_gates"): np.full(8, 3., np.float32),
+                         ("linear", "b"): [3.]})
+
+  @parameterized.parameters([(2,)], [(9,)], [(1, 8)], [(1, 1)])
+  def test_vector_of_another_shape_is_refused(self, shape):
+    made = initializers.Initializers({"b_gates": np.ones(shape)}, FIELDS)
+    with self.assertRaisesRegex(
+        ValueError, "weights given for lstm_1/b_gates have shape"):
+      made("lstm_1", "b_gates", [8], tf.float32)
+
+  @parameterized.parameters([(8, 3)], [(24,)], [(3, 7)], [()], [(1,)], [(1, 1)],
+                            [(8,)])
   def test_wrong_shape_names_both(self, shape):
     made = initializers.Initializers({"w_gates": np.ones(shape)}, FIELDS)
     with self.assertRaises(ValueError) as caught:
