@@ -72,6 +72,17 @@ class Cifar10Test(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, "--data_dir.*--download"):
       cifar10.read(None, "train")
 
+  @parameterized.parameters("cifar-10-batches-py", "data_batch_1")
+  def test_version_for_python_is_named(self, name):
+    folder = f"{self.root}/python"
+    os.makedirs(f"{folder}/{name}")
+    with self.assertRaisesRegex(
+        FileNotFoundError,
+        rf"No CIFAR-10 under {folder}\. Only its version for Python \({name}\)"
+        r" is there, but the binary version \(https://.*/cifar-10-binary.tar.gz"
+        r"\) is needed\. Put the folder cifar-10-batches-bin there"):
+      cifar10.read(folder, "train")
+
   def download(self, content=b""):
     """Downloads an archive of the folder into another one."""
     archive = f"{self.root}/cifar.tar.gz"

@@ -11,6 +11,7 @@ from problems.datasets import sources
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
 _FOLDER = "cifar-10-batches-bin"
+_PYTHON_FOLDER = "cifar-10-batches-py"  # Pickles, which could run any code.
 _RECORD = 1 + 3 * 32 * 32  # Bytes: the label; red, green and blue.
 
 
@@ -59,9 +60,13 @@ def _find_folder(data_dir: str, name: str, download: bool) -> str:
   if os.path.exists(os.path.join(data_dir, name)):
     return data_dir
   if not download:
+    python = [name for name in (_PYTHON_FOLDER, "data_batch_1")
+              if os.path.exists(os.path.join(data_dir, name))]
+    found = (f"Only its version for Python ({python[0]}) is there, but the "
+             f"binary version ({URL}) is needed. " if python else "")
     raise FileNotFoundError(
-        f"No CIFAR-10 under {data_dir}. Put the folder {_FOLDER} there, or "
-        "have it downloaded with --download.")
+        f"No CIFAR-10 under {data_dir}. {found}Put the folder {_FOLDER} there, "
+        "or have it downloaded with --download.")
   sources.download(URL, SHA256, folder, extract=True)
   return folder
 
