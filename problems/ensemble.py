@@ -1,11 +1,13 @@
 """Sums of problems."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+import inspect
+from typing import Any
 
 import tensorflow as tf
 
 from l2lgd import checks
-from problems import base
+from problems import base, cifar10, mnist, quadratic, simple
 
 
 class Ensemble(base.Problem):
@@ -20,21 +22,30 @@ class Ensemble(base.Problem):
         [problems.Quadratic(num_dims=5), problems.Simple()], weights=[1., 0.1])
     params, constants = problem.sample(seed=tf.constant([0, 0]))
     list(params)  # ["problem_0/x", "problem_1/x"]
+
+  Problems may also be given as in DeepMind's program:
+
+    problem = problems.Ensemble([
+        {"name": "quadratic", "options": {"num_dims": 5}}, {"name": "simple"}])
   """
 
-  def __init__(self, problems: Sequence[base.Problem],
+  def __init__(self, problems: Sequence[base.Problem | Mapping[str, Any]],
                weights: Sequence[float] | None = None):
     """Creates the sum.
 
     Args:
       problems: The terms of the sum; their losses must have the same shape.
+        A dictionary of "name" and "options" stands for what DeepMind's function
+        of that name makes: "simple", "simple_multi_optimizer", "quadratic",
+        "mnist", "cifar10" or "ensemble".
       weights: The weight of each term; by default 1.
 
     Raises:
       ValueError: There is no problem, something is not a problem, a weight is
         not a finite number, or there are more or fewer weights than problems.
     """
-    self._problems = list(problems)
+    self._problems = [_make(problem) if isinstance(problem, Mapping)
+                      else problem for problem in problems]
     if not self._problems:
       raise ValueError("problems is empty, but must hold at least one problem.")
     others = [p for p in self._problems if not isinstance(p, base.Problem)]
@@ -74,3 +85,36 @@ class Ensemble(base.Problem):
 def _term_seed(seed: tf.Tensor, i: int) -> tf.Tensor:
   """Returns the seed of the i-th term."""
   return tf.random.fold_in(seed, i, alg="philox")  # [2]
+
+
+def _make(specification: Mapping[str, Any]) -> base.Problem:
+  """Returns the problem that a dictionary of DeepMind's form describes."""
+  unknown = set(specification) - {"name", "options"}
+  if unknown or "name" not in specification:
+    raise ValueError(f"problems has {dict(specification)}, but a dictionary "
+                     "must have the keys 'name' and 'options'.")
+  name = checks.one_of("name", specification["name"], _BY_NAME)
+  make, names = _BY_NAME[name]
+  options = {names.get(key, key): value
+             for key, value in (specification.get("options") or {}).items()}
+  for key in _QUEUE_OPTIONS if name == "cifar10" else ():
+    options.pop(key, None)
+  known = inspect.signature(make).parameters
+  unknown = set(options) - set(known)
+  if unknown:
+    raise ValueError(f"options of {name!r} has the keys {sorted(unknown)}, but "
+                     f"its keys must be among {sorted({*known, *names})}.")
+  return make(**options)
+
+
+# By the names of the functions in DeepMind's problems.py; then the options that
+# have other names here.
+_BY_NAME: dict[str, tuple[Callable[..., base.Problem], dict[str, str]]] = {
+    "simple": (simple.Simple, {}),
+    "simple_multi_optimizer": (simple.SimpleMultiOptimizer, {}),
+    "quadratic": (quadratic.Quadratic, {}),
+    "ensemble": (Ensemble, {}),
+    "mnist": (mnist.Mnist, {"mode": "split"}),
+    "cifar10": (cifar10.Cifar10, {"mode": "split", "path": "data_dir"}),
+}
+_QUEUE_OPTIONS = "num_threads", "min_queue_examples"  # No queue is needed.

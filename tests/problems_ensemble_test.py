@@ -1,10 +1,13 @@
 """Tests of sums of problems."""
 
+import tempfile
+
 from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
 from problems import ensemble, quadratic, simple
+from tests import fake_data
 
 SEED = (1, 2)
 
@@ -65,6 +68,63 @@ class EnsembleTest(parameterized.TestCase):
     params, constants = problem.sample(tf.constant(SEED))
     with self.assertRaises((ValueError, tf.errors.InvalidArgumentError)):
       problem.loss(params, constants, tf.constant(SEED))
+
+  def test_dictionaries_of_deepmind_are_problems(self):
+    named = ensemble.Ensemble([
+        {"name": "simple", "options": {}}, {"name": "simple"},
+        {"name": "simple_multi_optimizer", "options": {"num_dims": 3}},
+        {"name": "quadratic", "options": {"batch_size": 3, "num_dims": 4}},
+        {"name": "ensemble", "options": {
+            "problems": [{"name": "simple", "options": {}}], "weights": [5.]}},
+        simple.Simple()], [1., 2., 3., 4., 5., 6.])
+    made = ensemble.Ensemble([
+        simple.Simple(), simple.Simple(), simple.SimpleMultiOptimizer(3),
+        quadratic.Quadratic(3, 4), ensemble.Ensemble([simple.Simple()], [5.]),
+        simple.Simple()], [1., 2., 3., 4., 5., 6.])
+    (params, constants), expected = (
+        p.sample(tf.constant(SEED)) for p in (named, made))
+    tf.nest.map_structure(
+        np.testing.assert_array_equal, (params, constants), expected)
+    self.assertEqual(*(
+        float(p.loss(params, constants, tf.constant(SEED)))
+        for p in (named, made)))
+
+  @parameterized.parameters(
+      ("mnist", {"layers": (3,), "activation": "relu", "batch_size": 4,
+                 "mode": "test", "data_dir": "FOLDER"}, 3),
+      ("cifar10", {"path": "FOLDER", "conv_channels": (3, 2),
+                   "linear_layers": (5,), "batch_norm": True, "batch_size": 4,
+                   "num_threads": 4, "min_queue_examples": 9, "mode": "test"},
+       5))
+  def test_data_sets_have_deepminds_options(self, name, options, units):
+    with tempfile.TemporaryDirectory() as folder:
+      fake_data.write_mnist(folder)
+      fake_data.write_cifar10(folder)
+      problem = ensemble.Ensemble([{"name": name, "options": {
+          key: folder if value == "FOLDER" else value
+          for key, value in options.items()}}])
+    params, constants = problem.sample(tf.constant(SEED))
+    self.assertEqual(list(params.values())[-1].shape, [10])
+    self.assertIn([units], [p.shape for p in params.values()])
+    self.assertEqual(
+        problem.loss(params, constants, tf.constant(SEED)).shape, [])
+
+  @parameterized.parameters(
+      ({"name": "rosenbrock", "options": {}},
+       r"^name is 'rosenbrock', but must be one of \['cifar10', 'ensemble', "
+       r"'mnist', 'quadratic', 'simple', 'simple_multi_optimizer'\]"),
+      ({"options": {}}, r"^problems has {'options': {}}, but a dictionary must "
+       "have the keys 'name' and 'options'"),
+      ({"name": "simple", "weight": 2.}, "must have the keys 'name'"),
+      ({"name": "simple", "options": {"num_dims": 2}},
+       r"^options of 'simple' has the keys \['num_dims'\], but"),
+      ({"name": "quadratic", "options": {"dims": 2}},
+       r"has the keys \['dims'\], .*among \['batch_size', .*'num_dims', "),
+      ({"name": "quadratic", "options": {"num_dims": 0}}, "^num_dims is 0, but")
+      )
+  def test_dictionary_that_cannot_be_is_refused(self, problem, message):
+    with self.assertRaisesRegex(ValueError, message):
+      ensemble.Ensemble([problem])
 
   def test_no_problems_are_refused(self):
     with self.assertRaisesRegex(ValueError, "^problems is empty"):
