@@ -3,12 +3,14 @@
 from collections.abc import Callable
 import re
 from typing import Any
+import weakref
 
 import tensorflow as tf
 
 from problems import base
 
 _SEEDS = [(0, i) for i in range(16)]  # The first that is finite ends it.
+_checked: weakref.WeakSet[base.Problem] = weakref.WeakSet()
 
 
 def check(problem: base.Problem) -> None:
@@ -24,9 +26,12 @@ def check(problem: base.Problem) -> None:
     ValueError: Its parameters or its loss are not what they must be, cannot be
       computed, or are not finite for each of a few seeds.
   """
+  if problem in _checked:
+    return
   for seed in _SEEDS:
     fault = _fault(problem, tf.constant(seed))
     if fault is None:
+      _checked.add(problem)
       return
   raise ValueError(
       f"The {fault} for each of {len(_SEEDS)} seeds, but must be finite. Look "
@@ -67,7 +72,7 @@ def _fault(problem: base.Problem, seed: tf.Tensor) -> str | None:
   """Returns what is not finite, or None."""
   name = type(problem).__name__
   drawn = computed(f"{name}.sample", problem.sample, seed)
-  if not isinstance(drawn, tuple) or len(drawn) != 2:
+  if not isinstance(drawn, (tuple, list)) or len(drawn) != 2:
     raise ValueError(f"{name}.sample returns {type(drawn).__name__}, but must "
                      "return a tuple of parameters and constants.")
   params = _checked_params(name, drawn[0])
@@ -81,7 +86,8 @@ def _fault(problem: base.Problem, seed: tf.Tensor) -> str | None:
     raise ValueError(f"{name}.loss has no gradient with respect to any "
                      "parameter: it must be made of TensorFlow's operations.")
   if not _is_finite(loss):
-    return f"loss of {name} is {loss.numpy()}"
+    value = f"is {loss.numpy()}" if loss.shape.rank == 0 else "has nan or inf"
+    return f"loss of {name} {value}"
   for key, gradient in gradients.items():
     if gradient is not None and not _is_finite(gradient):
       return f"gradient of {name} with respect to {key!r} has nan or inf"

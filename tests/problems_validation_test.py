@@ -92,7 +92,7 @@ class CheckTest(parameterized.TestCase):
        r"^Given.loss cannot be computed: indices\[0\] = 5 is not in \[0, 2\)$"),
       (lambda p: tf.math.log(p["x"][0] - 1.),
        "^The loss of Given is -inf for each of 16 seeds, but must be finite"),
-      (lambda p: p["x"] * np.nan, r"loss of Given is \[nan nan\] for"),
+      (lambda p: p["x"] * np.nan, "loss of Given has nan or inf for"),
       (lambda p: tf.sqrt(p["x"][0] - 1.),
        "^The gradient of Given with respect to 'x' has nan or inf for each"))
   def test_loss_that_cannot_be_is_refused(self, loss, message):
