@@ -36,10 +36,12 @@ class Unroller:
         compiled only if it is True.
 
     Raises:
-      ValueError: `len_unroll` is not a positive integer, or the network cannot
-        optimize the parameters of this problem.
+      ValueError: `len_unroll` is not a positive integer, the problem cannot be
+        computed (see `problems.check`), or the network cannot optimize its
+        parameters.
     """
     checks.positive_integer("len_unroll", len_unroll)
+    problems.check(problem)
     self.network = network
     self.problem = problem
     self.len_unroll = len_unroll
