@@ -39,7 +39,7 @@ class ProcessesTest(programs.TestCase):
         f"--save_path={self.folder}")
     self.assertEqual(result.returncode, 0)
     self.assertRegex(
-        result.stdout, rf"\A{DEVICE}"
+        result.stdout, rf"\A{DEVICE}EVALUATION\n{STATS}"
         + "".join(rf"Epoch {n}\n{STATS}" for n in (1, 2, 3))
         + rf"EVALUATION\n{STATS}"
         rf"Saved {re.escape(self.folder)} after epoch 3\.\n\Z")
