@@ -48,7 +48,7 @@ class Loop(problems.Simple):
     x = params["x"]
     return tf.while_loop(
         lambda i, y: tf.cast(i, tf.float32) < 3. * x,
-        lambda i, y: (i + 1, 0.9 * y), (0, x**2), maximum_iterations=5)[1]
+        lambda i, y: (i + 1, 0.9 * y), (0, x**2), maximum_iterations=3)[1]
 
 
 class ChooseTest(parameterized.TestCase):

@@ -53,7 +53,8 @@ class UnrollerTest(parameterized.TestCase):
         loss.reset(tf.constant([7, 0])), loss.reset(7))  # The halves of 7.
 
   def test_three_steps_and_four_are_seven(self):
-    loss = meta.MetaOptimizer(net=SMALL).meta_loss(toys.Regression(), 3)
+    loss = meta.MetaOptimizer(net=SMALL).meta_loss(
+        toys.Regression(), 3, jit_compile=False)
     first, run = loss.unroll(loss.reset(0))
     second, run = loss.unroll(run, num_steps=4)
     losses, expected = loss.unroll(loss.reset(0), num_steps=7)
@@ -137,7 +138,7 @@ class MetaStepTest(parameterized.TestCase):
     results = []
     for _ in range(2):
       optimizer = meta.MetaOptimizer(net=SMALL)
-      step = optimizer.meta_minimize(toys.Regression(), 3)
+      step = optimizer.meta_minimize(problems.Quadratic(2, 3), 3)
       run, losses = step.reset(1), []
       for _ in range(4):
         info, run = step.train(run)
@@ -201,7 +202,8 @@ class MetaStepTest(parameterized.TestCase):
       step.train(step.reset(tf.constant([[1, 2], [3, 4]])))
 
   def test_networks_without_weights_have_nothing_to_train(self):
-    step = meta.MetaOptimizer(net=SGD).meta_minimize(problems.Simple(), 2)
+    step = meta.MetaOptimizer(net=SGD).meta_minimize(
+        problems.Simple(), 2, jit_compile=False)
     info, run = step.train(step.reset(0))
     np.testing.assert_allclose(
         info.losses, [1., 0.8**2, 0.8**4], rtol=1e-6)
@@ -238,7 +240,7 @@ class MetaOptimizerTest(parameterized.TestCase):
   def test_a_saved_network_gives_the_same_losses(self):
     problem = problems.Quadratic(2, 3)
     optimizer = meta.MetaOptimizer(net=SMALL)
-    step = optimizer.meta_minimize(problem, 3)
+    step = optimizer.meta_minimize(problem, 3, jit_compile=False)
     run = step.reset(0)
     for _ in range(3):
       _, run = step.step(run)
@@ -248,7 +250,8 @@ class MetaOptimizerTest(parameterized.TestCase):
     again = networks.factory(
         SMALL["net"], net_path=os.path.join(folder, "net.l2l"))
     trained, loaded, fresh = (
-        evaluation.Evaluator(network, problem, 5)([0]).losses for network in (
+        evaluation.Evaluator(
+            network, problem, 5, jit_compile=False)([0]).losses for network in (
             optimizer.networks["net"], again, networks.factory(**SMALL)))
     np.testing.assert_array_equal(loaded, trained)
     self.assertFalse(np.array_equal(fresh, trained))
@@ -267,7 +270,7 @@ class MetaOptimizerTest(parameterized.TestCase):
   def test_each_network_optimizes_its_parameters(self):
     optimizer = meta.MetaOptimizer(zero=ZERO, sgd=SGD)
     step = optimizer.meta_minimize(problems.SimpleMultiOptimizer(3), 2, 0.01, [
-        ("zero", ["x_0"]), ("sgd", ["x_1"])])
+        ("zero", ["x_0"]), ("sgd", ["x_1"])], jit_compile=False)
     losses, run = step.step(step.reset(0))
     np.testing.assert_allclose(
         [run.params[f"x_{i}"] for i in range(3)], [1., 0.8**2, 1.], rtol=1e-6)
@@ -275,7 +278,8 @@ class MetaOptimizerTest(parameterized.TestCase):
         losses, [3., 2 + 0.8**2, 2 + 0.8**4], rtol=1e-6)
     # Trained on x_0 alone: as on x^2, where the weights were 0 too.
     alone = meta.MetaOptimizer(zero=ZERO)
-    single = alone.meta_minimize(problems.Simple(), 2, 0.01)
+    single = alone.meta_minimize(
+        problems.Simple(), 2, 0.01, jit_compile=False)
     single.step(single.reset(0))
     assertions.assert_equal(toys.weights(optimizer.networks["zero"]),
                       toys.weights(alone.networks["zero"]))
@@ -283,14 +287,15 @@ class MetaOptimizerTest(parameterized.TestCase):
   def test_two_networks_on_one_parameter_add_up(self):
     optimizer = meta.MetaOptimizer(one=SGD, two=SGD)
     loss = optimizer.meta_loss(
-        problems.Simple(), 2, [("one", ["x"]), ("two", ["x"])])
+        problems.Simple(), 2, [("one", ["x"]), ("two", ["x"])],
+        jit_compile=False)
     _, run = loss.unroll(loss.reset(0))
     np.testing.assert_allclose(run.params["x"], 0.6**2, rtol=1e-6)
 
   def test_weights_are_shared_between_problems(self):
     optimizer = meta.MetaOptimizer(net=SMALL)
-    first = optimizer.meta_minimize(problems.Simple(), 2)
-    second = optimizer.meta_loss(toys.Regression(), 2)
+    first = optimizer.meta_minimize(problems.Simple(), 2, jit_compile=False)
+    second = optimizer.meta_loss(toys.Regression(), 2, jit_compile=False)
     before, _ = second.unroll(second.reset(0))
     first.step(first.reset(0))
     after, _ = second.unroll(second.reset(0))
