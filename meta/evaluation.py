@@ -1,6 +1,7 @@
 """Evaluates any network on any problem."""
 
 from collections.abc import Callable, Sequence
+import functools
 import math
 from typing import NamedTuple
 
@@ -32,9 +33,6 @@ class Evaluator:
         networks.Adam(0.1), problems.Quadratic(), num_steps=100)
     summary = evaluation.summarize(evaluate(seeds=range(10)).losses[:, -1])
     print(f"{summary.mean:.3g} +- {summary.standard_error:.1g}")
-
-  Attributes:
-    max_side_by_side: How many runs are made at once.
   """
 
   def __init__(self, network: networks.Network, problem: problems.Problem,
@@ -55,11 +53,17 @@ class Evaluator:
     self._network = network
     self._unroller = meta_optimizer.Unroller(
         network, problem, num_steps, jit_compile=jit_compile)
+
+  @functools.cached_property
+  def max_side_by_side(self) -> int:
+    """How many runs are made at once, which is decided before the first."""
     run = self._unroller.reset(seed=0)
     size = sum(p.shape.num_elements() for p in run.params.values())
-    self.max_side_by_side = max(1, _max_coordinates() // size)
-    if not compilation.can_vectorize(problem, run):
-      self.max_side_by_side = 1
+    count = max(1, _max_coordinates() // size)
+    if count > 1 and not compilation.can_vectorize(
+        self._unroller.problem, run):
+      return 1
+    return count
 
   def __call__(self, seeds: Sequence[int | tf.Tensor],
                progress: Callable = lambda x: x,
@@ -76,7 +80,8 @@ class Evaluator:
       The losses and the final parameters. If the problem is one of S functions
       at once, each of them has a row of losses, [seeds * S, T + 1].
     """
-    num_chunks = math.ceil(len(seeds) / self.max_side_by_side)
+    num_chunks = 1 if len(seeds) == 1 else math.ceil(
+        len(seeds) / self.max_side_by_side)
     size = math.ceil(len(seeds) / num_chunks)
     losses, params = [], []
     for start in progress(range(0, len(seeds), size)):

@@ -14,12 +14,17 @@ from tests import toys
 SEEDS = (0, -1, 2**32, 2**32 + 1)
 
 
+def evaluator(network, problem, num_steps):
+  """An evaluator without XLA, whose compilation would take most of the time."""
+  return evaluation.Evaluator(network, problem, num_steps, jit_compile=False)
+
+
 class EvaluatorTest(parameterized.TestCase):
 
   def test_rows_are_the_runs_of_the_seeds(self):
     problem, network = toys.Regression(), toys.coordinatewise()
-    losses = evaluation.Evaluator(
-        network, problem, 4, jit_compile=False)(SEEDS).losses
+    losses = evaluator(
+        network, problem, 4)(SEEDS).losses
     self.assertEqual(losses.shape, (4, 5))
     for row, seed in zip(losses, SEEDS, strict=True):
       run = unroll.start(network, problem, seed)
@@ -29,7 +34,7 @@ class EvaluatorTest(parameterized.TestCase):
   def test_each_of_many_functions_is_a_row(self):
     problem = problems.Quadratic(3, 2, separate=True)
     network = networks.Sgd(0.01)
-    losses = evaluation.Evaluator(network, problem, 4)(SEEDS[:2]).losses
+    losses = evaluator(network, problem, 4)(SEEDS[:2]).losses
     self.assertEqual(losses.shape, (6, 5))
     for i, seed in enumerate(SEEDS[:2]):
       run = unroll.start(network, problem, seed)
@@ -47,12 +52,12 @@ class EvaluatorTest(parameterized.TestCase):
     np.testing.assert_array_equal(again(SEEDS).losses, first)
 
   def test_all_integers_are_different_seeds(self):
-    losses = evaluation.Evaluator(networks.Sgd(), toys.Regression(), 1)(
+    losses = evaluator(networks.Sgd(), toys.Regression(), 1)(
         (*SEEDS, 1, -2**63, 2**63 - 1)).losses
     self.assertLen(set(losses[:, 0]), 7)
 
   def test_seeds_may_be_tensors(self):
-    evaluate = evaluation.Evaluator(networks.Sgd(), toys.Regression(), 2)
+    evaluate = evaluator(networks.Sgd(), toys.Regression(), 2)
     np.testing.assert_array_equal(
         evaluate([seeds.as_seed(seed) for seed in SEEDS]).losses,
         evaluate(SEEDS).losses)
@@ -63,28 +68,28 @@ class EvaluatorTest(parameterized.TestCase):
         noise = tf.cast(seed[0] % 1000 * 10 + seed[1] % 10, tf.float32)
         return noise + 0. * super().loss(params, constants, seed)
 
-    losses = [evaluation.Evaluator(
-        network, Noise(), 3, jit_compile=False)(SEEDS).losses for network in (
+    losses = [evaluator(
+        network, Noise(), 3)(SEEDS).losses for network in (
             networks.Sgd(), networks.Adam(), toys.coordinatewise())]
     np.testing.assert_array_equal(losses[0], losses[1])
     np.testing.assert_array_equal(losses[0], losses[2])
     self.assertLen(set(losses[0].flat), 4 * 4)  # Seeds times evaluations.
 
   def test_every_run_starts_fresh(self):
-    losses = evaluation.Evaluator(networks.Adam(0.1), problems.Simple(), 5)(
+    losses = evaluator(networks.Adam(0.1), problems.Simple(), 5)(
         [0, 0, 1]).losses
     np.testing.assert_array_equal(losses[0], losses[1])
     np.testing.assert_array_equal(losses[0], losses[2])
 
   def test_last_loss_is_after_the_last_update(self):
-    losses = evaluation.Evaluator(
+    losses = evaluator(
         networks.Sgd(0.1), problems.Simple(), 3)([0]).losses
     np.testing.assert_allclose(
         losses, [[0.8**(2 * t) for t in range(4)]], rtol=1e-6)
 
   def test_changed_weights_are_used(self):
     network = toys.coordinatewise(layers=())
-    evaluate = evaluation.Evaluator(network, problems.Simple(), 1)
+    evaluate = evaluator(network, problems.Simple(), 1)
     for variable, value in zip(network.trainable_variables, (0., 0.)):
       variable.assign(value * variable)
     for variable in network.trainable_variables:
@@ -95,23 +100,22 @@ class EvaluatorTest(parameterized.TestCase):
 
   def test_progress_wraps_the_seeds(self):
     wrapped = []
-    evaluate = evaluation.Evaluator(networks.Sgd(), problems.Simple(), 1)
+    evaluate = evaluator(networks.Sgd(), problems.Simple(), 1)
     evaluate(SEEDS, lambda s: wrapped.append(tuple(s)) or s)
     self.assertEqual(wrapped, [(0,)])  # All of them side by side.
 
   @parameterized.parameters(1, 2, 3, 4, 9)
   def test_runs_in_chunks_are_the_same(self, max_side_by_side):
-    evaluate = evaluation.Evaluator(
-        toys.coordinatewise(), problems.Quadratic(3, 2, separate=True), 4,
-        jit_compile=False)
+    evaluate = evaluator(
+        toys.coordinatewise(), problems.Quadratic(3, 2, separate=True), 4)
     expected = evaluate(SEEDS).losses
     evaluate.max_side_by_side = max_side_by_side
     np.testing.assert_allclose(evaluate(SEEDS).losses, expected, rtol=1e-5)
 
   def test_parameters_are_those_after_the_last_update(self):
     problem, network = toys.Regression(), toys.coordinatewise()
-    params = evaluation.Evaluator(
-        network, problem, 4, jit_compile=False)(SEEDS).params
+    params = evaluator(
+        network, problem, 4)(SEEDS).params
     for i, seed in enumerate(SEEDS):
       run = unroll.start(network, problem, seed)
       _, end = unroll.unroll(network, problem, run, 4)
@@ -123,7 +127,7 @@ class EvaluatorTest(parameterized.TestCase):
   def test_bad_num_steps_is_named(self, num_steps):
     with self.assertRaisesRegex(
         ValueError, f"^num_steps is {num_steps!r}, but must be a positive"):
-      evaluation.Evaluator(networks.Sgd(), problems.Simple(), num_steps)
+      evaluator(networks.Sgd(), problems.Simple(), num_steps)
 
   def test_parameters_of_other_shapes_are_refused_at_once(self):
     with self.assertRaisesRegex(ValueError, "kernel_shape"):

@@ -25,7 +25,7 @@ def make(problem=PROBLEM, num_steps=4, unroll_length=2, **settings):
       "net_options": {"layers": (), "scale": 0.1}})
   return trainer.Trainer(problem, optimizer, trainer.Settings(**{
       "num_steps": num_steps, "unroll_length": unroll_length,
-      "learning_rate": 0.01, "seed": SEED, "evaluation_epochs": 2,
+      "learning_rate": 0.01, "seed": SEED, "evaluation_epochs": 1,
       "jit_compile": False, **settings}))
 
 
