@@ -76,21 +76,15 @@ def train(
     recorders = [*recorders, folder]
   for recorder in recorders:
     recorder.begin(trainer.num_epochs)
-
-  def validate():
-    validation = trainer.validate()
-    for recorder in recorders:
-      recorder.validation(validation)
-
   if not trainer.num_epochs:  # What fails in it does so before the training.
-    validate()
+    _validate(trainer, recorders)
   while trainer.num_epochs < num_epochs and not should_stop():
     epoch = trainer.run_epoch()
     for recorder in recorders:
       recorder.epoch(epoch)
     if (epoch.number % settings.evaluation_period == 0
         or epoch.number == num_epochs):
-      validate()
+      _validate(trainer, recorders)
     # After the validation, whose result is part of the state.
     if folder and epoch.number % log_period == 0:
       folder.save_checkpoint()
@@ -99,3 +93,10 @@ def train(
   for recorder in recorders:
     recorder.end(trainer.num_epochs)
   return optimizer
+
+
+def _validate(trainer: trainer_lib.Trainer,
+              recorders: Sequence[recorders_lib.Recorder]) -> None:
+  validation = trainer.validate()
+  for recorder in recorders:
+    recorder.validation(validation)

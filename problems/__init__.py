@@ -13,9 +13,9 @@ from problems.neural_art import NeuralArt
 from problems.quadratic import Quadratic
 from problems.simple import Simple, SimpleMultiOptimizer
 from problems.sonnet_problem import SonnetProblem
-from problems.validation import check
+from problems.validation import check, ignores_seed
 
 __all__ = [
     "Cifar10", "Constants", "Ensemble", "KerasProblem", "Mnist", "NeuralArt",
     "Params", "Problem", "Quadratic", "Simple", "SimpleMultiOptimizer",
-    "SonnetProblem", "check"]
+    "SonnetProblem", "check", "ignores_seed"]

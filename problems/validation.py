@@ -39,6 +39,16 @@ def check(problem: base.Problem) -> None:
       "divisions by zero, logarithms and roots.")
 
 
+def ignores_seed(problem: base.Problem) -> bool:
+  """Returns whether all runs of a problem are the same, whatever their seed."""
+  runs = []
+  for seed in map(tf.constant, _SEEDS[:2]):
+    params, constants = problem.sample(seed)
+    loss = problem.loss(params, constants, seed)
+    runs.append(tf.nest.flatten((params, constants, loss)))
+  return all(bool(tf.reduce_all(a == b)) for a, b in zip(*runs, strict=True))
+
+
 def computed(what: str, function: Callable[..., Any], *args: Any) -> Any:
   """Returns what a function returns, and shortens an error of TensorFlow.
 

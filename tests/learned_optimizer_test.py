@@ -1,10 +1,6 @@
 """Tests of the optimizer for custom training loops."""
 
-import copy
-import gc
-import os
 import pathlib
-import pickle
 import tempfile
 
 from absl.testing import absltest, parameterized
@@ -13,7 +9,7 @@ import tensorflow as tf
 
 import meta
 from meta import unroll
-from tests import assertions, processes, toys
+from tests import processes, toys
 from tests.toy_training import (
   NET,
   STEPS,
@@ -45,32 +41,6 @@ class LearnedOptimizerTest(FolderTest):
     np.testing.assert_allclose(
         loop(meta.LearnedOptimizer.load(self.path), make_model(), **options),
         loop(meta.LearnedOptimizer.load(self.path), make_model()), rtol=1e-5)
-
-  @parameterized.parameters(0, 2)
-  def test_checkpoint_goes_on_with_identical_losses(self, steps_before):
-    model = make_model()
-    optimizer = meta.LearnedOptimizer.load(self.path)
-    loop(optimizer, model, 2)
-    path = tf.train.Checkpoint(model=model, optimizer=optimizer).save(
-        os.path.join(self.path, "checkpoint"))
-    expected = loop(optimizer, model)
-    other_model, other = make_model(), meta.LearnedOptimizer.load(self.path)
-    loop(other, other_model, steps_before)
-    status = tf.train.Checkpoint(model=other_model, optimizer=other).restore(
-        path)
-    self.assertEqual(loop(other, other_model), expected)
-    status.assert_consumed()
-
-  def test_state_is_made_for_each_parameter_when_it_is_first_seen(self):
-    optimizer = meta.LearnedOptimizer.load(self.path)
-    self.assertEmpty(optimizer.states)
-    first, second = tf.Variable(tf.zeros([2, 3])), tf.Variable(1.)
-    for parameters in ([first], [second, first]):
-      optimizer.apply([tf.ones(p.shape) for p in parameters], parameters)
-    self.assertEqual([v.shape for v in optimizer.states[0]],
-                     [[4, 6], [4, 6], [3, 6], [3, 6]])
-    self.assertEqual([v.shape for v in optimizer.states[1]],
-                     [[4, 1], [4, 1], [3, 1], [3, 1]])
 
   @parameterized.parameters("float16", "bfloat16", "float64")
   def test_update_is_that_of_float32_in_the_type_of_the_parameter(self, dtype):
@@ -104,45 +74,6 @@ class LearnedOptimizerTest(FolderTest):
     np.testing.assert_array_equal(parameters[0], [1., 2.])
     np.testing.assert_array_equal(parameters[1], alone)
     self.assertLen(optimizer.states, 1)
-
-  @parameterized.named_parameters(
-      ("copied", copy.deepcopy),
-      ("pickled", lambda o: pickle.loads(pickle.dumps(o))))
-  def test_goes_on_with_identical_losses_if(self, duplicate):
-    optimizer, model = meta.LearnedOptimizer.load(self.path), make_model()
-    loop(optimizer, model, 2)
-    weights = model.get_weights()
-    twin = duplicate(optimizer)
-    expected = loop(optimizer, model)
-    states = [[v.numpy() for v in state] for state in optimizer.states]
-    other_model = make_model()
-    other_model.set_weights(weights)
-    self.assertEqual(loop(twin, other_model), expected)
-    for own, others in zip(optimizer.states, states, strict=True):
-      assertions.assert_equal([v.numpy() for v in own], others)
-
-  def test_copy_refuses_parameters_in_another_order(self):
-    optimizer = meta.LearnedOptimizer.load(self.path)
-    one, two = tf.Variable([1.]), tf.Variable([1., 2.], name="two")
-    optimizer.apply([tf.ones([1]), tf.ones([2])], [one, two])
-    with self.assertRaisesRegex(
-        ValueError, r"'two' of shape \(2,\) comes at place 0, where"):
-      copy.deepcopy(optimizer).apply([tf.ones([2])], [two])
-
-  def test_states_of_deleted_parameters_are_dropped(self):
-    optimizer = meta.LearnedOptimizer.load(self.path)
-    kept = tf.Variable([1., 2.])
-    for size in (3, 4, 5):
-      optimizer.apply([tf.ones([size]), tf.ones([2])],
-                      [tf.Variable(tf.ones([size])), kept])
-      gc.collect()
-    self.assertCountEqual(
-        [state[0].shape[1] for state in optimizer.states], [2, 5])
-    other = meta.LearnedOptimizer.load(self.path)
-    twin = tf.Variable([1., 2.])
-    for _ in range(3):
-      other.apply([tf.ones([2])], [twin])
-    np.testing.assert_array_equal(kept, twin)
 
   @parameterized.parameters(0.5, 0.)
   def test_learning_rate_is_a_factor_of_the_updates(self, rate):

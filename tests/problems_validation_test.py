@@ -150,5 +150,23 @@ class ModelTest(parameterized.TestCase):
           CROSS_ENTROPY, (tokens, LABELS), 4)
 
 
+class SeedsTest(parameterized.TestCase):
+
+  @parameterized.named_parameters(
+      ("point", toys.Regression, False),
+      ("function", lambda: problems.Quadratic(1, 2, stddev=0.), False),
+      ("nothing", problems.Simple, True),
+      ("given", lambda: Given({"x": tf.ones([2])}), True))
+  def test_problem_that_draws_its(self, make_problem, expected):
+    self.assertEqual(problems.ignores_seed(make_problem()), expected)
+
+  def test_problem_that_draws_its_noise_uses_its_seed(self):
+    class Noise(problems.Simple):
+      def loss(self, params, constants, seed):
+        return params["x"] + tf.random.stateless_normal([], seed, alg="philox")
+
+    self.assertFalse(problems.ignores_seed(Noise()))
+
+
 if __name__ == "__main__":
   absltest.main()

@@ -73,8 +73,12 @@ def make_problem(found: experiments.Experiment, split: str) -> problems.Problem:
     if name in values and name not in found.options:
       raise ValueError(
           f"--{name} is for mnist and paper-mnist, not {FLAGS.problem}.")
-  return found.make_problem(**{
+  problem = found.make_problem(**{
       name: value for name, value in values.items() if name in found.options})
+  if ":" in FLAGS.problem and problems.ignores_seed(problem):
+    print(f"All runs of {FLAGS.problem} are the same: it does not use its "
+          "seeds.")
+  return problem
 
 
 def _integer(name: str, text: str) -> int:

@@ -1,0 +1,167 @@
+"""Tests of the flags of `train.py`."""
+
+import inspect
+import pathlib
+import tempfile
+from unittest import mock
+
+from absl.testing import absltest, parameterized
+import numpy as np
+import tensorflow as tf
+
+import meta
+from meta import experiments
+from networks import weights
+import problems
+from tests import assertions, fake_data, programs, run_files, toys
+
+TRAINED = pathlib.Path(__file__).parents[1] / "trained"
+FAST = ("--num_steps=2", "--unroll_length=2", "--evaluation_epochs=1",
+        "--jit_compile=false")
+
+
+class FlagsTest(programs.TestCase):
+  """Tests of what the program passes to `meta.train`."""
+
+  def setUp(self):
+    super().setUp()
+    self.folder = self.enter_context(tempfile.TemporaryDirectory())
+
+  def passed(self, *argv):
+    """The arguments that the program passes, by name."""
+    with mock.patch.object(meta, "train", autospec=True) as train:
+      self.assert_done(programs.run("train", *argv))
+    return inspect.signature(meta.train).bind(
+        *train.call_args.args, **train.call_args.kwargs).arguments
+
+  def test_defaults_are_deepminds(self):
+    passed = self.passed()
+    self.assertIsInstance(passed["problem"], problems.Simple)
+    self.assertEqual(passed["settings"], meta.Settings())
+    self.assertEqual(passed["description"], {
+        "problem": "simple", "layers": None, "activation": None,
+        "split": "train", "init": None})
+    self.assertEqual(
+        [passed[name] for name in (
+            "num_epochs", "save_path", "resume", "log_period")],
+        [10000, None, False, 100])
+
+  def test_every_setting_has_a_flag(self):
+    settings = meta.Settings(
+        num_steps=6, unroll_length=3, learning_rate=0.5,
+        second_derivatives=True, num_tasks=2, stagger=True, seed=7,
+        evaluation_period=11, evaluation_epochs=13, jit_compile=False)
+    for name, default in meta.Settings()._asdict().items():
+      self.assertNotEqual(getattr(settings, name), default)
+    passed = self.passed(
+        *(f"--{name}={str(value).lower()}"
+          for name, value in settings._asdict().items()),
+        "--num_epochs=17", "--log_period=19", f"--save_path={self.folder}/run",
+        "--resume")
+    self.assertEqual(passed["settings"], settings)
+    self.assertEqual(
+        [passed[name] for name in (
+            "num_epochs", "save_path", "resume", "log_period")],
+        [17, f"{self.folder}/run", True, 19])
+
+  def test_seed_is_that_of_the_networks_too(self):
+    made = []
+    for seed in (0, 0, 1):
+      network = self.passed(
+          "--problem=quadratic", f"--seed={seed}")["optimizer"].networks["cw"]
+      network.initial_state({"x": tf.zeros([2])})
+      made.append(toys.weights(network)["lstm_1/w_gates"])
+    np.testing.assert_array_equal(made[0], made[1])
+    self.assertFalse(np.any(made[0] == made[2]))
+
+  @parameterized.parameters(
+      ("simple-multi", 100, 20, 0.001), ("paper-quadratic", 100, 20, 0.003),
+      ("paper-mnist", 100, 20, 0.01), ("paper-neural-art", 128, 32, 0.003),
+      ("paper-cifar10", 100, 20, 0.003))
+  def test_experiment_has_settings_of_its_own(
+      self, name, num_steps, unroll_length, learning_rate):
+    fake_data.write_mnist(self.folder)
+    fake_data.write_cifar10(self.folder, per_batch=20)
+    fake_data.write_neural_art(self.folder, "train", image_size=64)
+    passed = self.passed(f"--problem={name}", f"--data_dir={self.folder}")
+    self.assertEqual(passed["settings"], meta.Settings(
+        num_steps=num_steps, unroll_length=unroll_length,
+        learning_rate=learning_rate))
+    experiment = experiments.get(name)
+    self.assertEqual(
+        passed["net_assignments"], experiment.net_assignments)
+    self.assertCountEqual(
+        passed["optimizer"].networks, experiment.net_config)
+
+  def test_flags_of_the_data_are_part_of_the_description(self):
+    fake_data.write_mnist(self.folder)
+    passed = self.passed(
+        "--problem=mnist", f"--data_dir={self.folder}", "--split=test",
+        "--layers=3,2", "--activation=relu")
+    self.assertEqual(passed["description"], {
+        "problem": "mnist", "layers": ["3", "2"], "activation": "relu",
+        "split": "test", "init": None})
+    expected = problems.Mnist(
+        layers=(3, 2), activation="relu", data_dir=self.folder, split="test")
+    params, constants = expected.sample(tf.constant([1, 2]))
+    actual, _ = passed["problem"].sample(tf.constant([1, 2]))
+    assertions.assert_equal(actual, params)
+    seed = tf.constant([3, 4])
+    self.assertEqual(passed["problem"].loss(params, constants, seed),
+                     expected.loss(params, constants, seed))
+
+  @parameterized.parameters(
+      (("--resume",), "--resume needs the --save_path of the run to resume"),
+      (("--num_steps=25", "--unroll_length=10", "--num_tasks=2", "--stagger"),
+       "num_steps is 25, but must be a multiple of unroll_length, 10"))
+  def test_flags_that_do_not_fit_are_refused(self, argv, message):
+    self.assert_error(programs.run("train", *argv), message)
+
+  def test_init_starts_from_trained_networks(self):
+    fake_data.write_mnist(self.folder)
+    with mock.patch.object(meta, "train") as train:
+      self.assert_done(programs.run(
+          "train", "--problem=paper-mnist", f"--data_dir={self.folder}",
+          "--init=paper-quadratic"))
+    _, optimizer = train.call_args.args[:2]
+    network = optimizer.networks["cw"]
+    network.initial_state({"x": tf.zeros([1])})
+    saved = weights.read(TRAINED / "paper-quadratic" / "cw.l2l").weights
+    assertions.assert_equal(toys.weights(network), {
+        f"{module}/{name}": array for module, arrays in saved.items()
+        for name, array in arrays.items()})
+    self.assertEqual(train.call_args.kwargs["description"]["init"],
+                     "paper-quadratic")
+
+  def test_init_that_is_none_lists_the_known_ones(self):
+    self.assert_error(
+        programs.run("train", "--init=nowhere"),
+        r"No trained optimizer 'nowhere': .* \['paper-cifar10', ")
+
+  def test_run_of_other_flags_is_not_resumed(self):
+    argv = (*FAST, f"--save_path={self.folder}/run", "--num_epochs=1")
+    # The settings are written at once, before the first epoch.
+    with mock.patch.object(meta.Trainer, "run_epoch", side_effect=OSError("x")):
+      self.assert_error(programs.run("train", *argv), "error: x")
+    before = run_files.files(self.folder)
+    for flags, named in (
+        (("--num_steps=4",), "--num_steps=2"),
+        (("--unroll_length=1", "--seed=1"), "--unroll_length=2 --seed=0"),
+        (("--learning_rate=0.1",), "--learning_rate=0.001"),
+        (("--evaluation_period=1",), "--evaluation_period=1000"),
+        (("--evaluation_epochs=2",), "--evaluation_epochs=1"),
+        (("--second_derivatives",), "--second_derivatives=false"),
+        (("--split=test",), "--split=train"),
+        (("--num_tasks=2",), "--num_tasks=1"),
+        (("--problem=simple-multi",), "--problem=simple"),
+        (("--init=paper-mnist",), "no --init")):
+      with self.subTest(flags=flags):
+        self.assert_error(programs.run("train", *argv, "--resume", *flags),
+                          f"was started with {named}: resume it with the same")
+    self.assert_error(programs.run("train", *argv),
+                      "which holds a run. Resume it with --resume .*, or")
+    self.assertEqual(run_files.files(self.folder), before)
+
+
+if __name__ == "__main__":
+  absltest.main()
