@@ -54,7 +54,9 @@ class ExperimentsTest(parameterized.TestCase):
     experiment = experiments.get(name)
     step = meta.meta_minimize(
         problem, 2, experiment.learning_rate, experiment.net_assignments,
-        jit_compile=False)  # Which takes less time here than to compile.
+        jit_compile=False)
+    tf.config.run_functions_eagerly(True)  # For two steps, tracing is slower.
+    self.addCleanup(tf.config.run_functions_eagerly, False)
     info, run = step.train(step.reset(0))
     self.assertEqual(
         sum(int(tf.size(p)) for p in run.params.values()), sizes[0])

@@ -54,9 +54,10 @@ class Plateau(Parabola):
 
 
 def tune(problem, num_steps=1, num_seeds=2):
-  return tuning.tune(
-      evaluation.Evaluator(networks.Sgd(), problem, num_steps),
-      range(num_seeds))
+  evaluator = evaluation.Evaluator(
+      networks.Sgd(), problem, num_steps, jit_compile=False)
+  evaluator.max_side_by_side = num_seeds  # So that it is traced once.
+  return tuning.tune(evaluator, range(num_seeds))
 
 
 class TuningTest(parameterized.TestCase):
@@ -101,11 +102,13 @@ class TuningTest(parameterized.TestCase):
 
   def test_losses_are_means_over_the_runs(self):
     problem = problems.Quadratic(batch_size=2, num_dims=3)
-    evaluator = evaluation.Evaluator(networks.Sgd(), problem, 5)
+    evaluator = evaluation.Evaluator(
+        networks.Sgd(), problem, 5, jit_compile=False)
     found = tuning.tune(evaluator, [1, 2, 3])
     index = len(found.losses) // 2
     alone = evaluation.Evaluator(
-        networks.Sgd(found.learning_rates[index]), problem, 5)([1, 2, 3]).losses
+        networks.Sgd(found.learning_rates[index]), problem, 5,
+        jit_compile=False)([1, 2, 3]).losses
     np.testing.assert_allclose(
         found.losses[index], np.mean(alone[:, -1]), rtol=1e-5)
 
