@@ -31,7 +31,7 @@ class RunFolder(recorders.Recorder):
       path: The folder, which need not exist.
       trainer: The trainer whose state and networks are saved.
       settings: The settings of the run, as JSON values. A run can only be
-        resumed with the same ones.
+        resumed with the same ones, except for `jit_compile`.
       resume: Whether to resume the run in the folder, if there is one.
 
     Raises:

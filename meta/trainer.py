@@ -30,7 +30,8 @@ class Settings(NamedTuple):
   stagger: bool = False  # Whether tasks start at different unrolls, so that
   # each step averages early and late parts of runs. The tasks' first runs are
   # shorter.
-  seed: int = 0  # Seed of all functions and of their noise.
+  seed: int = 0  # Seed of all functions and of their noise. The initial weights
+  # have the seed of their network's constructor.
   evaluation_period: int = 1000  # Epochs from one validation to the next.
   evaluation_epochs: int = 20  # Runs in a validation, the same in each.
   jit_compile: bool | None = None  # See `meta_optimizer.Unroller`.

@@ -26,8 +26,8 @@ def train(
 ) -> meta_optimizer.MetaOptimizer:
   """Meta-trains networks on a problem, as `train.py` does.
 
-  There is a validation before the first epoch, and after each
-  `settings.evaluation_period` epochs. Whenever one is the best so far, the
+  There is a validation before the first epoch, after each
+  `settings.evaluation_period` epochs, and after the last epoch. Whenever one is the best so far, the
   networks are written to `save_path`. A run that was interrupted continues with
   `resume=True`, and ends with the same weights as one that was not.
 
@@ -76,7 +76,7 @@ def train(
     recorders = [*recorders, folder]
   for recorder in recorders:
     recorder.begin(trainer.num_epochs)
-  if not trainer.num_epochs:  # What fails in it does so before the training.
+  if not trainer.num_epochs:  # Its errors show before hours of training.
     _validate(trainer, recorders)
   while trainer.num_epochs < num_epochs and not should_stop():
     epoch = trainer.run_epoch()

@@ -14,8 +14,10 @@ _COEFFICIENTS = {
 class Quadratic(base.Problem):
   """A batch of functions f(x) = |W x - y|^2 with random W and y.
 
-  This is the paper's first experiment, and the cheapest to train on. The
-  parameter "x" has the shape [B, D], a row for each of the B functions.
+  The cheapest problem to train on. The defaults are those of DeepMind's program;
+  the paper's first experiment has distribution="normal", separate=True and
+  stddev=1. The parameter "x" has the shape [B, D], a row for each of the B
+  functions; with `separate`, they are the S functions of the contract.
 
   Example:
 
