@@ -27,9 +27,10 @@ def train(
   """Meta-trains networks on a problem, as `train.py` does.
 
   There is a validation before the first epoch, after each
-  `settings.evaluation_period` epochs, and after the last epoch. Whenever one is the best so far, the
-  networks are written to `save_path`. A run that was interrupted continues with
-  `resume=True`, and ends with the same weights as one that was not.
+  `settings.evaluation_period` epochs, and after the last epoch. Whenever one is
+  the best so far, the networks are written to `save_path`. A run that was
+  interrupted continues with `resume=True`, and ends with the same weights as
+  one that was not.
 
   Example:
 

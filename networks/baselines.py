@@ -54,9 +54,9 @@ class MomentumState(NamedTuple):
 class Momentum(elementwise.Elementwise):
   """Momentum (Polyak 1964), as in Sutskever et al. 2013, equations 1 and 2.
 
-  `optim.sgd` has no momentum by default; 0.9 is the default of `optim.nag`. With
-  momentum, `optim.sgd` also multiplies the gradient by 1 - momentum, which is
-  not done here.
+  `optim.sgd` has no momentum by default; 0.9 is that of `optim.nag`. With one,
+  `optim.sgd` also multiplies the gradient by 1 - momentum, which is not done
+  here.
   """
   _state_class = MomentumState
 

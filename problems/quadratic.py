@@ -14,9 +14,9 @@ _COEFFICIENTS = {
 class Quadratic(base.Problem):
   """A batch of functions f(x) = |W x - y|^2 with random W and y.
 
-  The cheapest problem to train on. The defaults are those of DeepMind's program;
-  the paper's first experiment has distribution="normal", separate=True and
-  stddev=1. The parameter "x" has the shape [B, D], a row for each of the B
+  The cheapest problem to train on. The defaults are those of DeepMind's
+  program; the paper's first experiment has distribution="normal", separate=True
+  and stddev=1. The parameter "x" has the shape [B, D], a row for each of the B
   functions; with `separate`, they are the S functions of the contract.
 
   Example:
