@@ -8,13 +8,14 @@ from unittest import mock
 from absl.testing import absltest, parameterized
 import matplotlib.image
 import numpy as np
+import tensorflow as tf
 
 from meta import plots, seeds, unroll
 import networks
 from tests import fake_data, programs, run_files
 
 
-class PlotTest(programs.TestCase):
+class PlotTest(programs.EagerTestCase):
 
   def setUp(self):
     super().setUp()
@@ -43,6 +44,7 @@ class PlotTest(programs.TestCase):
         pathlib.Path(filename).read_bytes().startswith(programs.PNG))
 
   def test_updates_are_drawn_and_logged(self):
+    tf.config.run_functions_eagerly(False)  # There are many small steps.
     programs.save_network(self.path("net"), layers=(2,))
     picture = self.path("updates.png")
     filename, responses, traces, title = self.plot(
@@ -72,6 +74,7 @@ class PlotTest(programs.TestCase):
       ("--optimizer=Sgd", "--num_steps=40", "--learning_rate=1e6"),  # Diverges.
       ("--num_steps=1",))  # L2L, whose first updates are 0.
   def test_updates_without_size_are_drawn_without_warning(self, *argv):
+    tf.config.run_functions_eagerly(False)  # There are many small steps.
     picture = self.path("updates.png")
     self.plot("updates", "--num_epochs=1", *argv, f"--plot_updates={picture}")
     self.assertTrue(pathlib.Path(picture).read_bytes().startswith(programs.PNG))

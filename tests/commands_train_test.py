@@ -33,7 +33,7 @@ class Huge(problems.Problem):
     return 3e38 + 0. * params["x"]
 
 
-class TrainTest(programs.TestCase):
+class TrainTest(programs.EagerTestCase):
 
   def setUp(self):
     super().setUp()

@@ -18,7 +18,7 @@ from tests import fake_data, programs
 SGD = (*programs.EVALUATE, "--optimizer=Sgd", "--problem=quadratic")
 
 
-class TuningTest(programs.TestCase):
+class TuningTest(programs.EagerTestCase):
 
   def setUp(self):
     super().setUp()

@@ -15,6 +15,7 @@ from absl.testing import flagsaver, parameterized
 import tensorflow as tf
 
 import meta
+from meta import compilation
 
 FLAGS = flags.FLAGS
 DEVICE = r"Running on (CPU, \d+ cores|GPU .*)\n"
@@ -153,3 +154,15 @@ class TestCase(parameterized.TestCase):
     self.assertRegex(result.stderr, r"\Aerror: [^\n]+\n\Z")
     self.assertRegex(result.stderr, pattern)
     self.assertEqual(result.code, 1)
+
+
+class EagerTestCase(TestCase):
+  """Tests of programs with runs so short that it takes longer to trace them."""
+
+  def setUp(self):
+    super().setUp()
+    tf.config.run_functions_eagerly(True)
+    self.addCleanup(tf.config.run_functions_eagerly, False)
+    # Side by side, runs would be traced all the same.
+    self.enter_context(mock.patch.object(
+        compilation, "can_vectorize", return_value=False))

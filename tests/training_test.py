@@ -82,6 +82,8 @@ class TrainingTest(parameterized.TestCase):
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
+    tf.config.run_functions_eagerly(True)  # For few steps, tracing is slower.
+    cls.addClassCleanup(tf.config.run_functions_eagerly, False)
     # A run that was never interrupted; not to be changed.
     cls.reference = cls.enterClassContext(tempfile.TemporaryDirectory())
     cls.journal = Journal(cls.reference)
@@ -174,7 +176,8 @@ class TrainingTest(parameterized.TestCase):
         {"data": "mine", **SETTINGS._asdict()})
 
   def test_network_is_the_default_one_unless_given(self):
-    trained = meta.train(problems.Simple(), num_epochs=0)
+    trained = meta.train(
+        problems.Simple(), num_epochs=0, settings=SETTINGS)
     self.assertEqual(
         {key: network.options for key, network in trained.networks.items()},
         {key: network.options
@@ -230,6 +233,9 @@ class TrainingTest(parameterized.TestCase):
     self.assert_same_run(self.folder)
 
   def test_staggered_run_is_resumed_as_if_it_never_was(self):
+    # Side by side, runs are always traced.
+    tf.config.run_functions_eagerly(False)
+    self.addCleanup(tf.config.run_functions_eagerly, True)
     settings = SETTINGS._replace(num_tasks=2, stagger=True)
     problem = problems.Simple()
     expected = train(None, 3, settings, problem)
