@@ -21,15 +21,19 @@ def evaluator(network, problem, num_steps):
 
 class EvaluatorTest(parameterized.TestCase):
 
-  def test_rows_are_the_runs_of_the_seeds(self):
+  def test_runs_are_those_of_the_seeds(self):
     problem, network = toys.Regression(), toys.coordinatewise()
-    losses = evaluator(
-        network, problem, 4)(SEEDS).losses
+    losses, params = evaluator(network, problem, 4)(SEEDS)
     self.assertEqual(losses.shape, (4, 5))
-    for row, seed in zip(losses, SEEDS, strict=True):
+    for i, seed in enumerate(SEEDS):
       run = unroll.start(network, problem, seed)
-      np.testing.assert_allclose(
-          row, unroll.unroll(network, problem, run, 4)[0], rtol=1e-5)
+      expected, end = unroll.unroll(network, problem, run, 4)
+      with self.subTest("losses_are_rows", seed=seed):
+        np.testing.assert_allclose(losses[i], expected, rtol=1e-5)
+      with self.subTest("parameters_are_after_the_last_update", seed=seed):
+        for name, value in end.params.items():
+          np.testing.assert_allclose(
+              params[name][i], value, rtol=1e-4, atol=1e-6)
 
   def test_each_of_many_functions_is_a_row(self):
     problem = problems.Quadratic(3, 2, separate=True)
@@ -51,16 +55,13 @@ class EvaluatorTest(parameterized.TestCase):
     again = evaluation.Evaluator(toys.coordinatewise(), problem, 4)
     np.testing.assert_array_equal(again(SEEDS).losses, first)
 
-  def test_all_integers_are_different_seeds(self):
-    losses = evaluator(networks.Sgd(), toys.Regression(), 1)(
-        (*SEEDS, 1, -2**63, 2**63 - 1)).losses
+  def test_all_integers_are_different_seeds_and_may_be_tensors(self):
+    evaluate = evaluator(networks.Sgd(), toys.Regression(), 1)
+    integers = (*SEEDS, 1, -2**63, 2**63 - 1)
+    losses = evaluate(integers).losses
     self.assertLen(set(losses[:, 0]), 7)
-
-  def test_seeds_may_be_tensors(self):
-    evaluate = evaluator(networks.Sgd(), toys.Regression(), 2)
     np.testing.assert_array_equal(
-        evaluate([seeds.as_seed(seed) for seed in SEEDS]).losses,
-        evaluate(SEEDS).losses)
+        evaluate([seeds.as_seed(seed) for seed in integers]).losses, losses)
 
   def test_networks_meet_the_same_functions_and_minibatches(self):
     class Noise(problems.Simple):
@@ -104,24 +105,14 @@ class EvaluatorTest(parameterized.TestCase):
     evaluate(SEEDS, lambda s: wrapped.append(tuple(s)) or s)
     self.assertEqual(wrapped, [(0,)])  # All of them side by side.
 
-  @parameterized.parameters(1, 2, 3, 4, 9)
-  def test_runs_in_chunks_are_the_same(self, max_side_by_side):
+  def test_runs_in_chunks_are_the_same(self):
     evaluate = evaluator(
         toys.coordinatewise(), problems.Quadratic(3, 2, separate=True), 4)
     expected = evaluate(SEEDS).losses
-    evaluate.max_side_by_side = max_side_by_side
-    np.testing.assert_allclose(evaluate(SEEDS).losses, expected, rtol=1e-5)
-
-  def test_parameters_are_those_after_the_last_update(self):
-    problem, network = toys.Regression(), toys.coordinatewise()
-    params = evaluator(
-        network, problem, 4)(SEEDS).params
-    for i, seed in enumerate(SEEDS):
-      run = unroll.start(network, problem, seed)
-      _, end = unroll.unroll(network, problem, run, 4)
-      for name, expected in end.params.items():
-        np.testing.assert_allclose(
-            params[name][i], expected, rtol=1e-4, atol=1e-6)
+    for max_side_by_side in (1, 2, 3, 4, 9):
+      with self.subTest(max_side_by_side=max_side_by_side):
+        evaluate.max_side_by_side = max_side_by_side
+        np.testing.assert_allclose(evaluate(SEEDS).losses, expected, rtol=1e-5)
 
   @parameterized.parameters(0, -3, 2.5, "3", None)
   def test_bad_num_steps_is_named(self, num_steps):

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from meta import evaluation, experiments, meta_optimizer
 import networks
-from tests import fake_data
+from tests import eager, fake_data
 
 SIZES = {  # Numbers of coordinates and of functions, as published.
     "simple": (1, 1), "simple-multi": (2, 1), "quadratic": (1280, 1),
@@ -55,8 +55,7 @@ class ExperimentsTest(parameterized.TestCase):
     step = meta.meta_minimize(
         problem, 2, experiment.learning_rate, experiment.net_assignments,
         jit_compile=False)
-    tf.config.run_functions_eagerly(True)  # For two steps, tracing is slower.
-    self.addCleanup(tf.config.run_functions_eagerly, False)
+    eager.run_eagerly(self)
     info, run = step.train(step.reset(0))
     self.assertEqual(
         sum(int(tf.size(p)) for p in run.params.values()), sizes[0])

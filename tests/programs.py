@@ -16,6 +16,7 @@ import tensorflow as tf
 
 import meta
 from meta import compilation
+from tests import eager
 
 FLAGS = flags.FLAGS
 DEVICE = r"Running on (CPU, \d+ cores|GPU .*)\n"
@@ -161,8 +162,7 @@ class EagerTestCase(TestCase):
 
   def setUp(self):
     super().setUp()
-    tf.config.run_functions_eagerly(True)
-    self.addCleanup(tf.config.run_functions_eagerly, False)
+    eager.run_eagerly(self)
     # Side by side, runs would be traced all the same.
     self.enter_context(mock.patch.object(
         compilation, "can_vectorize", return_value=False))
