@@ -12,7 +12,7 @@ import tensorflow as tf
 from meta import evaluation, meta_optimizer, seeds, trainer, unroll
 import networks
 import problems
-from tests import assertions, toys
+from tests import assertions, eager, toys
 
 SEED = 7
 PROBLEM = problems.Quadratic(2, 2, stddev=1.)
@@ -42,6 +42,7 @@ class TrainerTest(parameterized.TestCase):
   @parameterized.parameters((4, 2, [2, 2]), (5, 2, [2, 2, 1]), (1, 3, [1]))
   def test_leftover_steps_are_a_shorter_last_unroll(
       self, num_steps, len_unroll, lengths):
+    eager.run_eagerly(self)
     trained = make(num_steps=num_steps, unroll_length=len_unroll)
     epoch = trained.run_epoch()
     self.assertLen(epoch.gradient_norms, len(lengths))
@@ -139,6 +140,7 @@ class TrainerTest(parameterized.TestCase):
       make(num_steps=5, num_tasks=2, stagger=True)
 
   def test_losses_of_many_functions_are_averaged(self):
+    eager.run_eagerly(self)
     trained = make(problems.Quadratic(3, 2, separate=True), num_steps=2)
     run = trained.meta_step.reset(seeds.derive(SEED, "training", 0))
     losses, _ = unroll.unroll(
@@ -150,12 +152,14 @@ class TrainerTest(parameterized.TestCase):
         epoch.meta_loss, np.sum(np.mean(losses, axis=1)), rtol=1e-5)
 
   def test_epochs_draw_different_functions(self):
+    eager.run_eagerly(self)
     trained = make(num_steps=1)
     self.assertLen({trained.run_epoch().final_loss for _ in range(4)}, 4)
     self.assertEqual(trained.num_epochs, 4)
 
   @parameterized.parameters((SEED, True), (SEED + 1, False))
   def test_seed_says_all(self, seed, same):
+    eager.run_eagerly(self)
     one, two = make(), make(seed=seed)
     epochs = [[without_time(t.run_epoch()) for _ in range(2)]
               for t in (one, two)]
@@ -186,18 +190,21 @@ class TrainerTest(parameterized.TestCase):
     np.testing.assert_array_equal(first.losses, expected.losses)
 
   def test_trace_is_that_of_the_first_validation_run(self):
+    eager.run_eagerly(self)
     trained = make()
     validation = trained.validate()
     np.testing.assert_allclose(
         validation.trace.loss, validation.losses[0, :-1], rtol=1e-6)
 
   def test_validation_does_not_train(self):
+    eager.run_eagerly(self)
     one, two = make(), make()
     one.validate()
     self.assertEqual(without_time(one.run_epoch()),
                      without_time(two.run_epoch()))
 
   def test_best_is_the_least_mean_final_loss(self):
+    eager.run_eagerly(self)
     trained = make()
     results = iter([3., np.nan, 2., np.inf, 2.5, 1.])
     trained._evaluate = lambda _: evaluation.Evaluation(
@@ -207,6 +214,7 @@ class TrainerTest(parameterized.TestCase):
 
   @parameterized.parameters(np.nan, np.inf)
   def test_first_validation_is_the_best_however_bad(self, value):
+    eager.run_eagerly(self)
     trained = make()
     results = iter([value, value, 2.])
     trained._evaluate = lambda _: evaluation.Evaluation(
@@ -215,6 +223,7 @@ class TrainerTest(parameterized.TestCase):
                      [True, False, True])
 
   def test_diverged_epochs_are_dropped_and_counted(self):
+    eager.run_eagerly(self)
     trained = make(toys.Moody(), num_steps=5, unroll_length=2)
     num_sick = 0
     for i in range(12):
