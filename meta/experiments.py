@@ -11,6 +11,7 @@ from networks import net_config
 import problems
 
 _DATA = ("split", "data_dir", "download")
+_OF_USERS = ("split", "data_dir", "layers", "activation")
 
 
 class Experiment(NamedTuple):
@@ -124,8 +125,9 @@ def get(name: str) -> Experiment:
   Args:
     name: A key of `EXPERIMENTS`; or "module:function", where the function
       returns an `Experiment`, or any problem, on which the network of
-      "paper-mnist" is trained. A function that takes a `split` returns a
-      problem.
+      "paper-mnist" is trained. A function with arguments returns a problem;
+      those named `split`, `data_dir`, `layers` and `activation` become
+      `options` of its experiment.
 
   Raises:
     ValueError: There is no experiment of that name, or the function of a user
@@ -142,8 +144,9 @@ def get(name: str) -> Experiment:
 
 def _of_user(name: str) -> Experiment:
   """Returns the experiment of a "module:function"."""
-  function, takes_split = user_problems.find(name)
-  if not takes_split:
+  function, arguments = user_problems.find(name)
+  options = tuple(a for a in arguments if a in _OF_USERS)
+  if not options:
     function = functools.cache(function)  # It is called once.
     made = function()
     if isinstance(made, Experiment):
@@ -151,7 +154,7 @@ def _of_user(name: str) -> Experiment:
           name, user_problems.guarded(name, made.make_problem)))
   return Experiment(
       _checked(name, function), {"cw": _paper(scale=0.1)}, learning_rate=0.003,
-      options=("split",) if takes_split else ())
+      options=options)
 
 
 def _checked(name: str, function: Callable[..., Any]

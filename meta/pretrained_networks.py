@@ -31,11 +31,20 @@ def find(path: files.Path) -> str:
 
   Raises:
     FileNotFoundError: There is neither.
+    ValueError: `path` is a file, or no path at all.
   """
+  names = list(pretrained())
+  if not isinstance(path, str | os.PathLike):
+    raise ValueError(
+        f"path is {path!r}, but must be the folder of a trained optimizer, or "
+        f"one of {names}. A learning rate is given as learning_rate=...")
   path = files.expand(path)
   if os.path.isdir(path):
     return path
-  names = list(pretrained())
+  if os.path.isfile(path):
+    raise ValueError(
+        f"{path!r} is a file, but the folder of a trained optimizer is needed: "
+        f"give {os.path.dirname(path) or '.'!r}.")
   if path not in names:
     raise FileNotFoundError(
         f"No trained optimizer {path!r}: there is no such folder, and the "

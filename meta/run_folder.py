@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from typing import Any
 
 import numpy as np
@@ -149,4 +150,6 @@ def _as_flag(name: str, value: Any) -> str:
     return f"no --{name}"
   if isinstance(value, list):
     value = ",".join(map(str, value))
+  if isinstance(value, dict):
+    value = shlex.quote(json.dumps(value))
   return f"--{name}={str(value).lower() if isinstance(value, bool) else value}"

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 import functools
+import importlib.machinery
 import importlib.util
 import inspect
 import os
 import traceback
+import types
 from typing import Any
 
 import l2lgd
@@ -16,21 +18,21 @@ _LIBRARY = tuple(os.path.dirname(path) for path in (
     __file__, l2lgd.__file__, networks.__file__, problems.__file__))
 
 
-def find(name: str) -> tuple[Callable[..., Any], bool]:
+def find(name: str) -> tuple[Callable[..., Any], list[str]]:
   """Imports a function of a user.
 
   Args:
     name: "module:function".
 
   Returns:
-    The function, guarded, and whether it takes the argument `split`.
+    The function, guarded, and the names of its arguments.
 
   Raises:
     ValueError: There is no such module or function, or importing it fails.
   """
   function = _import(name)
-  takes_split = "split" in _call(name, inspect.signature, function).parameters
-  return guarded(name, function), takes_split
+  signature = _call(name, inspect.signature, function)
+  return guarded(name, function), list(signature.parameters)
 
 
 def guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,11 +60,31 @@ def _import(name: str) -> Callable[..., Any]:
           f"problem is {name!r}, but there is no module {path!r} in this "
           "folder or on PYTHONPATH.")
     module = _call(name, importlib.import_module, path)
+    if i == 0:
+      _check_not_hidden(name, module)
   function = getattr(module, function_name, None)
   if not callable(function):
-    raise ValueError(f"problem is {name!r}, but {module_name} has no function "
-                     f"{function_name!r}.")
+    file = getattr(module, "__file__", None)
+    raise ValueError(
+        f"problem is {name!r}, but {module_name}{f' ({file})' if file else ''} "
+        f"has no function {function_name!r}.")
   return function
+
+
+def _check_not_hidden(name: str, module: types.ModuleType) -> None:
+  """Raises a ValueError if the user's file is hidden by another module.
+
+  Python's own modules, and what is imported already, take precedence.
+  """
+  spec = importlib.machinery.PathFinder.find_spec(
+      module.__name__, [os.getcwd()])
+  own = spec and spec.origin
+  found = getattr(module, "__file__", None)
+  if own and (found is None
+              or os.path.realpath(own) != os.path.realpath(found)):
+    raise ValueError(
+        f"problem is {name!r}, but {own} is hidden by another module of this "
+        f"name, {found or 'a part of Python'}: rename your file.")
 
 
 def _call(name: str, function: Callable[..., Any], *args: Any,

@@ -62,6 +62,33 @@ def with_seed(net_config: NetConfig, seed: int) -> NetConfig:
   return seeded
 
 
+def with_options(net_config: NetConfig,
+                 net_options: Mapping[str, Any]) -> NetConfig:
+  """Returns the configuration with other options of the learned networks.
+
+  Args:
+    net_config: The networks. Those without layers, the hand-designed ones, stay
+      as they are.
+    net_options: The options to replace; the others are kept. Another
+      `preprocess_name` also drops the options of the old preprocessing.
+
+  Raises:
+    ValueError: No network is a learned one.
+  """
+  replaced = {}
+  for key, config in net_config.items():
+    options = dict(config.get("net_options", ()))
+    if "layers" in options:
+      if "preprocess_name" in net_options:
+        options.pop("preprocess_options", None)
+      replaced[key] = {**config, "net_options": {**options, **net_options}}
+  if not replaced:
+    raise ValueError(
+        f"net_options is {dict(net_options)!r}, but none of the networks "
+        f"{sorted(net_config)} has layers: they are hand-designed.")
+  return {**net_config, **replaced}
+
+
 def with_weights(net_config: NetConfig, path: files.Path) -> NetConfig:
   """Returns the configuration with the weights that are saved in a folder.
 

@@ -222,6 +222,27 @@ class EvaluateTest(programs.EagerTestCase):
             f"--path={toys.DATA / 'legacy' / 'cw_identity'}"),
         r"lstm_1/w_gates have shape \(21, 80\), but .* needs \(22, 80\)")
 
+  @parameterized.parameters("{0}/a,b", '"{0}/a,b","{0}/c"')
+  def test_folder_may_have_a_comma(self, flag):
+    for seed, name in enumerate(("a,b", "c")):
+      programs.save_network(self.path(name), seed)
+    _, losses = self.evaluate(
+        *programs.EVALUATE, "--seed=0", f"--path={flag.format(self.folder)}")
+    names = {"L2L"} if flag.count(",") == 1 else {"L2L-a,b", "L2L-c"}
+    self.assertEqual({name for name, _, _ in losses}, names)
+
+  def test_comma_in_a_missing_folder_can_be_quoted(self):
+    self.assert_error(
+        programs.run("evaluate", *programs.EVALUATE, "--path=a,b"),
+        r"No trained optimizer 'a': .* double quotes: --path='\"a,b\",c'")
+
+  def test_weight_file_is_refused_with_its_folder(self):
+    path = self.path("run")
+    programs.save_network(path)
+    self.assert_error(
+        programs.run("evaluate", *programs.EVALUATE, f"--path={path}/cw.l2l"),
+        f"'{path}/cw.l2l' is a file, .* give '{path}'")
+
   def test_folders_of_one_name_are_refused(self):
     for parent in "ab":
       os.makedirs(self.path(f"{parent}/run"))

@@ -15,7 +15,10 @@ from tests import fake_data, programs
 MISTAKES = (
     (("--problem=cubic",), r"'cubic', .* \['simple', 'simple-multi', "),
     (("--problem=own:make",), "no module 'own' in this folder or on PYTHONPAT"),
-    (("--problem=tests.toys:none",), "tests.toys has no function 'none'"),
+    (("--problem=tests.toys:none",),
+     r"toys \(.*toys.py\) has no function 'none'"),
+    (("--problem=tests.toys:Regression", "--layers=10"),
+     "--layers is given, but tests.toys:Regression has no argument 'layers'"),
     (("--problem=tests.toys:Given",),
      r"Given', which raises TypeError: .*missing 3 required"),
     (("--problem=tests.fake_data:small_vgg",), "returns dict, but must"),
@@ -92,6 +95,23 @@ class OptionsTest(programs.TestCase):
     self.assertEqual(
         [p.shape.as_list() for p in params.values()],
         [[784, 3], [3], [3, 2], [2], [2, 10], [10]])
+
+  def test_function_of_a_user_gets_the_flags_that_it_has_arguments_for(self):
+    pathlib.Path(self.folder, "own_flags.py").write_text(
+        "import problems\n"
+        "def make(layers, split, data_dir='here', activation='tanh'):\n"
+        "  given.update(locals())\n"
+        "  return problems.Simple()\n"
+        "given = {}\n")
+    self.enter_context(contextlib.chdir(self.folder))
+    for argv, data_dir, activation in (
+        ((), "here", "tanh"),
+        (("--data_dir=there", "--activation=relu"), "there", "relu")):
+      with self.given("--problem=own_flags:make", "--layers=3,2", *argv):
+        options.make_problem(options.experiment(), "test")
+      self.assertEqual(sys.modules["own_flags"].given, {
+          "layers": [3, 2], "split": "test", "data_dir": data_dir,
+          "activation": activation})
 
   @parameterized.parameters(
       (("--problem=simple",), 100),

@@ -1,7 +1,10 @@
 """Tests of the flags of `train.py`."""
 
 import inspect
+import json
 import pathlib
+import re
+import shlex
 import tempfile
 from unittest import mock
 
@@ -40,7 +43,7 @@ class FlagsTest(programs.TestCase):
     self.assertEqual(passed["settings"], meta.Settings())
     self.assertEqual(passed["description"], {
         "problem": "simple", "layers": None, "activation": None,
-        "split": "train", "init": None})
+        "split": "train", "init": None, "net_options": None})
     self.assertEqual(
         [passed[name] for name in (
             "num_epochs", "save_path", "resume", "log_period")],
@@ -100,7 +103,7 @@ class FlagsTest(programs.TestCase):
         "--layers=3,2", "--activation=relu")
     self.assertEqual(passed["description"], {
         "problem": "mnist", "layers": ["3", "2"], "activation": "relu",
-        "split": "test", "init": None})
+        "split": "test", "init": None, "net_options": None})
     expected = problems.Mnist(
         layers=(3, 2), activation="relu", data_dir=self.folder, split="test")
     params, constants = expected.sample(tf.constant([1, 2]))
@@ -133,6 +136,34 @@ class FlagsTest(programs.TestCase):
     self.assertEqual(train.call_args.kwargs["description"]["init"],
                      "paper-quadratic")
 
+  def test_options_of_the_networks_replace_those_of_the_experiment(self):
+    given = {"layers": [5], "scale": 0.5, "initializer": "zeros",
+             "preprocess_options": {"k": 7}}
+    passed = self.passed("--problem=tests.toys:Regression", "--seed=3",
+                         f"--net_options={json.dumps(given)}")
+    network = passed["optimizer"].networks["cw"]
+    self.assertEqual(network.options, {
+        "layers": [5], "scale": 0.5, "preprocess_name": "LogAndSign",
+        "preprocess_options": {"k": 7}})
+    network.initial_state({"x": tf.zeros([1])})
+    self.assertFalse(np.any(toys.weights(network)["lstm_1/w_gates"]))
+    self.assertEqual(passed["description"]["net_options"], given)
+
+  @parameterized.parameters(
+      ("layers", "must be a JSON object in single quotes, such as '{"),
+      ("[]", "must be a JSON object"),
+      ('{"size": 3}', r"net_options has \['size'\], but the options of Coord"),
+      ('{"layers": 3}', "layers is 3, but must be a tuple"),
+      ('{"preprocess_name": "log"}', "preprocess_name is 'log', but must be"))
+  def test_options_that_no_network_has_are_refused(self, text, message):
+    self.assert_error(programs.run("train", f"--net_options={text}"), message)
+
+  def test_options_of_trained_networks_cannot_be_replaced(self):
+    self.assert_error(
+        programs.run("train", "--problem=tests.toys:Regression",
+                     "--init=paper-mnist", '--net_options={"scale": 2}'),
+        "--net_options is for new networks, but those of --init have their")
+
   def test_init_that_is_none_lists_the_known_ones(self):
     self.assert_error(
         programs.run("train", "--init=nowhere"),
@@ -154,13 +185,43 @@ class FlagsTest(programs.TestCase):
         (("--split=test",), "--split=train"),
         (("--num_tasks=2",), "--num_tasks=1"),
         (("--problem=simple-multi",), "--problem=simple"),
-        (("--init=paper-mnist",), "no --init")):
+        (("--init=paper-mnist",), "no --init"),
+        (('--net_options={"scale": 2}',), "no --net_options")):
       with self.subTest(flags=flags):
         self.assert_error(programs.run("train", *argv, "--resume", *flags),
                           f"was started with {named}: resume it with the same")
     self.assert_error(programs.run("train", *argv),
                       "which holds a run. Resume it with --resume .*, or")
     self.assertEqual(run_files.files(self.folder), before)
+
+
+  def test_run_of_other_networks_is_not_resumed(self):
+    argv = (*FAST, f"--save_path={self.folder}/run", "--num_epochs=1",
+            "--resume", '--net_options={"scale": 0.5, "layers": [3]}')
+    with mock.patch.object(meta.Trainer, "run_epoch", side_effect=OSError("x")):
+      self.assert_error(programs.run("train", *argv), "error: x")
+      # The order and the spaces of the same options do not matter.
+      self.assert_error(
+          programs.run("train", *argv,
+                       '--net_options={"layers":[3],"scale":0.5}'), "error: x")
+    result = programs.run("train", *argv, '--net_options={"scale": 2}')
+    self.assert_error(result, "was started with --net_options=")
+    # What is printed can be typed.
+    typed = re.search("started with (.*): resume", result.stderr)[1]
+    with mock.patch.object(meta.Trainer, "run_epoch", side_effect=OSError("x")):
+      self.assert_error(
+          programs.run("train", *argv, *shlex.split(typed)), "error: x")
+
+  def test_run_of_a_version_without_a_flag_is_that_of_its_default(self):
+    argv = (*FAST, f"--save_path={self.folder}/run", "--num_epochs=1",
+            "--resume")
+    with mock.patch.object(meta.Trainer, "run_epoch", side_effect=OSError("x")):
+      self.assert_error(programs.run("train", *argv), "error: x")
+      file = pathlib.Path(self.folder, "run", "run.json")
+      settings = json.loads(file.read_text())
+      del settings["net_options"]
+      file.write_text(json.dumps(settings))
+      self.assert_error(programs.run("train", *argv), "error: x")
 
 
 if __name__ == "__main__":

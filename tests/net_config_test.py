@@ -180,5 +180,41 @@ class NetConfigTest(parameterized.TestCase):
     self.assert_same(net_config.make(json.loads(arrays)), saved)
 
 
+class WithOptionsTest(parameterized.TestCase):
+
+  def test_given_options_replace_those_of_every_learned_network(self):
+    config = {"a": {"net": "CoordinateWiseDeepLSTM", "net_options": {
+        "layers": (20, 20), "scale": 0.1}},
+              "b": {"net": "KernelDeepLSTM", "net_options": {
+                  "layers": (), "kernel_shape": [3, 3]}},
+              "adam": {"net": "Adam", "net_options": {"learning_rate": .1}}}
+    self.assertEqual(
+        net_config.with_options(config, {"layers": [5], "scale": 2.}),
+        {"a": {"net": "CoordinateWiseDeepLSTM", "net_options": {
+            "layers": [5], "scale": 2.}},
+         "b": {"net": "KernelDeepLSTM", "net_options": {
+             "layers": [5], "kernel_shape": [3, 3], "scale": 2.}},
+         "adam": config["adam"]})
+    self.assertEqual(config["a"]["net_options"]["scale"], 0.1)
+
+  def test_another_preprocessing_has_its_own_options(self):
+    config = {"cw": net_config.ORIGINAL}
+    for given, expected in (
+        ({"preprocess_options": {"k": 7}}, ("LogAndSign", {"k": 7})),
+        ({"preprocess_name": "identity"}, ("identity", None)),
+        ({"preprocess_name": "Clamp", "preprocess_options": {"max_value": 1}},
+         ("Clamp", {"max_value": 1}))):
+      options = net_config.with_options(config, given)["cw"]["net_options"]
+      self.assertEqual(
+          (options["preprocess_name"], options.get("preprocess_options")),
+          expected)
+
+  def test_networks_that_are_all_hand_designed_are_refused(self):
+    with self.assertRaisesRegex(
+        ValueError, r"^net_options is \{'scale': 1\}, but none of the networks "
+        r"\['adam'\] has layers"):
+      net_config.with_options({"adam": {"net": "Adam"}}, {"scale": 1})
+
+
 if __name__ == "__main__":
   absltest.main()

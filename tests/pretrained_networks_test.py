@@ -50,6 +50,24 @@ class PretrainedTest(parameterized.TestCase):
         rf"folder, and the optimizers .* are \[{NAMES[0]!r}, {NAMES[1]!r}"):
       pretrained_networks.find(name)
 
+  @parameterized.parameters("{folder}/cw.l2l", "cw.l2l")
+  def test_file_is_refused_with_its_folder(self, path):
+    folder = TRAINED / "paper-mnist"
+    self.enter_context(contextlib.chdir(folder))
+    path = path.format(folder=folder)
+    with self.assertRaisesRegex(
+        ValueError, f"^{path!r} is a file, but the folder of a trained "
+        f"optimizer is needed: give {os.path.dirname(path) or '.'!r}"):
+      pretrained_networks.find(path)
+
+  def test_number_is_refused_where_a_path_is_needed(self):
+    for load in (meta.KerasLearnedOptimizer, meta.LearnedOptimizer.load):
+      with self.assertRaisesRegex(
+          ValueError, r"^path is 0\.5, but must be the folder of a trained "
+          r"optimizer, or one of \['paper-cifar10', .* A learning rate is "
+          r"given as learning_rate="):
+        load(0.5)
+
   def test_path_may_be_an_object(self):
     self.assertEqual(
         pretrained_networks.find(TRAINED / NAMES[0]),

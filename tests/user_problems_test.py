@@ -1,5 +1,6 @@
 """Tests of problems that users name as "module:function"."""
 
+import contextlib
 import pathlib
 import sys
 import tempfile
@@ -20,11 +21,37 @@ class UserProblemsTest(parameterized.TestCase):
       ("own_none:make", "no module 'own_none' in this folder or on PYTHONPATH"),
       (":make", "no module ''"), ("tests.toys:", "has no function ''"),
       ("tests.none.toys:make", "no module 'tests.none'"),
-      ("tests.toys:SEED", "tests.toys has no function 'SEED'"))
+      ("tests.toys:SEED", r"tests.toys \(.*toys.py\) has no function 'S"),
+      ("wave:make", r"wave \(.*/wave.py\) has no function 'make'"),
+      ("sys:make", "sys has no function 'make'"))
   def test_own_problem_that_is_none_is_told(self, name, message):
     with self.assertRaisesRegex(ValueError, f"^problem is {name!r}, .*{message}"
                                ):
       user_problems.find(name)[0]()
+
+  def test_arguments_of_an_own_function_are_its_own(self):
+    self.assertEqual(
+        user_problems.find("tests.toys:Given")[1], ["w", "y", "x0"])
+
+  @parameterized.parameters("random.py", "random/__init__.py")
+  def test_own_file_that_another_module_hides_is_told_with_both(self, file):
+    path = pathlib.Path(self.folder, file)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("def make():\n  pass\n")
+    self.enter_context(contextlib.chdir(self.folder))
+    with self.assertRaisesRegex(
+        ValueError, rf"^problem is 'random:make', but .*/{file} is hidden by "
+        r"another module of this name, .*/random\.py: rename your file\."):
+      user_problems.find("random:make")
+
+  def test_own_file_that_is_found_may_be_named_like_others(self):
+    pathlib.Path(self.folder, "tests").mkdir()  # Without Python in it.
+    pathlib.Path(self.folder, "own_unhidden.py").write_text(
+        "def make():\n  pass\n")
+    self.enter_context(contextlib.chdir(self.folder))
+    self.enter_context(mock.patch.object(sys, "path", [*sys.path, self.folder]))
+    user_problems.find("own_unhidden:make")
+    user_problems.find("tests.toys:Regression")
 
   def test_error_of_an_own_problem_is_told_with_its_place(self):
     folder = pathlib.Path(self.folder)

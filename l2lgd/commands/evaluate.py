@@ -156,7 +156,7 @@ def make_learned_optimizers(
     print("L2L is untrained: give its --path.")
     configs = {"L2L": experiment.net_config}
   else:
-    folders = [pretrained_networks.find(path) for path in FLAGS.path]
+    folders = find_folders()
     names = ["L2L"] if len(folders) == 1 else [
         f"L2L-{os.path.basename(os.path.abspath(f))}" for f in folders]
     if len(set(names)) < len(names):
@@ -167,6 +167,25 @@ def make_learned_optimizers(
   return {name: networks.Partition(
       net_config.make(config), experiment.net_assignments)
           for name, config in configs.items()}
+
+
+def find_folders() -> list[str]:
+  """Returns the folders of --path.
+
+  Raises:
+    FileNotFoundError: There is no such folder.
+  """
+  whole = ",".join(FLAGS.path)  # The name of one folder may have a comma.
+  if os.path.isdir(files.expand(whole)):
+    return [whole]
+  try:
+    return [pretrained_networks.find(path) for path in FLAGS.path]
+  except FileNotFoundError as error:
+    if len(FLAGS.path) == 1:
+      raise
+    raise FileNotFoundError(
+        f"{error} A comma separates paths, unless a path that has one is in "
+        "double quotes: --path='\"a,b\",c'.") from error
 
 
 class Tuner:

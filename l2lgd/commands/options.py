@@ -13,11 +13,13 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("problem", "simple",
                     f"One of {', '.join(experiments.EXPERIMENTS)}; or "
                     "module:function, a function of yours that returns a "
-                    "problems.Problem (and may take a split).")
+                    "problems.Problem, and may take the arguments split, "
+                    "data_dir, layers and activation.")
 flags.DEFINE_integer("num_steps", 100, "Updates of the optimizee in an epoch. "
                      "(128 for neural art)")
 flags.DEFINE_list("layers", None, "Units of each hidden layer of the network "
-                  "that classifies MNIST. (default: 20)")
+                  "that classifies MNIST, or an argument of your function. "
+                  "(default: 20)")
 flags.DEFINE_enum("activation", None, ["sigmoid", "relu"],
                   "Activation of these layers. (default: sigmoid)")
 flags.DEFINE_string("data_dir", None, "Folder of the data set.")
@@ -63,22 +65,31 @@ def make_problem(found: experiments.Experiment, split: str) -> problems.Problem:
     ValueError: A flag is for other problems, or out of its range.
     OSError: The data set cannot be read.
   """
-  values = {"split": split, "data_dir": FLAGS.data_dir,
-            "download": FLAGS.download}
+  values = {"split": split, "download": FLAGS.download}
+  if FLAGS.data_dir is not None:
+    values["data_dir"] = FLAGS.data_dir
   if FLAGS.layers is not None:
     values["layers"] = [_integer("layers", units) for units in FLAGS.layers]
   if FLAGS.activation is not None:
     values["activation"] = FLAGS.activation
   for name in ("layers", "activation"):
     if name in values and name not in found.options:
-      raise ValueError(
-          f"--{name} is for mnist and paper-mnist, not {FLAGS.problem}.")
+      raise ValueError(_unused(name))
   problem = found.make_problem(**{
       name: value for name, value in values.items() if name in found.options})
   if ":" in FLAGS.problem and problems.ignores_seed(problem):
     print(f"All runs of {FLAGS.problem} are the same: it does not use its "
           "seeds.")
   return problem
+
+
+def _unused(name: str) -> str:
+  """Returns the error of a flag that the problem does not take."""
+  if ":" in FLAGS.problem:
+    return (f"--{name} is given, but {FLAGS.problem} has no argument {name!r}, "
+            "which it would be passed to. (The network that is trained has "
+            "its options in --net_options of train.py.)")
+  return f"--{name} is for mnist and paper-mnist, not {FLAGS.problem}."
 
 
 def _integer(name: str, text: str) -> int:

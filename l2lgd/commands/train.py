@@ -1,5 +1,8 @@
 """Trains networks to optimize a problem."""
 
+import json
+from typing import Any
+
 from absl import flags
 
 from l2lgd.commands import console, options, program
@@ -16,6 +19,11 @@ flags.DEFINE_bool("resume", False, "Whether to resume the run in --save_path, "
 flags.DEFINE_string("init", None, "Trained networks to start from: a folder, "
                     "or the name of the library's own. Without it, the weights "
                     "are random.")
+flags.DEFINE_string("net_options", None, "Options of the networks to train, in "
+                    "place of the experiment's: JSON, such as "
+                    '\'{"layers": [10], "scale": 0.01, "initializer": "zeros", '
+                    '"preprocess_name": "LogAndSign", "preprocess_options": '
+                    '{"k": 5}}\'.')
 flags.DEFINE_integer("num_epochs", 10000, "Epochs of meta-training.")
 flags.DEFINE_integer("log_period", 100, "Epochs from one report to the next.")
 flags.DEFINE_integer("evaluation_period", 1000,
@@ -60,23 +68,51 @@ def main() -> int:
         evaluation_period=FLAGS.evaluation_period,
         evaluation_epochs=FLAGS.evaluation_epochs,
         jit_compile=options.jit_compile())
+    net_options = parse_net_options()
     meta.train(
         options.make_problem(experiment, FLAGS.split),
-        meta.MetaOptimizer(**initial_config(experiment)),
+        meta.MetaOptimizer(**initial_config(experiment, net_options)),
         FLAGS.num_epochs, settings, experiment.net_assignments,
         FLAGS.save_path, FLAGS.resume, FLAGS.log_period,
         description={name: FLAGS[name].value for name in (
-            "problem", "layers", "activation", "split", "init")},
+            "problem", "layers", "activation", "split", "init")} | {
+                "net_options": net_options},
         recorders=[console.Console(
             FLAGS.num_epochs, FLAGS.log_period, FLAGS.save_path)],
         should_stop=lambda: bool(interrupts))
   return 128 + interrupts[0] if interrupts else 0
 
 
-def initial_config(experiment: experiments.Experiment) -> networks.NetConfig:
+def parse_net_options() -> dict[str, Any] | None:
+  """Returns the value of --net_options, None if it is not given.
+
+  Raises:
+    ValueError: It is no JSON object.
+  """
+  if FLAGS.net_options is None:
+    return None
+  try:
+    options = json.loads(FLAGS.net_options)
+  except ValueError:
+    options = None
+  if not isinstance(options, dict):
+    raise ValueError(
+        f"--net_options is {FLAGS.net_options!r}, but must be a JSON object in "
+        "single quotes, such as '{\"layers\": [10]}'.")
+  return options
+
+
+def initial_config(experiment: experiments.Experiment,
+                   net_options: dict[str, Any] | None) -> networks.NetConfig:
   """Returns the networks of an experiment, with the weights to start from."""
   if FLAGS.init is None:
-    return net_config.with_seed(experiment.net_config, FLAGS.seed)
+    config = experiment.net_config
+    if net_options is not None:
+      config = net_config.with_options(config, net_options)
+    return net_config.with_seed(config, FLAGS.seed)
+  if net_options is not None:
+    raise ValueError("--net_options is for new networks, but those of --init "
+                     "have their options: give one of them.")
   return net_config.with_weights(
       experiment.net_config, pretrained_networks.find(FLAGS.init))
 
