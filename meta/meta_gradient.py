@@ -1,10 +1,11 @@
 """The meta-loss, and its derivatives by the weights of the network."""
 
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from meta import unroll
+from meta import sampling, unroll
 import networks
 import problems
 
@@ -22,88 +23,120 @@ def meta_loss(losses: tf.Tensor) -> tf.Tensor:
 
 def meta_gradient(
     network: networks.Network, problem: problems.Problem, run: unroll.Run,
-    num_steps: int, jit_network: bool = False) -> Result:
+    num_steps: int, num_sampled: int | None = None,
+    jit_network: bool = False) -> Result:
   """Makes `num_steps` updates, and differentiates the meta-loss.
 
   The gradients fed to the network are treated as constants (section 2.1 of the
   paper), and they are also the derivatives of the losses. So only the network
   is differentiated: one vector-Jacobian product per step, backwards. Only its
-  inputs, the gradients and states of the T steps, are stored.
+  inputs in the T steps are stored, and only those of the rows in the sample.
 
   Args:
     network: The optimizer.
     problem: The problem on which `run` was started.
     run: The run so far.
     num_steps: Number of updates, T.
+    num_sampled: Number of rows, M, from which the derivatives are estimated;
+      see `sampling`. Each of several runs has its own. None takes all rows.
     jit_network: See `unroll.step`.
 
   Returns:
     The losses and the run, as `unroll.unroll` returns them, and the derivatives
     of the meta-loss by the network's trainable variables.
   """
+  def vectorized(function, *args):
+    return unroll.vectorized(
+        functools.partial(function, network), run.is_batched)(*args)
+
+  sample = vectorized(functools.partial(_draw, num_sampled=num_sampled),
+                      run.params, run.seed, run.step)
   first, gradients = unroll.loss_and_gradients(problem, run)
   losses = unroll.tensor_array(num_steps, first)
-  inputs = [unroll.tensor_array(num_steps, t)
-            for t in tf.nest.flatten((gradients, run.state))]
+  like = vectorized(_prepare, gradients, run.state, sample)[-1]
+  saved = [unroll.tensor_array(num_steps, t) for t in tf.nest.flatten(like)]
+  apply = unroll.compiled(functools.partial(vectorized, _apply), jit_network)
 
-  def forward(i, losses, inputs, run):
+  def forward(i, losses, saved, run):
     loss, gradients = unroll.loss_and_gradients(problem, run)
-    inputs = [array.write(i, t) for array, t in zip(
-        inputs, tf.nest.flatten((gradients, run.state)), strict=True)]
-    updates, state = unroll.apply_network(network, run, gradients, jit_network)
-    return (i + 1, losses.write(i, loss), inputs,
+    updates, state, inputs = apply(gradients, run.state, sample)
+    saved = [array.write(i, t) for array, t in zip(
+        saved, tf.nest.flatten(inputs), strict=True)]
+    return (i + 1, losses.write(i, loss), saved,
             unroll.advance(run, updates, state))
 
-  _, losses, inputs, run = unroll.while_loop(
-      num_steps, forward, losses, inputs, run)
+  _, losses, saved, run = unroll.while_loop(
+      num_steps, forward, losses, saved, run)
   loss, d_params = unroll.loss_and_gradients(problem, run)
   losses = tf.concat([losses.stack(), loss[tf.newaxis]], 0)
-  d_variables = _backward(network, run, num_steps, inputs, d_params,
-                          jit_network)
+  vjp = unroll.compiled(
+      functools.partial(_network_vjp, network, run.is_batched), jit_network)
+
+  def backward(i, d_variables, d_rows, d_state):
+    gradients, inputs, state = tf.nest.pack_sequence_as(
+        like, [array.read(num_steps - 1 - i) for array in saved])
+    d_step, d_state = vjp(inputs, state, d_rows, d_state)
+    return (i + 1, unroll.add(d_variables, d_step),
+            unroll.add(d_rows, gradients), d_state)
+
+  _, d_variables, _, _ = unroll.while_loop(
+      num_steps, backward,
+      [tf.zeros_like(v) for v in network.trainable_variables],
+      vectorized(_sampled_rows, d_params, sample),
+      [tf.zeros_like(t) for t in _floating(like.state)])
   return losses, run, [d / first.shape.num_elements() for d in d_variables]
 
 
-def _backward(network: networks.Network, run: unroll.Run, num_steps: int,
-              inputs: list[tf.TensorArray], d_params: problems.Params,
-              jit_network: bool) -> list[tf.Tensor]:
-  """Returns the derivatives of the sum of losses, going backwards in time.
+class _Saved(NamedTuple):
+  """What the derivatives of a step need, of the rows in the sample."""
+  gradients: Any  # As `_sampled_rows` returns them.
+  inputs: Any  # The inputs of `Network.update_rows`.
+  state: networks.State  # The state that it reads.
 
-  Args:
-    network: The optimizer.
-    run: The run after the last step.
-    num_steps: Number of updates, T.
-    inputs: The network's gradients and states at each step.
-    d_params: Derivatives of the last loss.
-    jit_network: See `unroll.step`.
-  """
-  network_vjp = unroll.compiled(
-      lambda *args: _network_vjp(network, run.is_batched, *args), jit_network)
 
-  def body(i, d_variables, d_params, d_state):
-    gradients, state = tf.nest.pack_sequence_as(
-        (d_params, run.state),
-        [array.read(num_steps - 1 - i) for array in inputs])
-    d_step, d_state = network_vjp(gradients, state, d_params, d_state)
-    return (i + 1, unroll.add(d_variables, d_step),
-            unroll.add(d_params, gradients), d_state)
+def _draw(network: networks.Network, params: problems.Params, seed: tf.Tensor,
+          step: tf.Tensor, num_sampled: int | None) -> Any:
+  """Draws the rows of an unroll from the seed of the run."""
+  seed = tf.random.fold_in(seed, -1, alg="philox")  # No step of a loss.
+  return sampling.draw(network.num_rows(params), num_sampled,
+                       tf.random.fold_in(seed, step, alg="philox"))
 
-  _, d_variables, _, _ = unroll.while_loop(
-      num_steps, body,
-      [tf.zeros_like(v) for v in network.trainable_variables], d_params,
-      [tf.zeros_like(t) for t in _floating(run.state)])
-  return d_variables
+
+def _prepare(network: networks.Network, gradients: problems.Params,
+             state: networks.State, sample: Any
+             ) -> tuple[Any, networks.State, _Saved]:
+  """Returns what `Network.prepare` returns, and what is to be saved."""
+  inputs, state = network.prepare(gradients, state)
+  return inputs, state, _Saved(
+      _sampled_rows(network, gradients, sample),
+      sampling.take(inputs, sample), sampling.take(state, sample))
+
+
+def _apply(network: networks.Network, gradients: problems.Params,
+           state: networks.State, sample: Any
+           ) -> tuple[problems.Params, networks.State, _Saved]:
+  """Returns the updates, the next state, and what is to be saved."""
+  inputs, state, saved = _prepare(network, gradients, state, sample)
+  updates, state = network.update_rows(inputs, state)
+  return network.from_rows(updates, gradients), state, saved
+
+
+def _sampled_rows(network: networks.Network, tensors: problems.Params,
+                  sample: Any) -> Any:
+  """Returns the rows in the sample, multiplied by their weights."""
+  return sampling.weigh(sampling.take(network.to_rows(tensors), sample), sample)
 
 
 def _network_vjp(
-    network: networks.Network, batched: bool, gradients: problems.Params,
-    state: networks.State, d_updates: problems.Params,
-    d_state: list[tf.Tensor]) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    network: networks.Network, batched: bool, inputs: Any,
+    state: networks.State, d_updates: Any, d_state: list[tf.Tensor]
+) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
   """Returns the derivatives by one step's variables and state."""
-  def vjp(gradients, state, d_updates, d_state):
+  def vjp(inputs, state, d_updates, d_state):
     sources = [*network.trainable_variables], _floating(state)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
       tape.watch(sources)
-      updates, state = network(gradients, state)
+      updates, state = network.update_rows(inputs, state)
     return tape.gradient(
         (updates, _floating(state)), sources, (d_updates, d_state),
         unconnected_gradients=tf.UnconnectedGradients.ZERO)
@@ -111,7 +144,7 @@ def _network_vjp(
   # The tape is inside the vectorized function: outside it, XLA would treat the
   # inputs as compile-time constants and recompile at every step.
   d_variables, d_state = unroll.vectorized(vjp, batched)(
-      gradients, state, d_updates, d_state)
+      inputs, state, d_updates, d_state)
   if batched:
     d_variables = [tf.reduce_sum(d, 0) for d in d_variables]
   return d_variables, d_state

@@ -119,7 +119,8 @@ class MetaStep(Unroller):
   def __init__(self, network: networks.Network, problem: problems.Problem,
                len_unroll: int, learning_rate: float,
                second_derivatives: bool = False,
-               jit_compile: bool | None = None):
+               jit_compile: bool | None = None,
+               num_sampled: int | None = None):
     """Creates the network's variables and Adam's slots.
 
     Args:
@@ -129,18 +130,31 @@ class MetaStep(Unroller):
       learning_rate: Learning rate of Adam.
       second_derivatives: See `Unroller`.
       jit_compile: See `Unroller`.
+      num_sampled: Number of coordinates, or rows of them, from a sample of
+        which the meta-gradient is estimated at each unroll, for each run. The
+        sample is unbiased, and much faster than all of many coordinates. None
+        takes all.
 
     Raises:
-      ValueError: See `Unroller`; or `learning_rate` is not positive.
+      ValueError: See `Unroller`; `learning_rate` or `num_sampled` is not
+        positive; or there are second derivatives, for which coordinates cannot
+        be sampled.
     """
     checks.positive("learning_rate", learning_rate)
+    if num_sampled is not None:
+      checks.positive_integer("num_sampled", num_sampled)
+      if second_derivatives:
+        raise ValueError(
+            f"num_sampled is {num_sampled}, but must be None with second "
+            "derivatives, which depend on all coordinates.")
     super().__init__(
         network, problem, len_unroll, second_derivatives, jit_compile)
     # As in TensorFlow 1, epsilon is outside the bias correction.
     self.optimizer = tf.keras.optimizers.Adam(learning_rate, epsilon=1e-8)
     self.optimizer.build(network.trainable_variables)
     if not second_derivatives:
-      self._meta_gradient = self._compiled(meta_gradient.meta_gradient)
+      self._meta_gradient = self._compiled(functools.partial(
+          meta_gradient.meta_gradient, num_sampled=num_sampled))
     elif jit_compile:
       self._meta_gradient = self._compiled(
           meta_gradient.second_order_meta_gradient)
@@ -256,7 +270,8 @@ class MetaOptimizer:
       learning_rate: float = 0.01,
       net_assignments: networks.Assignments | None = None,
       second_derivatives: bool = False,
-      jit_compile: bool | None = None) -> MetaStep:
+      jit_compile: bool | None = None,
+      num_sampled: int | None = None) -> MetaStep:
     """Returns an object whose `step` trains the networks on a problem.
 
     Args:
@@ -266,12 +281,14 @@ class MetaOptimizer:
       net_assignments: See `meta_loss`.
       second_derivatives: See `Unroller`.
       jit_compile: See `Unroller`.
+      num_sampled: See `MetaStep`.
 
     Raises:
       ValueError: See `MetaStep` and `networks.Partition`.
     """
     return MetaStep(networks.Partition(self.networks, net_assignments), problem,
-                    len_unroll, learning_rate, second_derivatives, jit_compile)
+                    len_unroll, learning_rate, second_derivatives, jit_compile,
+                    num_sampled)
 
   def save(self, path: files.Path, trained_on: dict[str, Any] | None = None,
            net_assignments: networks.Assignments | None = None) -> list[str]:

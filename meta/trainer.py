@@ -27,6 +27,8 @@ class Settings(NamedTuple):
   learning_rate: float = 0.001  # Learning rate of Adam, the meta-optimizer.
   second_derivatives: bool = False  # See `meta_optimizer.Unroller`.
   num_tasks: int = 1  # Runs side by side, K; the meta-loss is their mean.
+  sampled_coordinates: int | None = None  # Coordinates, or rows, of each task
+  # from which the meta-gradient is estimated; see `meta_optimizer.MetaStep`.
   stagger: bool = False  # Whether tasks start at different unrolls, so that
   # each step averages early and late parts of runs. The tasks' first runs are
   # shorter.
@@ -109,7 +111,8 @@ class Trainer:
     self.net_assignments = net_assignments
     self.meta_step = optimizer.meta_minimize(
         problem, settings.unroll_length, settings.learning_rate,
-        net_assignments, settings.second_derivatives, settings.jit_compile)
+        net_assignments, settings.second_derivatives, settings.jit_compile,
+        settings.sampled_coordinates)
     self._evaluate = evaluation.Evaluator(
         self.meta_step.network, problem, settings.num_steps,
         settings.jit_compile)

@@ -72,6 +72,52 @@ class Network(snt.Module, abc.ABC):
       The updates, which are to be added to the parameters, and the next state.
     """
 
+  # The methods below divide a step into what has no weights and what has: a
+  # meta-gradient needs derivatives of the second part alone, and where its rows
+  # are independent of one another, of a sample of them. By default, the whole
+  # step is the second part, and it has no rows.
+
+  def num_rows(self, params: Params) -> Any:
+    """Returns the numbers of rows that each parameter is divided into.
+
+    Returns:
+      A list of integers, in the order in which the rows of the parameters are
+      concatenated; `()` if the network has no independent rows; a dictionary
+      of these if it consists of several networks.
+    """
+    del params
+    return ()
+
+  def to_rows(self, tensors: Params) -> Any:
+    """Returns tensors that are named and shaped like the parameters as rows.
+
+    N is the last axis of the result, as it is of all tensors of rows: those
+    that `prepare` and `update_rows` return, and of the state but for scalars.
+    """
+    return tensors
+
+  def from_rows(self, rows: Any, like: Params) -> Params:
+    """Returns rows as tensors that are named and shaped like others."""
+    del like
+    return rows
+
+  def prepare(self, gradients: Params, state: State) -> tuple[Any, State]:
+    """Makes the part of a step that has no weights.
+
+    Returns:
+      The inputs of `update_rows`, and the state, changed only in what
+      `update_rows` does not read.
+    """
+    return gradients, state
+
+  def update_rows(self, inputs: Any, state: State) -> tuple[Any, State]:
+    """Makes the part of a step that has weights.
+
+    Returns:
+      The updates in rows, and the next state.
+    """
+    return self(inputs, state)
+
   def with_learning_rate(self, state: State, learning_rate: Any) -> State:
     """Returns a state with another learning rate.
 

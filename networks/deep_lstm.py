@@ -83,35 +83,46 @@ class StandardDeepLSTM(base.Network):
     return [None, self._output_size]
 
   def initial_state(self, params: base.Params) -> base.State:
-    rows = self._concat(params)
-    self._build(self._features(rows).shape[1], rows.dtype)
-    num_rows = rows.shape[0]
+    rows = self.to_rows(params)
+    self._build(self._features(rows).shape[0], rows.dtype)
+    num_rows = rows.shape[1]
     if num_rows is None:  # This is traced for any number of rows.
-      num_rows = tf.shape(rows)[0]
+      num_rows = tf.shape(rows)[1]
     return tuple(
         snt.LSTMState(*[tf.zeros([h, num_rows], rows.dtype)] * 2)
         for h in self._layers)
 
   def __call__(self, gradients: base.Params,
                state: base.State) -> tuple[base.Params, base.State]:
-    outputs = tf.transpose(self._features(self._concat(gradients)))  # [F, N]
+    outputs, state = self.update_rows(*self.prepare(gradients, state))
+    return self.from_rows(outputs, gradients), state
+
+  def prepare(self, gradients: base.Params,
+              state: base.State) -> tuple[tf.Tensor, base.State]:
+    """Returns the features [F, N] and the state."""
+    return self._features(self.to_rows(gradients)), state
+
+  def update_rows(self, inputs: tf.Tensor,
+                  state: base.State) -> tuple[tf.Tensor, base.State]:
+    """Returns the updates [D, N] and the next state."""
+    outputs = inputs
     next_state = []
     for layer, layer_state in zip(self.lstms, state, strict=True):
       outputs, layer_state = layer(outputs, layer_state)
       next_state.append(layer_state)
     outputs = tf.matmul(self._linear.w, outputs, transpose_a=True)
-    outputs = (tf.transpose(outputs) + self._linear.b) * self._scale
-    return self._split(outputs, gradients), tuple(next_state)
+    outputs += self._linear.b[:, tf.newaxis]
+    return outputs * self._scale, tuple(next_state)
 
   def diagnose(self, gradients: base.Params,
                state: base.State) -> dict[str, tf.Tensor]:
     """Returns the fractions of clipped gradients and of saturated gates."""
-    rows = self._concat(gradients)
+    rows = self.to_rows(gradients)
     fractions = {}
     clipped = self._preprocess.clipped(rows)
     if clipped is not None:
       fractions["clipped_gradients"] = _fraction(clipped)
-    outputs = tf.transpose(self._features(rows))
+    outputs, state = self.prepare(gradients, state)
     for layer, layer_state in zip(self.lstms, state, strict=True):
       i, _, f, o = layer.gates(outputs, layer_state)
       fractions[f"saturated_gates/{layer.name}"] = _fraction(
@@ -136,34 +147,41 @@ class StandardDeepLSTM(base.Network):
     self._linear(tf.zeros([0, sizes[-1]], dtype))
 
   def _features(self, rows: tf.Tensor) -> tf.Tensor:
-    """Returns the features [N, F] of rows [N, D]."""
-    features = self._preprocess(tf.expand_dims(rows, -1))  # [N, D, F / D]
-    return tf.reshape(features, [-1, math.prod(features.shape[1:])])
+    """Returns the features [F, N] of rows [D, N]."""
+    # [N, D, F / D]
+    features = self._preprocess(tf.expand_dims(tf.transpose(rows), -1))
+    num_features = math.prod(features.shape[1:])
+    return tf.transpose(tf.reshape(features, [-1, num_features]))
 
-  def _concat(self, tensors: base.Params) -> tf.Tensor:
-    """Returns the rows of all tensors, sorted by name as `tf.nest` sorts."""
-    return tf.concat([self._to_rows(t) for t in tf.nest.flatten(tensors)], 0)
+  def num_rows(self, params: base.Params) -> list[int]:
+    return [self._rows_of(t) for t in tf.nest.flatten(params)]
 
-  def _split(self, rows: tf.Tensor, like: base.Params) -> base.Params:
-    """Returns the rows as tensors that are named and shaped like others."""
+  def to_rows(self, tensors: base.Params) -> tf.Tensor:
+    """Returns the rows [D, N] of all tensors, sorted by name."""
+    return tf.concat([self._to_rows(t) for t in tf.nest.flatten(tensors)], 1)
+
+  def from_rows(self, rows: tf.Tensor, like: base.Params) -> base.Params:
     flat = tf.nest.flatten(like)
     parts = [rows] if len(flat) == 1 else tf.split(
-        rows, [self._num_rows(t) for t in flat])
+        rows, self.num_rows(like), axis=1)
     return tf.nest.pack_sequence_as(
         like, [self._from_rows(r, t) for r, t in zip(parts, flat)])
 
-  def _num_rows(self, tensor: tf.Tensor) -> int:
+  def _rows_of(self, tensor: tf.Tensor) -> int:
+    """Returns the number of rows of a tensor."""
     return tensor.shape[0]
 
   def _to_rows(self, tensor: tf.Tensor) -> tf.Tensor:
+    """Returns the rows of a tensor, [D, N]."""
     if tensor.shape.rank != 2:
       raise ValueError(f"StandardDeepLSTM optimizes matrices, but a parameter "
                        f"has shape {tensor.shape}.")
-    return tensor
+    return tf.transpose(tensor)
 
   def _from_rows(self, rows: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """Returns rows [D, N] in the shape of a tensor."""
     del like
-    return rows
+    return tf.transpose(rows)
 
 
 class CoordinateWiseDeepLSTM(StandardDeepLSTM):
@@ -205,11 +223,11 @@ class CoordinateWiseDeepLSTM(StandardDeepLSTM):
   def parameter_shape(self) -> list[int | None]:
     return [None]
 
-  def _num_rows(self, tensor: tf.Tensor) -> int:
+  def _rows_of(self, tensor: tf.Tensor) -> int:
     return tensor.shape.num_elements()
 
   def _to_rows(self, tensor: tf.Tensor) -> tf.Tensor:
-    return tf.reshape(tensor, [-1, 1])
+    return tf.reshape(tensor, [1, -1])
 
   def _from_rows(self, rows: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     return tf.reshape(rows, tf.shape(like))
@@ -259,7 +277,7 @@ class KernelDeepLSTM(StandardDeepLSTM):
   def parameter_shape(self) -> list[int | None]:
     return [*self._kernel_shape, None, None]
 
-  def _num_rows(self, tensor: tf.Tensor) -> int:
+  def _rows_of(self, tensor: tf.Tensor) -> int:
     return math.prod(tensor.shape[2:])
 
   def _to_rows(self, tensor: tf.Tensor) -> tf.Tensor:
@@ -267,11 +285,10 @@ class KernelDeepLSTM(StandardDeepLSTM):
       raise ValueError(
           f"KernelDeepLSTM was made for kernel_shape {self._kernel_shape}, but "
           f"a parameter has shape {tensor.shape}.")
-    return tf.reshape(tf.transpose(tensor, [2, 3, 0, 1]),
-                      [-1, math.prod(self._kernel_shape)])
+    return tf.reshape(tensor, [math.prod(self._kernel_shape), -1])
 
   def _from_rows(self, rows: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-    return tf.reshape(tf.transpose(rows), tf.shape(like))
+    return tf.reshape(rows, tf.shape(like))
 
 
 def _fraction(flags: tf.Tensor) -> tf.Tensor:

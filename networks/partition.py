@@ -70,15 +70,35 @@ class Partition(base.Network):
 
   def __call__(self, gradients: base.Params,
                state: base.State) -> tuple[base.Params, base.State]:
+    updates, state = self.update_rows(*self.prepare(gradients, state))
+    return self.from_rows(updates, gradients), state
+
+  def num_rows(self, params: base.Params) -> dict[str, Any]:
+    return {key: self.networks[key].num_rows(part)
+            for key, part in self._parts(params).items()}
+
+  def to_rows(self, tensors: base.Params) -> dict[str, Any]:
+    return {key: self.networks[key].to_rows(part)
+            for key, part in self._parts(tensors).items()}
+
+  def from_rows(self, rows: dict[str, Any], like: base.Params) -> base.Params:
     updates: base.Params = {}
-    next_state = {}
-    for key, part in self._parts(gradients).items():
-      part_updates, next_state[key] = self.networks[key](part, state[key])
-      for name, update in part_updates.items():
+    for key, part in self._parts(like).items():
+      for name, update in self.networks[key].from_rows(rows[key], part).items():
         updates[name] = updates[name] + update if name in updates else update
-    for name in gradients.keys() - updates.keys():
-      updates[name] = tf.zeros_like(gradients[name])
-    return updates, next_state
+    for name in like.keys() - updates.keys():
+      updates[name] = tf.zeros_like(like[name])
+    return updates
+
+  def prepare(self, gradients: base.Params,
+              state: base.State) -> tuple[dict[str, Any], base.State]:
+    return _split({key: self.networks[key].prepare(part, state[key])
+                   for key, part in self._parts(gradients).items()})
+
+  def update_rows(self, inputs: dict[str, Any],
+                  state: base.State) -> tuple[dict[str, Any], base.State]:
+    return _split({key: self.networks[key].update_rows(of_network, state[key])
+                   for key, of_network in inputs.items()})
 
   def diagnose(self, gradients: base.Params,
                state: base.State) -> dict[str, tf.Tensor]:
@@ -121,6 +141,13 @@ def _checked(
                        "give all its parameters in one pair.")
     checked[key] = tuple(names)
   return checked
+
+
+def _split(pairs: dict[str, tuple[Any, Any]]
+           ) -> tuple[dict[str, Any], dict[str, Any]]:
+  """Returns the first and the second values of pairs, by their key."""
+  return ({key: first for key, (first, _) in pairs.items()},
+          {key: second for key, (_, second) in pairs.items()})
 
 
 def _is_sequence(value: Any) -> bool:

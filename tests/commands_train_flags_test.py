@@ -52,7 +52,8 @@ class FlagsTest(programs.TestCase):
   def test_every_setting_has_a_flag(self):
     settings = meta.Settings(
         num_steps=6, unroll_length=3, learning_rate=0.5,
-        second_derivatives=True, num_tasks=2, stagger=True, seed=7,
+        second_derivatives=True, num_tasks=2, sampled_coordinates=50,
+        stagger=True, seed=7,
         evaluation_period=11, evaluation_epochs=13, jit_compile=False)
     for name, default in meta.Settings()._asdict().items():
       self.assertNotEqual(getattr(settings, name), default)
@@ -115,6 +116,8 @@ class FlagsTest(programs.TestCase):
 
   @parameterized.parameters(
       (("--resume",), "--resume needs the --save_path of the run to resume"),
+      (("--sampled_coordinates=half",), "--sampled_coordinates is half, but "),
+      (("--sampled_coordinates=0",), "--sampled_coordinates is 0, but must "),
       (("--num_steps=25", "--unroll_length=10", "--num_tasks=2", "--stagger"),
        "num_steps is 25, but must be a multiple of unroll_length, 10"))
   def test_flags_that_do_not_fit_are_refused(self, argv, message):

@@ -36,6 +36,9 @@ flags.DEFINE_integer("num_tasks", 1, "Functions optimized side by side; the "
                      "meta-loss is their mean.")
 flags.DEFINE_bool("stagger", False, "Whether these functions are at different "
                   "steps of their runs.")
+flags.DEFINE_string("sampled_coordinates", "all",
+                    "Number of coordinates, drawn anew at each unroll, from "
+                    "which the meta-gradient is estimated, or all.")
 flags.DEFINE_float("learning_rate", None, "Learning rate of Adam, which trains "
                    "the networks. (default: that of the experiment, "
                    "0.001 to 0.01)")
@@ -63,6 +66,7 @@ def main() -> int:
         learning_rate=FLAGS.learning_rate,
         second_derivatives=FLAGS.second_derivatives,
         num_tasks=FLAGS.num_tasks,
+        sampled_coordinates=sampled_coordinates(),
         stagger=FLAGS.stagger,
         seed=FLAGS.seed,
         evaluation_period=FLAGS.evaluation_period,
@@ -115,6 +119,17 @@ def initial_config(experiment: experiments.Experiment,
                      "have their options: give one of them.")
   return net_config.with_weights(
       experiment.net_config, pretrained_networks.find(FLAGS.init))
+
+
+def sampled_coordinates() -> int | None:
+  """Returns the value of the flag; None for all."""
+  value = FLAGS.sampled_coordinates
+  if value == "all":
+    return None
+  if not value.isdecimal() or not int(value):
+    raise ValueError(f"--sampled_coordinates is {value}, but must be a "
+                     "positive integer or all.")
+  return int(value)
 
 
 def run() -> None:
