@@ -53,13 +53,15 @@ def meta_gradient(
                       run.params, run.seed, run.step)
   first, gradients = unroll.loss_and_gradients(problem, run)
   losses = unroll.tensor_array(num_steps, first)
-  like = vectorized(_prepare, gradients, run.state, sample)[-1]
+  like = vectorized(
+      _prepare, gradients, run.state, run.params, sample)[-1]
   saved = [unroll.tensor_array(num_steps, t) for t in tf.nest.flatten(like)]
   apply = unroll.compiled(functools.partial(vectorized, _apply), jit_network)
 
   def forward(i, losses, saved, run):
     loss, gradients = unroll.loss_and_gradients(problem, run)
-    updates, state, inputs = apply(gradients, run.state, sample)
+    updates, state, inputs = apply(
+        gradients, run.state, run.params, sample)
     saved = [array.write(i, t) for array, t in zip(
         saved, tf.nest.flatten(inputs), strict=True)]
     return (i + 1, losses.write(i, loss), saved,
@@ -103,20 +105,20 @@ def _draw(network: networks.Network, params: problems.Params, seed: tf.Tensor,
 
 
 def _prepare(network: networks.Network, gradients: problems.Params,
-             state: networks.State, sample: Any
+             state: networks.State, params: problems.Params, sample: Any
              ) -> tuple[Any, networks.State, _Saved]:
   """Returns what `Network.prepare` returns, and what is to be saved."""
-  inputs, state = network.prepare(gradients, state)
+  inputs, state = network.prepare(gradients, state, params)
   return inputs, state, _Saved(
       _sampled_rows(network, gradients, sample),
       sampling.take(inputs, sample), sampling.take(state, sample))
 
 
 def _apply(network: networks.Network, gradients: problems.Params,
-           state: networks.State, sample: Any
+           state: networks.State, params: problems.Params, sample: Any
            ) -> tuple[problems.Params, networks.State, _Saved]:
   """Returns the updates, the next state, and what is to be saved."""
-  inputs, state, saved = _prepare(network, gradients, state, sample)
+  inputs, state, saved = _prepare(network, gradients, state, params, sample)
   updates, state = network.update_rows(inputs, state)
   return network.from_rows(updates, gradients), state, saved
 

@@ -112,10 +112,10 @@ def apply_network(
     network: networks.Network, run: Run, gradients: problems.Params,
     jit_network: bool = False) -> tuple[problems.Params, networks.State]:
   """Returns the network's updates for these gradients, and its next state."""
-  def apply(gradients, state):
-    return vectorized(network, run.is_batched)(gradients, state)
+  def apply(*args):
+    return vectorized(network.step, run.is_batched)(*args)
 
-  return compiled(apply, jit_network)(gradients, run.state)
+  return compiled(apply, jit_network)(gradients, run.state, run.params)
 
 
 def advance(run: Run, updates: problems.Params, state: networks.State) -> Run:

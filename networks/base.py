@@ -101,13 +101,20 @@ class Network(snt.Module, abc.ABC):
     del like
     return rows
 
-  def prepare(self, gradients: Params, state: State) -> tuple[Any, State]:
+  def prepare(self, gradients: Params, state: State,
+              params: Params | None = None) -> tuple[Any, State]:
     """Makes the part of a step that has no weights.
+
+    Args:
+      gradients: See `__call__`.
+      state: See `__call__`.
+      params: The parameters before the step, for networks that read them.
 
     Returns:
       The inputs of `update_rows`, and the state, changed only in what
       `update_rows` does not read.
     """
+    del params
     return gradients, state
 
   def update_rows(self, inputs: Any, state: State) -> tuple[Any, State]:
@@ -117,6 +124,12 @@ class Network(snt.Module, abc.ABC):
       The updates in rows, and the next state.
     """
     return self(inputs, state)
+
+  def step(self, gradients: Params, state: State,
+           params: Params) -> tuple[Params, State]:
+    """Makes one step, as `__call__` does, with the parameters before it."""
+    updates, state = self.update_rows(*self.prepare(gradients, state, params))
+    return self.from_rows(updates, gradients), state
 
   def with_learning_rate(self, state: State, learning_rate: Any) -> State:
     """Returns a state with another learning rate.

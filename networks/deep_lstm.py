@@ -97,9 +97,11 @@ class StandardDeepLSTM(base.Network):
     outputs, state = self.update_rows(*self.prepare(gradients, state))
     return self.from_rows(outputs, gradients), state
 
-  def prepare(self, gradients: base.Params,
-              state: base.State) -> tuple[tf.Tensor, base.State]:
+  def prepare(self, gradients: base.Params, state: base.State,
+              params: base.Params | None = None
+              ) -> tuple[tf.Tensor, base.State]:
     """Returns the features [F, N] and the state."""
+    del params
     return self._features(self.to_rows(gradients)), state
 
   def update_rows(self, inputs: tf.Tensor,

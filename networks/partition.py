@@ -90,9 +90,12 @@ class Partition(base.Network):
       updates[name] = tf.zeros_like(like[name])
     return updates
 
-  def prepare(self, gradients: base.Params,
-              state: base.State) -> tuple[dict[str, Any], base.State]:
-    return _split({key: self.networks[key].prepare(part, state[key])
+  def prepare(self, gradients: base.Params, state: base.State,
+              params: base.Params | None = None
+              ) -> tuple[dict[str, Any], base.State]:
+    of_networks = self._parts(params) if params else {}
+    return _split({key: self.networks[key].prepare(
+        part, state[key], of_networks.get(key))
                    for key, part in self._parts(gradients).items()})
 
   def update_rows(self, inputs: dict[str, Any],
