@@ -8,7 +8,8 @@
 from meta import experiments
 from meta.keras_optimizer import KerasLearnedOptimizer
 from meta.learned_optimizer import LearnedOptimizer
-from meta.meta_optimizer import MetaOptimizer, MetaStep, StepInfo, Unroller
+from meta.meta_optimizer import MetaOptimizer
+from meta.meta_step import MetaStep, StepInfo, Unroller
 from meta.pretrained_networks import pretrained
 from meta.recorders import Recorder
 from meta.saved_model import export

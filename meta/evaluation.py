@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from l2lgd import checks
-from meta import compilation, meta_optimizer
+from meta import compilation, meta_step
 from meta import seeds as seeds_lib
 import networks
 import problems
@@ -43,7 +43,7 @@ class Evaluator:
       network: Any optimizer, learned or hand-designed.
       problem: The problem that it optimizes.
       num_steps: Number of updates in a run, T.
-      jit_compile: See `meta_optimizer.Unroller`.
+      jit_compile: See `meta_step.Unroller`.
 
     Raises:
       ValueError: `num_steps` is not a positive integer, or the network cannot
@@ -51,7 +51,7 @@ class Evaluator:
     """
     checks.positive_integer("num_steps", num_steps)
     self._network = network
-    self._unroller = meta_optimizer.Unroller(
+    self._unroller = meta_step.Unroller(
         network, problem, num_steps, jit_compile=jit_compile)
 
   @functools.cached_property

@@ -1,212 +1,14 @@
-"""The learned optimizer and its meta-training, under DeepMind's names."""
+"""The learned optimizer under DeepMind's names."""
 
-from collections.abc import Callable, Mapping
-import functools
+from collections.abc import Mapping
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
-import tensorflow as tf
-
-from l2lgd import checks, files
-from meta import compilation, meta_gradient, seeds, unroll
+from l2lgd import files
+from meta import meta_step
 import networks
 from networks import net_config as net_config_lib
 import problems
-
-
-class Unroller:
-  """Unrolls the optimization of a problem by a network, compiled.
-
-  `MetaOptimizer.meta_loss` returns one.
-  """
-
-  def __init__(self, network: networks.Network, problem: problems.Problem,
-               len_unroll: int, second_derivatives: bool = False,
-               jit_compile: bool | None = None):
-    """Creates the network's variables.
-
-    Args:
-      network: The optimizer.
-      problem: The problem that it optimizes.
-      len_unroll: Number of updates in an unroll, T.
-      second_derivatives: Whether the meta-gradient also flows through the
-        gradients that are fed to the network.
-      jit_compile: Whether XLA compiles the unroll. None chooses between the
-        whole unroll, the network alone and neither. Second derivatives are
-        compiled only if it is True.
-
-    Raises:
-      ValueError: `len_unroll` is not a positive integer, the problem cannot be
-        computed (see `problems.check`), or the network cannot optimize its
-        parameters.
-    """
-    checks.positive_integer("len_unroll", len_unroll)
-    problems.check(problem)
-    self.network = network
-    self.problem = problem
-    self.len_unroll = len_unroll
-    self._second_derivatives = second_derivatives
-    self._jit_compile = jit_compile
-    self._choices: dict[bool, compilation.Compilation] = {}
-    # Eagerly: a tf.function that creates variables would be traced twice.
-    unroll.start(network, problem, seed=0)
-    # Never by XLA, which draws other random numbers from the same seed.
-    self._start = tf.function(
-        functools.partial(unroll.start, network, problem), autograph=False)
-    self._unroll = self._compiled(unroll.unroll)
-
-  def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the function, compiled as it is best for the runs it is given."""
-    @functools.cache
-    def compiled(choice: compilation.Compilation) -> Callable[..., Any]:
-      return tf.function(
-          functools.partial(function, self.network, self.problem,
-                            jit_network=choice.network),
-          autograph=False, jit_compile=choice.unroll)
-
-    return lambda run, *args: compiled(self._choose(run))(run, *args)
-
-  def _choose(self, run: unroll.Run) -> compilation.Compilation:
-    """Returns what XLA compiles of one run, or of runs side by side."""
-    if self._jit_compile is not None:
-      return compilation.Compilation(unroll=self._jit_compile, network=False)
-    if run.is_batched not in self._choices:
-      self._choices[run.is_batched] = compilation.choose(
-          self.network, self.problem, run)
-    return self._choices[run.is_batched]
-
-  def reset(self, seed: int | tf.Tensor) -> unroll.Run:
-    """Starts a run on a function that is drawn from the seed.
-
-    Args:
-      seed: A 64-bit integer, or an int32 tensor of shape [2]. A tensor of shape
-        [K, 2] starts K runs side by side.
-    """
-    return self._start(seeds.as_seed(seed))
-
-  def unroll(self, run: unroll.Run,
-             num_steps: int | None = None) -> tuple[tf.Tensor, unroll.Run]:
-    """Makes the updates of one unroll.
-
-    Args:
-      run: The run so far.
-      num_steps: Number of updates, if it is not `len_unroll`.
-
-    Returns:
-      The losses, shape [T + 1] or [T + 1, ...] with an axis [K] for runs side
-      by side, an axis [S] for functions in one problem or both; and the run
-      after the last update. The meta-loss is the sum of the losses over T, and
-      their mean over K and S.
-    """
-    return self._unroll(
-        run, num_steps or self.len_unroll, self._second_derivatives)
-
-
-class StepInfo(NamedTuple):
-  """The results of one step of meta-training."""
-  losses: tf.Tensor  # The optimizee's, as `Unroller.unroll` returns them.
-  meta_loss: tf.Tensor  # Their sum over T and mean over K and S, shape [].
-  gradient_norm: tf.Tensor  # Norm of the meta-gradient, shape []. If it is not
-  # finite, the weights were left as they were.
-
-
-class MetaStep(Unroller):
-  """A step of meta-training: one unroll, and one update of the network by Adam.
-
-  `MetaOptimizer.meta_minimize` returns one.
-  """
-
-  def __init__(self, network: networks.Network, problem: problems.Problem,
-               len_unroll: int, learning_rate: float,
-               second_derivatives: bool = False,
-               jit_compile: bool | None = None,
-               num_sampled: int | None = None):
-    """Creates the network's variables and Adam's slots.
-
-    Args:
-      network: The optimizer that is trained.
-      problem: The problem that it optimizes.
-      len_unroll: Number of updates in an unroll, T.
-      learning_rate: Learning rate of Adam.
-      second_derivatives: See `Unroller`.
-      jit_compile: See `Unroller`.
-      num_sampled: Number of coordinates, or rows of them, from a sample of
-        which the meta-gradient is estimated at each unroll, for each run. The
-        sample is unbiased, and much faster than all of many coordinates. None
-        takes all.
-
-    Raises:
-      ValueError: See `Unroller`; `learning_rate` or `num_sampled` is not
-        positive; or there are second derivatives, for which coordinates cannot
-        be sampled.
-    """
-    checks.positive("learning_rate", learning_rate)
-    if num_sampled is not None:
-      checks.positive_integer("num_sampled", num_sampled)
-      if second_derivatives:
-        raise ValueError(
-            f"num_sampled is {num_sampled}, but must be None with second "
-            "derivatives, which depend on all coordinates.")
-    super().__init__(
-        network, problem, len_unroll, second_derivatives, jit_compile)
-    # As in TensorFlow 1, epsilon is outside the bias correction.
-    self.optimizer = tf.keras.optimizers.Adam(learning_rate, epsilon=1e-8)
-    self.optimizer.build(network.trainable_variables)
-    if not second_derivatives:
-      self._meta_gradient = self._compiled(functools.partial(
-          meta_gradient.meta_gradient, num_sampled=num_sampled))
-    elif jit_compile:
-      self._meta_gradient = self._compiled(
-          meta_gradient.second_order_meta_gradient)
-    else:
-      self._meta_gradient = functools.partial(
-          meta_gradient.second_order_meta_gradient, network, problem)
-    self._train = tf.function(self._differentiate_and_apply, autograph=False)
-
-  def step(self, run: unroll.Run) -> tuple[tf.Tensor, unroll.Run]:
-    """Makes the updates of one unroll, then one update of the weights.
-
-    Args:
-      run: The run so far.
-
-    Returns:
-      The losses and the run, as `Unroller.unroll` returns them, computed with
-      the weights from before their update.
-    """
-    info, run = self.train(run)
-    return info.losses, run
-
-  def train(self, run: unroll.Run,
-            num_steps: int | None = None) -> tuple[StepInfo, unroll.Run]:
-    """Does what `step` does, and returns more of its results.
-
-    Args:
-      run: The run so far.
-      num_steps: Number of updates, if it is not `len_unroll`.
-
-    Raises:
-      ValueError: XLA is to compile second derivatives of several runs side by
-        side, which it cannot.
-    """
-    if (run.is_batched and self._second_derivatives
-        and self._jit_compile):
-      raise ValueError(
-          "jit_compile is True, but XLA cannot compile second derivatives of "
-          "several tasks side by side. Leave jit_compile to its default, or "
-          "train on one task.")
-    return self._train(run, num_steps or self.len_unroll)
-
-  def _differentiate_and_apply(
-      self, run: unroll.Run, num_steps: int) -> tuple[StepInfo, unroll.Run]:
-    losses, run, gradients = self._meta_gradient(run, num_steps)
-    meta_loss = meta_gradient.meta_loss(losses)
-    variables = self.network.trainable_variables
-    if not variables:  # All networks are hand-designed.
-      return StepInfo(losses, meta_loss, tf.zeros([], meta_loss.dtype)), run
-    norm = tf.linalg.global_norm(gradients)
-    tf.cond(tf.math.is_finite(norm),
-            lambda: self.optimizer.apply(gradients, variables), lambda: None)
-    return StepInfo(losses, meta_loss, norm), run
 
 
 class MetaOptimizer:
@@ -248,7 +50,7 @@ class MetaOptimizer:
       self, problem: problems.Problem, len_unroll: int,
       net_assignments: networks.Assignments | None = None,
       second_derivatives: bool = False,
-      jit_compile: bool | None = None) -> Unroller:
+      jit_compile: bool | None = None) -> meta_step.Unroller:
     """Returns an object that unrolls the optimization of a problem.
 
     Args:
@@ -256,14 +58,15 @@ class MetaOptimizer:
       len_unroll: Number of updates in an unroll, T.
       net_assignments: Pairs of a network's id and the names of the parameters
         that it optimizes. None gives all parameters to the only network.
-      second_derivatives: See `Unroller`.
-      jit_compile: See `Unroller`.
+      second_derivatives: See `meta_step.Unroller`.
+      jit_compile: See `meta_step.Unroller`.
 
     Raises:
-      ValueError: See `Unroller` and `networks.Partition`.
+      ValueError: See `meta_step.Unroller` and `networks.Partition`.
     """
-    return Unroller(networks.Partition(self.networks, net_assignments), problem,
-                    len_unroll, second_derivatives, jit_compile)
+    return meta_step.Unroller(
+        networks.Partition(self.networks, net_assignments), problem,
+        len_unroll, second_derivatives, jit_compile)
 
   def meta_minimize(
       self, problem: problems.Problem, len_unroll: int,
@@ -271,7 +74,7 @@ class MetaOptimizer:
       net_assignments: networks.Assignments | None = None,
       second_derivatives: bool = False,
       jit_compile: bool | None = None,
-      num_sampled: int | None = None) -> MetaStep:
+      num_sampled: int | None = None) -> meta_step.MetaStep:
     """Returns an object whose `step` trains the networks on a problem.
 
     Args:
@@ -279,16 +82,16 @@ class MetaOptimizer:
       len_unroll: Number of updates in an unroll, T.
       learning_rate: Learning rate of Adam, which trains the networks.
       net_assignments: See `meta_loss`.
-      second_derivatives: See `Unroller`.
-      jit_compile: See `Unroller`.
-      num_sampled: See `MetaStep`.
+      second_derivatives: See `meta_step.Unroller`.
+      jit_compile: See `meta_step.Unroller`.
+      num_sampled: See `meta_step.MetaStep`.
 
     Raises:
-      ValueError: See `MetaStep` and `networks.Partition`.
+      ValueError: See `meta_step.MetaStep` and `networks.Partition`.
     """
-    return MetaStep(networks.Partition(self.networks, net_assignments), problem,
-                    len_unroll, learning_rate, second_derivatives, jit_compile,
-                    num_sampled)
+    return meta_step.MetaStep(
+        networks.Partition(self.networks, net_assignments), problem,
+        len_unroll, learning_rate, second_derivatives, jit_compile, num_sampled)
 
   def save(self, path: files.Path, trained_on: dict[str, Any] | None = None,
            net_assignments: networks.Assignments | None = None) -> list[str]:

@@ -25,10 +25,10 @@ class Settings(NamedTuple):
   unroll_length: int = 20  # Updates in an unroll, T. A remainder of `num_steps`
   # is a shorter last unroll.
   learning_rate: float = 0.001  # Learning rate of Adam, the meta-optimizer.
-  second_derivatives: bool = False  # See `meta_optimizer.Unroller`.
+  second_derivatives: bool = False  # See `meta_step.Unroller`.
   num_tasks: int = 1  # Runs side by side, K; the meta-loss is their mean.
   sampled_coordinates: int | None = None  # Coordinates, or rows, of each task
-  # from which the meta-gradient is estimated; see `meta_optimizer.MetaStep`.
+  # from which the meta-gradient is estimated; see `meta_step.MetaStep`.
   stagger: bool = False  # Whether tasks start at different unrolls, so that
   # each step averages early and late parts of runs. The tasks' first runs are
   # shorter.
@@ -36,7 +36,7 @@ class Settings(NamedTuple):
   # have the seed of their network's constructor.
   evaluation_period: int = 1000  # Epochs from one validation to the next.
   evaluation_epochs: int = 20  # Runs in a validation, the same in each.
-  jit_compile: bool | None = None  # See `meta_optimizer.Unroller`.
+  jit_compile: bool | None = None  # See `meta_step.Unroller`.
 
   def check(self) -> None:
     """Raises a ValueError that names a setting which is out of its range."""

@@ -4,7 +4,7 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
-from meta import meta_optimizer, unroll
+from meta import meta_optimizer, meta_step, unroll
 import networks
 from networks import baselines, preprocess
 import problems
@@ -141,7 +141,7 @@ class GoldenMetaTest(parameterized.TestCase):
 
   @parameterized.parameters(("first", False), ("second", True))
   def test_meta_training(self, key, second_derivatives):
-    step = meta_optimizer.MetaStep(
+    step = meta_step.MetaStep(
         self.network, self.problem, 5, 0.001, second_derivatives)
     meta_losses, fx = [], []
     for _ in range(3):

@@ -4,7 +4,7 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
-from meta import meta_optimizer, unroll
+from meta import meta_step, unroll
 import networks
 import problems
 from tests import assertions, toys
@@ -101,7 +101,7 @@ class UnrollTest(parameterized.TestCase):
         Rows(), unroll.start(network, Rows(), 0))
     np.testing.assert_array_equal(
         gradients["x"], [[2., 4.], [0., 0.], [20., 24.]])
-    step = meta_optimizer.MetaStep(network, Rows(), 2, 0.01)
+    step = meta_step.MetaStep(network, Rows(), 2, 0.01)
     losses, _ = step.step(step.reset(0))
     self.assertTrue(np.isfinite(losses).all())
 
