@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from meta import compilation, tuning
+from problems import supervised
 from tests import fake_data, processes, programs
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -53,13 +54,22 @@ def rows(page):
           if line.startswith("|")]
 
 
+make_supervised = supervised.Supervised.__init__
+
+
+def of_two_examples(self, data, batch_size):
+  """Makes a problem with the smallest minibatches."""
+  make_supervised(self, data, 2)
+
+
 @contextlib.contextmanager
-def uncompiled(eager=False):
-  """Makes few steps, which take less time than their compilation by XLA."""
+def uncompiled(eager=True):
+  """Makes few steps, which take less time than tracing or compiling them."""
   nothing = compilation.Compilation(unroll=False, network=False)
   with (mock.patch.object(compilation, "choose", return_value=nothing),
         mock.patch.object(compilation, "can_vectorize", return_value=False),
-        mock.patch.object(tuning, "_LIMIT", 4)):  # Fewer learning rates.
+        mock.patch.object(supervised.Supervised, "__init__", of_two_examples),
+        mock.patch.object(tuning, "_LIMIT", 0)):  # A single learning rate.
     tf.config.run_functions_eagerly(eager)
     try:
       yield
@@ -87,21 +97,23 @@ class CodeTest(programs.TestCase):
         self.run_code(code, names, page)
       elif language == "sh":
         for command in code.replace("\\\n", "").splitlines():
-          self.run_command(command, page)
+          self.run_command(command)
       else:
         self.assertIn(language, ("python", "text"))
     self.assertTrue(np.isfinite(names.get("losses", 0.)).all())
 
   def run_code(self, code, names, page):
-    """Runs a block of Python, with fewer epochs."""
+    """Runs a block of Python, with fewer epochs and steps."""
     file = re.match(r"# (\w+\.py)\n", code)  # The name of a module.
     if file:
       pathlib.Path(file[1]).write_text(code)
-    code = re.sub(r"\bnum_epochs=\d+", "num_epochs=1", code)
+    code = re.sub(
+        r"\b(num_epochs|num_steps|unroll_length|len_unroll)=\d+", r"\1=1", code)
+    code = re.sub(r"\bin range\(\d+\)", "in range(1)", code)
     with uncompiled():
       exec(compile(code, f"{page}, of which this is\n{code}", "exec"), names)
 
-  def run_command(self, command, page):
+  def run_command(self, command):
     """Runs a command, with less to do."""
     program, *argv = shlex.split(command, comments=True)
     if program.startswith("l2l-"):
@@ -109,9 +121,8 @@ class CodeTest(programs.TestCase):
       argv = [a.replace("=DIR", f"={self.folder}") for a in argv]
       if "--optimizer=all" in argv:
         argv += ["--optimizer=L2L,Sgd", "--tune"]
-      # The commands of the README run as they do for a user.
-      with (contextlib.nullcontext() if page == "README.md" else
-            uncompiled(eager="--plot_updates" not in command)):
+      # Drawing traces a graph for each coordinate if it is eager.
+      with uncompiled(eager="--plot_updates" not in command):
         self.assert_done(programs.run(name, *argv, *FLAGS[name]))
     elif program == "python":  # A benchmark, which takes minutes.
       self.assertEqual(argv[0], "-m")
