@@ -13,7 +13,8 @@ from meta.meta_step import MetaStep, StepInfo, Unroller
 from meta.pretrained_networks import pretrained
 from meta.recorders import Recorder
 from meta.saved_model import export
-from meta.trainer import Epoch, Settings, Trainer, Validation
+from meta.settings import Settings
+from meta.trainer import Epoch, Trainer, Validation
 from meta.training import train
 from meta.unroll import Run
 

@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from l2lgd import files
-from meta import evaluation, recorders, tensorboard
+from meta import evaluation, recorders, schedules, tensorboard
+from meta import settings as settings_lib
 from meta import trainer as trainer_lib
 
 _SETTINGS_FILE = "run.json"
@@ -83,7 +84,7 @@ class RunFolder(recorders.Recorder):
       except (ValueError, TypeError) as error:
         raise ValueError(f"{settings_file} is damaged: {error}.") from error
     # A setting that the run's version did not have was at its default.
-    saved = trainer_lib.Settings()._asdict() | saved
+    saved = settings_lib.Settings()._asdict() | saved
     changed = [_as_flag(name, saved.get(name))
                for name, value in self._settings.items()
                if name not in _VARIABLE and saved.get(name) != value]
@@ -99,7 +100,8 @@ class RunFolder(recorders.Recorder):
         "training/final_loss": epoch.final_loss,
         "training/meta_gradient_norm": np.mean(epoch.gradient_norms),
         "training/meta_gradients_dropped": self._num_dropped,
-        "training/learning_rate": self._trainer.settings.learning_rate,
+        "training/learning_rate": schedules.learning_rate(
+            self._trainer.settings, epoch.number - 1),
         "training/steps_per_second":
             self._trainer.settings.num_steps / epoch.seconds,
         **{f"meta_gradient_norm/unroll_{i + 1}": norm

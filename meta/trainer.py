@@ -9,45 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from l2lgd import checks
-from meta import diagnostics, evaluation, meta_optimizer, seeds, unroll
+from meta import diagnostics, evaluation, meta_optimizer, schedules, seeds
+from meta import settings as settings_lib
+from meta import unroll
 import networks
 import problems
-
-
-class Settings(NamedTuple):
-  """How networks are meta-trained; the defaults are DeepMind's.
-
-  An epoch makes one run per task: `num_steps` updates, in unrolls of
-  `unroll_length`, with one update of the networks after each unroll.
-  """
-  num_steps: int = 100  # Updates of the optimizee in an epoch.
-  unroll_length: int = 20  # Updates in an unroll, T. A remainder of `num_steps`
-  # is a shorter last unroll.
-  learning_rate: float = 0.001  # Learning rate of Adam, the meta-optimizer.
-  second_derivatives: bool = False  # See `meta_step.Unroller`.
-  num_tasks: int = 1  # Runs side by side, K; the meta-loss is their mean.
-  sampled_coordinates: int | None = None  # Coordinates, or rows, of each task
-  # from which the meta-gradient is estimated; see `meta_step.MetaStep`.
-  stagger: bool = False  # Whether tasks start at different unrolls, so that
-  # each step averages early and late parts of runs. The tasks' first runs are
-  # shorter.
-  seed: int = 0  # Seed of all functions and of their noise. The initial weights
-  # have the seed of their network's constructor.
-  evaluation_period: int = 1000  # Epochs from one validation to the next.
-  evaluation_epochs: int = 20  # Runs in a validation, the same in each.
-  jit_compile: bool | None = None  # See `meta_step.Unroller`.
-
-  def check(self) -> None:
-    """Raises a ValueError that names a setting which is out of its range."""
-    for name in ("num_steps", "unroll_length", "num_tasks",
-                 "evaluation_period", "evaluation_epochs"):
-      checks.positive_integer(name, getattr(self, name))
-    checks.positive("learning_rate", self.learning_rate)
-    if self.stagger and self.num_steps % self.unroll_length:
-      raise ValueError(
-          f"num_steps is {self.num_steps}, but must be a multiple of "
-          f"unroll_length, {self.unroll_length}, for tasks to be staggered.")
 
 
 class Epoch(NamedTuple):
@@ -90,7 +56,7 @@ class Trainer:
 
   def __init__(self, problem: problems.Problem,
                optimizer: meta_optimizer.MetaOptimizer,
-               settings: Settings | None = None,
+               settings: settings_lib.Settings | None = None,
                net_assignments: networks.Assignments | None = None):
     """Creates the networks' variables and Adam's slots.
 
@@ -104,7 +70,7 @@ class Trainer:
       ValueError: A setting is out of its range, or see
         `MetaOptimizer.meta_minimize`.
     """
-    settings = settings or Settings()
+    settings = settings or settings_lib.Settings()
     settings.check()
     self.optimizer = optimizer
     self.settings = settings
@@ -150,6 +116,9 @@ class Trainer:
   def run_epoch(self) -> Epoch:
     """Trains for one epoch."""
     start_time = time.perf_counter()
+    if self.settings.decay_epochs is not None:
+      self.meta_step.optimizer.learning_rate = schedules.learning_rate(
+          self.settings, self.num_epochs)
     length = self.settings.unroll_length
     run = self._runs and tf.nest.map_structure(
         tf.convert_to_tensor, self._runs)

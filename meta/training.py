@@ -6,6 +6,7 @@ from typing import Any
 from l2lgd import files
 from meta import meta_optimizer, run_folder
 from meta import recorders as recorders_lib
+from meta import settings as settings_lib
 from meta import trainer as trainer_lib
 import networks
 import problems
@@ -15,7 +16,7 @@ def train(
     problem: problems.Problem,
     optimizer: meta_optimizer.MetaOptimizer | None = None,
     num_epochs: int = 10000,
-    settings: trainer_lib.Settings | None = None,
+    settings: settings_lib.Settings | None = None,
     net_assignments: networks.Assignments | None = None,
     save_path: files.Path | None = None,
     resume: bool = False,
@@ -67,7 +68,7 @@ def train(
     OSError: A file cannot be read or written.
   """
   optimizer = optimizer or meta_optimizer.MetaOptimizer()
-  settings = settings or trainer_lib.Settings()
+  settings = settings or settings_lib.Settings()
   trainer = trainer_lib.Trainer(problem, optimizer, settings, net_assignments)
   folder = None
   if save_path is not None:

@@ -21,12 +21,13 @@ SETTINGS = {
 NOT_RESUMED = r"which holds a run\. Resume it with --resume"
 
 
-def make_trainer(layers=()):
+def make_trainer(layers=(), **settings):
   """A trainer that has not been compiled; its networks are of one layer."""
   return meta.Trainer(
       problems.Simple(), meta.MetaOptimizer(cw={
           "net": "CoordinateWiseDeepLSTM", "net_options": {"layers": layers}}),
-      meta.Settings(num_steps=2, unroll_length=1, learning_rate=0.5))
+      meta.Settings(num_steps=2, unroll_length=1, learning_rate=0.5,
+                    **settings))
 
 
 def make_epoch(number=1, gradient_norms=(1., 3.)):
@@ -202,6 +203,15 @@ class RunFolderTest(parameterized.TestCase):
     for tag, values in expected.items():
       self.assertEqual(list(logged[tag]), [1, 2, 3])
       np.testing.assert_array_equal(list(logged[tag].values()), values, tag)
+
+  def test_decay_of_the_learning_rate_is_shown_by_tensorboard(self):
+    folder = self.claim(trainer=make_trainer(decay_epochs=2))
+    for number in (1, 2, 3):
+      folder.epoch(make_epoch(number))
+    folder.save_checkpoint()
+    logged = run_files.scalars(self.folder)["training/learning_rate"]
+    np.testing.assert_allclose(
+        [logged[number] for number in (1, 2, 3)], [.5, .25, 0.])
 
   def test_validations_are_shown_by_tensorboard(self):
     folder = self.claim()

@@ -9,7 +9,7 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
-from meta import evaluation, meta_optimizer, seeds, trainer, unroll
+from meta import evaluation, meta_optimizer, seeds, settings, trainer, unroll
 import networks
 import problems
 from tests import assertions, eager, toys
@@ -18,15 +18,15 @@ SEED = 7
 PROBLEM = problems.Quadratic(2, 2, stddev=1.)
 
 
-def make(problem=PROBLEM, num_steps=4, unroll_length=2, **settings):
+def make(problem=PROBLEM, num_steps=4, unroll_length=2, **options):
   """A trainer of a small network."""
   optimizer = meta_optimizer.MetaOptimizer(net={
       "net": "CoordinateWiseDeepLSTM",
       "net_options": {"layers": (), "scale": 0.1}})
-  return trainer.Trainer(problem, optimizer, trainer.Settings(**{
+  return trainer.Trainer(problem, optimizer, settings.Settings(**{
       "num_steps": num_steps, "unroll_length": unroll_length,
       "learning_rate": 0.01, "seed": SEED, "evaluation_epochs": 1,
-      "jit_compile": False, **settings}))
+      "jit_compile": False, **options}))
 
 
 def weights(trained):
@@ -241,6 +241,17 @@ class TrainerTest(parameterized.TestCase):
     self.assertBetween(num_sick, 1, 11)
     self.assertTrue(all(np.all(np.isfinite(w)) for w in weights(trained)))
 
+  def test_learning_rate_is_that_of_the_schedule(self):
+    eager.run_eagerly(self)
+    trained, rates = make(num_steps=2, decay_epochs=4), []
+    for _ in range(5):
+      before = weights(trained)
+      trained.run_epoch()
+      rates.append(float(trained.meta_step.optimizer.learning_rate))
+    np.testing.assert_allclose(rates, 0.01 * np.array(
+        [1., (2 + np.sqrt(2)) / 4, 0.5, (2 - np.sqrt(2)) / 4, 0.]), rtol=1e-5)
+    assertions.assert_equal(weights(trained), before)  # At a rate of 0.
+
   def test_num_dropped_counts_what_is_not_finite(self):
     epoch = trainer.Epoch(
         number=1, final_loss=1., meta_loss=2.,
@@ -248,7 +259,7 @@ class TrainerTest(parameterized.TestCase):
     self.assertEqual(epoch.num_dropped, 3)
 
   @parameterized.parameters(
-      {}, {"num_tasks": 2, "sampled_coordinates": 2},
+      {}, {"num_tasks": 2, "sampled_coordinates": 2}, {"decay_epochs": 4},
       {"num_tasks": 2, "stagger": True})
   def test_restored_training_goes_on_bit_for_bit(self, **options):
     def run_epochs(trained, count):
