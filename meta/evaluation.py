@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from l2lgd import checks
-from meta import compilation, meta_step
+from meta import compilation, meta_step, unroll
 from meta import seeds as seeds_lib
 import networks
 import problems
@@ -53,11 +53,18 @@ class Evaluator:
     self._network = network
     self._unroller = meta_step.Unroller(
         network, problem, num_steps, jit_compile=jit_compile)
+    self._sizes: set[int] = set()  # Numbers of runs that it is compiled for.
+
+  @property
+  def is_compiled(self) -> bool:
+    """Whether runs have been made, so that others need no compilation."""
+    return bool(self._sizes)
 
   @functools.cached_property
   def max_side_by_side(self) -> int:
     """How many runs are made at once, which is decided before the first."""
-    run = self._unroller.reset(seed=0)
+    # Eagerly: single runs may not be needed again.
+    run = unroll.start(self._network, self._unroller.problem, seed=0)
     size = sum(p.shape.num_elements() for p in run.params.values())
     count = max(1, _max_coordinates() // size)
     if count > 1 and not compilation.can_vectorize(
@@ -83,6 +90,11 @@ class Evaluator:
     num_chunks = 1 if len(seeds) == 1 else math.ceil(
         len(seeds) / self.max_side_by_side)
     size = math.ceil(len(seeds) / num_chunks)
+    if size not in self._sizes:
+      # A few runs too many take less time than another compilation.
+      size = min((s for s in self._sizes if size <= s <= self.max_side_by_side),
+                 default=size)
+      self._sizes.add(size)
     losses, params = [], []
     for start in progress(range(0, len(seeds), size)):
       # The last chunk wraps around to the first seeds, so that all chunks have

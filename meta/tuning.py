@@ -31,7 +31,8 @@ class Tuning(NamedTuple):
     return self.learning_rates[int(np.argmin(self.losses))]
 
 
-def tune(evaluator: evaluation.Evaluator, seeds: Sequence[int | tf.Tensor],
+def tune(evaluator: Callable[..., evaluation.Evaluation],
+         seeds: Sequence[int | tf.Tensor],
          progress: Callable = lambda x: x) -> Tuning:
   """Searches for the learning rate with the lowest mean final loss.
 
@@ -46,7 +47,8 @@ def tune(evaluator: evaluation.Evaluator, seeds: Sequence[int | tf.Tensor],
     rate = tuning.tune(evaluator, seeds=range(10)).best
 
   Args:
-    evaluator: Evaluates a hand-designed optimizer.
+    evaluator: Evaluates a hand-designed optimizer: an `evaluation.Evaluator`,
+      or a candidate of a `shared_evaluator.SharedEvaluator`.
     seeds: Seeds of the runs that are made at every rate.
     progress: Wraps the runs in a progress bar.
   """

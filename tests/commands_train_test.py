@@ -16,7 +16,7 @@ import tensorflow as tf
 from l2lgd.commands import console
 import problems
 from tests import programs, run_files
-from tests.programs import DEVICE, STATS
+from tests.programs import DEVICE, STATS, TRAINING
 
 TRAINED = pathlib.Path(__file__).parents[1] / "trained"
 FAST = ("--num_steps=2", "--unroll_length=2", "--evaluation_epochs=1",
@@ -48,7 +48,7 @@ class TrainTest(programs.EagerTestCase):
     self.assert_done(result)
     self.assertRegex(
         result.stdout,
-        rf"\A{DEVICE}EVALUATION\n{STATS}Epoch 2\n{STATS}EVALUATION\n{STATS}"
+        rf"\A{TRAINING}EVALUATION\n{STATS}Epoch 2\n{STATS}EVALUATION\n{STATS}"
         rf"Epoch 4\n{STATS}Epoch 5\n{STATS}EVALUATION\n{STATS}"
         rf"Saved {re.escape(self.folder)} after epoch 5\.\n\Z")
     self.assertContainsSubset(
@@ -72,7 +72,7 @@ class TrainTest(programs.EagerTestCase):
     self.assert_done(result)
     self.assertRegex(
         result.stdout,
-        rf"\A{DEVICE}Nothing is saved: give a --save_path to keep the network"
+        rf"\A{TRAINING}Nothing is saved: give a --save_path to keep the network"
         rf"\.\nEVALUATION\n{STATS}Epoch 1\n{STATS}EVALUATION\n{STATS}\Z")
     self.assertEmpty(run_files.files(self.parent))
 
@@ -91,18 +91,18 @@ class TrainTest(programs.EagerTestCase):
       result = programs.run("train", *argv)
     self.assertEqual((result.code, result.stderr), (128 + signum, ""))
     self.assertRegex(
-        result.stdout, rf"\A{DEVICE}EVALUATION\n{STATS}"
+        result.stdout, rf"\A{TRAINING}EVALUATION\n{STATS}"
         rf"Saved {self.folder} after epoch 2\. Resume it with --resume\.\n\Z")
     result = programs.run("train", *argv)
     self.assert_done(result)
     self.assertRegex(
-        result.stdout, rf"\A{DEVICE}Resuming {self.folder} after epoch 2\.\n"
+        result.stdout, rf"\A{TRAINING}Resuming {self.folder} after epoch 2\.\n"
         rf"Epoch 3\n{STATS}EVALUATION\n{STATS}"
         rf"Saved {self.folder} after epoch 3\.\n\Z")
     result = programs.run("train", *argv)  # There is nothing left to do.
     self.assert_done(result)
     self.assertRegex(
-        result.stdout, rf"\A{DEVICE}Resuming {self.folder} after epoch 3\.\n"
+        result.stdout, rf"\A{TRAINING}Resuming {self.folder} after epoch 3\.\n"
         rf"Saved {self.folder} after epoch 3\.\n\Z")
 
   def test_means_of_the_largest_losses_are_without_warning(self):
@@ -148,9 +148,12 @@ class TrainTest(programs.EagerTestCase):
     result = programs.run("train", *own, "--unroll_length=2",
                           "--evaluation_epochs=1", "--save_path=run")
     self.assert_done(result)
+    # 22 * 80 + 80 in the first layer, 40 * 80 + 80 in the second, 20 + 1.
     self.assertRegex(
         result.stdout, rf"\A{DEVICE}Split train\nAll runs of "
         r"own_split:make_problem are the same: it does not use its seeds\.\n"
+        r"Training cw \(CoordinateWiseDeepLSTM, 5141 weights\) on own_split:"
+        r"make_problem \(1 parameters\), learning rate 0\.003, seed 0\n"
         r"EVALUATION\n")
     settings = json.loads(pathlib.Path("run/run.json").read_text())
     self.assertEqual((settings["problem"], settings["learning_rate"]),

@@ -11,7 +11,7 @@ from unittest import mock
 from absl.testing import absltest, parameterized
 import numpy as np
 
-from meta import evaluation, seeds, tuning
+from meta import seeds, shared_evaluator, tuning
 from networks import baselines
 from tests import fake_data, programs
 
@@ -71,18 +71,18 @@ class TuningTest(programs.EagerTestCase):
     """Replaces the search: gives the best rate and loss for a network."""
     made = []
 
-    def make_evaluator(network, *args, **kwargs):
+    def of(shared, network):
       made.append(network)
-      return original(network, *args, **kwargs)
+      return original(shared, network)
 
     def tune(evaluator, seeds, progress):
       del evaluator, seeds, progress
       rate, loss = best(made[-1])
       return tuning.Tuning([rate, 2 * rate], [loss, np.inf])
 
-    original = evaluation.Evaluator
+    original = shared_evaluator.SharedEvaluator.of
     self.enter_context(mock.patch.object(
-        evaluation, "Evaluator", make_evaluator))
+        shared_evaluator.SharedEvaluator, "of", of))
     self.enter_context(mock.patch.object(tuning, "tune", tune))
 
   def test_all_optimizers_are_tuned(self):

@@ -77,22 +77,25 @@ class ConsoleTest(parameterized.TestCase):
              epochs=(), validations=None):
     """The lines of a training."""
     def train():
-      recorder = console.Console(num_epochs, log_period, path)
+      recorder = console.Console(num_epochs, log_period, path, lambda: "Net.")
       recorder.begin(start)
       for epoch in epochs:
         recorder.epoch(epoch)
         if validations and epoch.number in validations:
           recorder.validation(validations[epoch.number])
       recorder.end(epochs[-1].number if epochs else start)
-    return self.printed(train).splitlines()
+    first, *lines = self.printed(train).splitlines()
+    self.assertEqual(first, "Net.")
+    return lines
 
   def test_epochs_are_reported_every_log_period_and_at_the_end(self):
     epochs = [make_epoch(i, final_loss=10.**i, seconds=i)
               for i in (1, 2, 3, 4, 5)]
     lines = self.record(epochs=epochs)
-    # Since the last report each: the means, and their number.
+    # Since the last report each: the means, and their number. The time of the
+    # first epoch is that of its compilation.
     self.assertEqual(lines, [
-        "Epoch 2", "Log Mean Final Error: 1.74", "Mean epoch time: 1.50 s",
+        "Epoch 2", "Log Mean Final Error: 1.74", "Mean epoch time: 2.00 s",
         "Final error: mean 55, median 55, quartiles 32.5 to 77.5, "
         "0 of 2 diverged",
         "Epoch 4", "Log Mean Final Error: 3.74", "Mean epoch time: 3.50 s",
@@ -103,12 +106,34 @@ class ConsoleTest(parameterized.TestCase):
         "0 of 1 diverged",
         "Saved runs/a after epoch 5."])
 
+  def test_compilation_is_named_where_it_cannot_be_left_out(self):
+    validation = make_validation([1.], seconds=3.)
+    lines = self.record(
+        num_epochs=3, log_period=1, start=1,
+        epochs=[make_epoch(2, seconds=7.), make_epoch(3, seconds=2.)],
+        validations={2: validation, 3: validation})
+    self.assertEqual([line for line in lines if "time" in line], [
+        "Mean epoch time: 7.00 s, with compilation",
+        "Mean epoch time: 3.00 s, with compilation",
+        "Mean epoch time: 2.00 s", "Mean epoch time: 3.00 s"])
+
+  def test_line_a_minute_stands_for_the_progress_bar(self):
+    times = iter([0., 59., 61., 120., 121., 300.])
+    epochs = [make_epoch(i, final_loss=i / 8) for i in range(1, 6)]
+    with mock.patch.object(
+        console.time, "perf_counter", side_effect=lambda: next(times)):
+      lines = self.record(num_epochs=9, log_period=9, epochs=epochs)
+    self.assertEqual(lines[:-1], [
+        "Epoch 2 of 9: loss 0.25", "Epoch 4 of 9: loss 0.5",
+        "Epoch 5 of 9: loss 0.625"])
+
   def test_validation_is_reported_with_the_time_of_a_run(self):
     lines = self.record(
         num_epochs=1, epochs=[make_epoch(1)],
         validations={1: make_validation([1., 100., 199.], seconds=6.)})
     self.assertEqual(lines[4:], [
-        "EVALUATION", "Log Mean Final Error: 2.00", "Mean epoch time: 2.00 s",
+        "EVALUATION", "Log Mean Final Error: 2.00",
+        "Mean epoch time: 2.00 s, with compilation",
         "Final error: mean 100, median 100, quartiles 50.5 to 149.5, "
         "0 of 3 diverged",
         "Saved runs/a after epoch 1."])
@@ -141,12 +166,37 @@ class ConsoleTest(parameterized.TestCase):
         self.record(path=None, log_period=9, epochs=[make_epoch(1)]),
         ["Nothing is saved: give a --save_path to keep the network."])
 
-  def test_progress_is_silent_unless_on_a_terminal(self):
-    with mock.patch.object(console.tqdm, "tqdm") as bar:
-      console.progress([1, 2], unit="run")
+  def test_progress_is_a_bar_on_a_terminal_only(self):
+    tqdm = console.tqdm.tqdm
+    with mock.patch.object(console.tqdm, "tqdm", wraps=tqdm) as bar:
+      self.assertEqual(self.printed(list, console.progress([1, 2], "Runs")), "")
     self.assertIsNone(bar.call_args.kwargs["disable"])
-    self.assertEqual(self.printed(list, console.progress([1, 2, 3])), "")
-    self.assertEqual(list(console.progress([1, 2, 3])), [1, 2, 3])
+    self.assertEqual(list(console.progress([1, 2, 3], "Runs")), [1, 2, 3])
+
+  def test_progress_is_a_line_a_minute_elsewhere(self):
+    times = iter([0., 1., 60., 100., 130.])
+    with mock.patch.object(
+        console.time, "perf_counter", side_effect=lambda: next(times)):
+      self.assertEqual(
+          self.printed(list, console.progress("abcd", "Runs")),
+          "Runs: 1 of 4\nRuns: 3 of 4\n")
+
+  @parameterized.parameters(
+      ([9.], 9.), ([9., 1.], 2.), ([9., 1., 3.], 6.))
+  def test_first_of_several_chunks_takes_as_long_as_the_others(
+      self, seconds, total):
+    clock = [0.]
+    timer = console.Timer("Runs")
+    with mock.patch.object(
+        console.time, "perf_counter", side_effect=lambda: clock[0]):
+      for passed in timer(seconds):
+        clock[0] += passed
+    self.assertEqual((timer.seconds, timer.num_chunks), (total, len(seconds)))
+
+  def test_statistics_may_be_of_times_with_compilation(self):
+    self.assertIn(
+        "\nMean epoch time: 2.00 s, with compilation\n",
+        self.printed(console.print_stats, "Sgd", np.array([1.]), 2., True))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Tests of evaluation."""
 
 import math
+from unittest import mock
 
 from absl.testing import absltest, parameterized
 import numpy as np
@@ -113,6 +114,19 @@ class EvaluatorTest(parameterized.TestCase):
       with self.subTest(max_side_by_side=max_side_by_side):
         evaluate.max_side_by_side = max_side_by_side
         np.testing.assert_allclose(evaluate(SEEDS).losses, expected, rtol=1e-5)
+
+  def test_fewer_runs_are_made_by_what_is_compiled_for_more(self):
+    evaluate = evaluator(networks.Sgd(), problems.Quadratic(2, 3), 2)
+    evaluate.max_side_by_side = len(SEEDS)
+    self.assertFalse(evaluate.is_compiled)
+    losses = evaluate(SEEDS).losses
+    self.assertTrue(evaluate.is_compiled)
+    with mock.patch.object(
+        problems.Quadratic, "loss", side_effect=AssertionError):
+      np.testing.assert_array_equal(evaluate(SEEDS[1:3]).losses, losses[1:3])
+      # Five are 4 and 1, in place of 3 and 2.
+      np.testing.assert_array_equal(
+          evaluate([*SEEDS, SEEDS[1]]).losses, [*losses, losses[1]])
 
   @parameterized.parameters(0, -3, 2.5, "3", None)
   def test_bad_num_steps_is_named(self, num_steps):

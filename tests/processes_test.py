@@ -10,7 +10,7 @@ import tempfile
 from absl.testing import absltest, parameterized
 
 from tests import processes, programs, run_files
-from tests.programs import DEVICE, STATS
+from tests.programs import DEVICE, STATS, TRAINING
 
 TRAIN = ("train.py", "--num_steps=2", "--unroll_length=2",
          "--evaluation_epochs=2", "--jit_compile=false", "--log_period=1",
@@ -39,7 +39,7 @@ class ProcessesTest(programs.TestCase):
         f"--save_path={self.folder}")
     self.assertEqual(result.returncode, 0)
     self.assertRegex(
-        result.stdout, rf"\A{DEVICE}EVALUATION\n{STATS}"
+        result.stdout, rf"\A{TRAINING}EVALUATION\n{STATS}"
         + "".join(rf"Epoch {n}\n{STATS}" for n in (1, 2, 3))
         + rf"EVALUATION\n{STATS}"
         rf"Saved {re.escape(self.folder)} after epoch 3\.\n\Z")

@@ -20,8 +20,9 @@ from tests import eager
 
 FLAGS = flags.FLAGS
 DEVICE = r"Running on (CPU, \d+ cores|GPU .*)\n"
+TRAINING = rf"{DEVICE}Training [^\n]+\n"
 STATS = (r"Log Mean Final Error: (-?\d+\.\d\d)\n"
-         r"Mean epoch time: \d+\.\d\d s\n"
+         r"Mean epoch time: \d+\.\d\d s(?:, with compilation)?\n"
          r"Final error: mean (\S+), median \S+, quartiles \S+ to \S+, "
          r"0 of (\d+) diverged\n")
 

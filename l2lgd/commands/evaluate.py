@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import time
 from typing import Any
 
 from absl import flags
@@ -10,6 +9,7 @@ import numpy as np
 
 from l2lgd import files
 from l2lgd.commands import console, options, program
+from l2lgd.commands import tuner as tuner_lib
 from meta import (
     diagnostics,
     evaluation,
@@ -17,13 +17,15 @@ from meta import (
     pretrained_networks,
     results,
     seeds,
+    shared_evaluator,
     tensorboard,
-    tuning,
     unroll,
 )
 import networks
 from networks import baselines, net_config
 import problems
+
+Evaluator = evaluation.Evaluator | shared_evaluator.Candidate
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(options)  # For --help.
@@ -57,10 +59,6 @@ flags.DEFINE_string("pictures", None, "PNG file to write: the pictures of "
 flags.DEFINE_string("logdir", None, "Folder to write the learning curves to, "
                     "for TensorBoard.")
 
-# Other options of a baseline that are searched, as no value suits all problems.
-_TUNED_OPTIONS = {"RMSProp": [
-    {"decay": 0.9}, {"decay": 0.99}, {"decay": 0.999},
-    {"decay": 0.999, "epsilon": 1.}]}
 _NUM_PICTURES = 6  # Runs that are drawn.
 _NUM_COORDINATES = 3  # Coordinates whose updates are drawn.
 
@@ -73,11 +71,7 @@ def main() -> None:
     experiment = options.experiment()
     problem = options.make_problem(experiment, FLAGS.split)
     check_outputs(problem)
-    optimizers = make_optimizers(experiment)
-    evaluators = {
-        name: evaluation.Evaluator(
-            network, problem, FLAGS.num_steps, options.jit_compile())
-        for name, network in optimizers.items()}
+    optimizers, evaluators = make_optimizers(experiment, problem)
     seed = secrets.randbits(31) if FLAGS.seed is None else FLAGS.seed
     run_seeds = [seeds.derive(seed, "test", i) for i in range(FLAGS.num_epochs)]
     split = f" (split {FLAGS.split})" if experiment.has_data else ""
@@ -109,44 +103,78 @@ def check_outputs(problem: problems.Problem) -> None:
       files.check_writable(filename)
 
 
-def evaluate(name: str, evaluator: evaluation.Evaluator,
+def evaluate(name: str, evaluator: Evaluator,
              run_seeds: list) -> evaluation.Evaluation:
   """Makes the runs of one optimizer, and prints their statistics."""
-  start_time = time.perf_counter()
-  result = evaluator(run_seeds, console.progress)
-  seconds = (time.perf_counter() - start_time) / len(run_seeds)
-  console.print_stats(name, result.losses[:, -1], seconds)
+  timer = console.Timer(name)
+  was_compiled = evaluator.is_compiled
+  result = evaluator(run_seeds, timer)
+  console.print_stats(
+      name, result.losses[:, -1], timer.seconds / len(run_seeds),
+      with_compilation=timer.num_chunks == 1 and not was_compiled)
   return result
 
 
 def make_optimizers(
-    experiment: experiments.Experiment) -> dict[str, networks.Network]:
+    experiment: experiments.Experiment, problem: problems.Problem
+) -> tuple[dict[str, networks.Network], dict[str, Evaluator]]:
   """Returns the optimizers that --optimizer and --path name.
+
+  Args:
+    experiment: The experiment.
+    problem: Its problem, on which the optimizers are evaluated.
+
+  Returns:
+    The optimizers, and what evaluates each of them.
 
   Raises:
     ValueError: A name is unknown, or a file does not fit.
     FileNotFoundError: --path holds no network of this problem.
   """
-  tune = FLAGS.tune or FLAGS.optimizer == ["all"]
+  names, tune = optimizer_names()
+  hand_designed = [name for name in names if name != "L2L"]
+  shared = tuner_lib.share(hand_designed, tune, problem)
+  tuner = None
+  if tune and experiment.has_data:
+    validation = options.make_problem(experiment, "validation")
+    tuner = tuner_lib.Tuner(
+        validation, tuner_lib.share(hand_designed, tune, validation))
+  elif tune:
+    tuner = tuner_lib.Tuner(problem, shared)
+  optimizers: dict[str, networks.Network] = {}
+  evaluators: dict[str, Evaluator] = {}
+  for name in names:
+    if name == "L2L":
+      learned = make_learned_optimizers(experiment)
+      optimizers |= learned
+      evaluators |= {key: evaluation.Evaluator(
+          network, problem, FLAGS.num_steps, options.jit_compile())
+                     for key, network in learned.items()}
+    else:
+      optimizers[name] = (tuner.best(name) if tuner else
+                          baselines.BY_NAME[name](FLAGS.learning_rate))
+      evaluators[name] = shared.of(optimizers[name])
+  return optimizers, evaluators
+
+
+def optimizer_names() -> tuple[list[str], bool]:
+  """Returns the names in --optimizer, and whether rates are searched for.
+
+  Raises:
+    ValueError: A name is unknown.
+  """
   known = ["L2L", *baselines.BY_NAME]
-  names = known if FLAGS.optimizer == ["all"] else FLAGS.optimizer or [""]
+  is_all = FLAGS.optimizer == ["all"]
+  names = known if is_all else FLAGS.optimizer or [""]
   for name in names:
     if name not in known:
       raise ValueError(
           f"--optimizer is {name!r}, but must be one of {known}.")
+  tune = FLAGS.tune or is_all
   if tune and FLAGS["learning_rate"].present:
     raise ValueError("--learning_rate is what --tune searches: give one of "
                      "them.")
-  tuner = Tuner(experiment) if tune else None
-  optimizers: dict[str, networks.Network] = {}
-  for name in names:
-    if name == "L2L":
-      optimizers |= make_learned_optimizers(experiment)
-    elif tuner:
-      optimizers[name] = tuner.best(name)
-    else:
-      optimizers[name] = baselines.BY_NAME[name](FLAGS.learning_rate)
-  return optimizers
+  return names, tune
 
 
 def make_learned_optimizers(
@@ -186,45 +214,6 @@ def find_folders() -> list[str]:
     raise FileNotFoundError(
         f"{error} A comma separates paths, unless a path that has one is in "
         "double quotes: --path='\"a,b\",c'.") from error
-
-
-class Tuner:
-  """Searches for the learning rates of baselines, on validation runs."""
-
-  def __init__(self, experiment: experiments.Experiment):
-    """Reads the data, and the searches that are kept beside the CSV file."""
-    self._filename = FLAGS.output and os.path.join(
-        os.path.dirname(FLAGS.output), "tuning.json")
-    self._cache = tuning.Cache(self._filename)
-    self._problem = options.make_problem(experiment, "validation")
-    self._settings = {flag: FLAGS[flag].value for flag in (
-        "problem", "layers", "activation", "num_steps", "tuning_epochs",
-        "data_dir")} | {"losses": tuning.fingerprint(self._problem)}
-
-  def best(self, name: str) -> networks.Network:
-    """Returns a baseline with the best options, and prints the searches."""
-    make = baselines.BY_NAME[name]
-    candidates = []
-    for tuned in _TUNED_OPTIONS.get(name, [{}]):
-      found = self._search(name, make(**tuned))
-      title = ", ".join([name, *(f"{k} {v}" for k, v in tuned.items())])
-      print(results.tuning_table(title, found), flush=True)
-      candidates.append((min(found.losses), make(found.best, **tuned)))
-    return min(candidates, key=lambda candidate: candidate[0])[1]
-
-  def _search(self, name: str, network: networks.Network) -> tuning.Tuning:
-    settings = self._settings | {"optimizer": name, "options": network.options}
-    found = self._cache.find(settings)
-    if found:
-      print(f"The search for {name} is from {self._filename}.")
-      return found
-    found = tuning.tune(
-        evaluation.Evaluator(network, self._problem, FLAGS.num_steps,
-                             options.jit_compile()),
-        [seeds.derive(0, "validation", i) for i in range(FLAGS.tuning_epochs)],
-        console.progress)
-    self._cache.add(settings, found)
-    return found
 
 
 def plot(problem: Any, optimizers: dict[str, networks.Network],

@@ -7,9 +7,10 @@ from absl import flags
 
 from l2lgd.commands import console, options, program
 import meta
-from meta import experiments, pretrained_networks
+from meta import experiments, pretrained_networks, seeds
 import networks
 from networks import net_config
+import problems
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(options)  # For --help.
@@ -73,18 +74,32 @@ def main() -> int:
         evaluation_epochs=FLAGS.evaluation_epochs,
         jit_compile=options.jit_compile())
     net_options = parse_net_options()
+    problem = options.make_problem(experiment, FLAGS.split)
+    optimizer = meta.MetaOptimizer(**initial_config(experiment, net_options))
     meta.train(
-        options.make_problem(experiment, FLAGS.split),
-        meta.MetaOptimizer(**initial_config(experiment, net_options)),
+        problem, optimizer,
         FLAGS.num_epochs, settings, experiment.net_assignments,
         FLAGS.save_path, FLAGS.resume, FLAGS.log_period,
         description={name: FLAGS[name].value for name in (
             "problem", "layers", "activation", "split", "init")} | {
                 "net_options": net_options},
         recorders=[console.Console(
-            FLAGS.num_epochs, FLAGS.log_period, FLAGS.save_path)],
+            FLAGS.num_epochs, FLAGS.log_period, FLAGS.save_path,
+            lambda: describe(problem, optimizer))],
         should_stop=lambda: bool(interrupts))
   return 128 + interrupts[0] if interrupts else 0
+
+
+def describe(problem: problems.Problem, optimizer: meta.MetaOptimizer) -> str:
+  """Returns a line about the training, when the networks have variables."""
+  params, _ = problem.sample(seeds.as_seed(FLAGS.seed))
+  size = sum(p.shape.num_elements() for p in params.values())
+  nets = ", ".join(
+      f"{key} ({type(network).__name__}, "
+      f"{sum(v.shape.num_elements() for v in network.trainable_variables)} "
+      "weights)" for key, network in optimizer.networks.items())
+  return (f"Training {nets} on {FLAGS.problem} ({size} parameters), learning "
+          f"rate {FLAGS.learning_rate}, seed {FLAGS.seed}")
 
 
 def parse_net_options() -> dict[str, Any] | None:
