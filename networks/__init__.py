@@ -11,12 +11,10 @@ from networks.baselines import (
   Rprop,
   Sgd,
 )
-from networks.deep_lstm import (
-  CoordinateWiseDeepLSTM,
-  KernelDeepLSTM,
-  StandardDeepLSTM,
-)
+from networks.coordinatewise import CoordinateWiseDeepLSTM
+from networks.deep_lstm import StandardDeepLSTM
 from networks.factory import factory, save
+from networks.kernel import KernelDeepLSTM
 from networks.net_config import NetConfig
 from networks.partition import Assignments, Partition
 

@@ -83,14 +83,15 @@ class StandardDeepLSTM(base.Network):
     return [None, self._output_size]
 
   def initial_state(self, params: base.Params) -> base.State:
+    """Returns the states of the layers, then the preprocessing's memory."""
     rows = self.to_rows(params)
-    self._build(self._features(rows).shape[0], rows.dtype)
+    memory = self._preprocess.initial_memory(rows)
+    self._build(self._features(rows, memory).shape[0], rows.dtype)
     num_rows = rows.shape[1]
     if num_rows is None:  # This is traced for any number of rows.
       num_rows = tf.shape(rows)[1]
-    return tuple(
-        snt.LSTMState(*[tf.zeros([h, num_rows], rows.dtype)] * 2)
-        for h in self._layers)
+    return (*(snt.LSTMState(*[tf.zeros([h, num_rows], rows.dtype)] * 2)
+              for h in self._layers), *memory)
 
   def __call__(self, gradients: base.Params,
                state: base.State) -> tuple[base.Params, base.State]:
@@ -100,21 +101,25 @@ class StandardDeepLSTM(base.Network):
   def prepare(self, gradients: base.Params, state: base.State,
               params: base.Params | None = None
               ) -> tuple[tf.Tensor, base.State]:
-    """Returns the features [F, N] and the state."""
+    """Returns the features [F, N] and the state with the next memory."""
     del params
-    return self._features(self.to_rows(gradients)), state
+    rows = self.to_rows(gradients)
+    layers, memory = self._split_state(state)
+    memory = self._preprocess.remember(rows, memory)
+    return self._features(rows, memory), (*layers, *memory)
 
   def update_rows(self, inputs: tf.Tensor,
                   state: base.State) -> tuple[tf.Tensor, base.State]:
     """Returns the updates [D, N] and the next state."""
     outputs = inputs
-    next_state = []
-    for layer, layer_state in zip(self.lstms, state, strict=True):
+    layers, memory = self._split_state(state)
+    next_layers = []
+    for layer, layer_state in zip(self.lstms, layers, strict=True):
       outputs, layer_state = layer(outputs, layer_state)
-      next_state.append(layer_state)
+      next_layers.append(layer_state)
     outputs = tf.matmul(self._linear.w, outputs, transpose_a=True)
     outputs += self._linear.b[:, tf.newaxis]
-    return outputs * self._scale, tuple(next_state)
+    return outputs * self._scale, (*next_layers, *memory)
 
   def diagnose(self, gradients: base.Params,
                state: base.State) -> dict[str, tf.Tensor]:
@@ -125,7 +130,8 @@ class StandardDeepLSTM(base.Network):
     if clipped is not None:
       fractions["clipped_gradients"] = _fraction(clipped)
     outputs, state = self.prepare(gradients, state)
-    for layer, layer_state in zip(self.lstms, state, strict=True):
+    layers, _ = self._split_state(state)
+    for layer, layer_state in zip(self.lstms, layers, strict=True):
       i, _, f, o = layer.gates(outputs, layer_state)
       fractions[f"saturated_gates/{layer.name}"] = _fraction(
           tf.abs(tf.stack([i, f, o])) > _SATURATED)
@@ -148,12 +154,17 @@ class StandardDeepLSTM(base.Network):
         b_init=lambda *a: self._initializers("linear", "b", *a), name="linear")
     self._linear(tf.zeros([0, sizes[-1]], dtype))
 
-  def _features(self, rows: tf.Tensor) -> tf.Tensor:
+  def _split_state(self, state: base.State) -> tuple[Any, preprocess.Memory]:
+    """Returns the states of the layers, and the preprocessing's memory."""
+    return state[:len(self._layers)], state[len(self._layers):]
+
+  def _features(self, rows: tf.Tensor,
+                memory: preprocess.Memory) -> tf.Tensor:
     """Returns the features [F, N] of rows [D, N]."""
-    # [N, D, F / D]
-    features = self._preprocess(tf.expand_dims(tf.transpose(rows), -1))
-    num_features = math.prod(features.shape[1:])
-    return tf.transpose(tf.reshape(features, [-1, num_features]))
+    # Those of a coordinate are beside one another.
+    features = tf.stack(self._preprocess.features(rows, memory), 1)
+    num_features = math.prod(features.shape[:2])
+    return tf.reshape(features, [num_features, -1])
 
   def num_rows(self, params: base.Params) -> list[int]:
     return [self._rows_of(t) for t in tf.nest.flatten(params)]
@@ -184,113 +195,6 @@ class StandardDeepLSTM(base.Network):
     """Returns rows [D, N] in the shape of a tensor."""
     del like
     return tf.transpose(rows)
-
-
-class CoordinateWiseDeepLSTM(StandardDeepLSTM):
-  """The learned optimizer of the paper, which updates each coordinate alone.
-
-  All coordinates share the weights, and each has its own state
-  (Andrychowicz et al. 2016, section 2.1). So the network takes parameters of
-  all shapes and can optimize other models than those it was trained on.
-
-  Example:
-
-    network = networks.CoordinateWiseDeepLSTM(
-        layers=(20, 20), preprocess_name="LogAndSign",
-        preprocess_options={"k": 5}, scale=0.01)
-    state = network.initial_state({"w": tf.ones([10, 3]), "b": tf.ones([3])})
-  """
-
-  def __init__(self, layers: Sequence[int], name: str | None = None,
-               **kwargs: Any):
-    """Checks the arguments. `initial_state` creates the variables.
-
-    Args:
-      layers: Number of hidden units of each LSTM layer.
-      name: Name of the module.
-      **kwargs: See `StandardDeepLSTM`; all but `output_size`.
-
-    Raises:
-      ValueError: See `StandardDeepLSTM`.
-    """
-    super().__init__(1, layers, name=name, **kwargs)
-
-  @property
-  def options(self) -> dict[str, Any]:
-    options = super().options
-    del options["output_size"]
-    return options
-
-  @property
-  def parameter_shape(self) -> list[int | None]:
-    return [None]
-
-  def _rows_of(self, tensor: tf.Tensor) -> int:
-    return tensor.shape.num_elements()
-
-  def _to_rows(self, tensor: tf.Tensor) -> tf.Tensor:
-    return tf.reshape(tensor, [1, -1])
-
-  def _from_rows(self, rows: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-    return tf.reshape(rows, tf.shape(like))
-
-
-class KernelDeepLSTM(StandardDeepLSTM):
-  """A learned optimizer for the kernels of convolutions.
-
-  The parameters are [kh, kw, C_in, C_out]. Each filter, which connects one pair
-  of channels, is a row: its kh * kw coordinates are updated together. Use it in
-  a `Partition`, with another network for all other parameters.
-
-  Example:
-
-    network = networks.KernelDeepLSTM(kernel_shape=(5, 5), layers=(5,))
-    state = network.initial_state({"w": tf.ones([5, 5, 16, 32])})
-  """
-
-  def __init__(self, kernel_shape: Sequence[int], layers: Sequence[int],
-               name: str | None = None, **kwargs: Any):
-    """Checks the arguments. `initial_state` creates the variables.
-
-    Args:
-      kernel_shape: Height and width of the kernels, (kh, kw).
-      layers: Number of hidden units of each LSTM layer.
-      name: Name of the module.
-      **kwargs: See `StandardDeepLSTM`; all but `output_size`.
-
-    Raises:
-      ValueError: `kernel_shape` is not as described; or see `StandardDeepLSTM`.
-    """
-    self._kernel_shape = tuple(
-        checks.positive_integers("kernel_shape", kernel_shape))
-    if len(self._kernel_shape) != 2:
-      raise ValueError(f"kernel_shape is {kernel_shape!r}, but must be a "
-                       "height and a width.")
-    super().__init__(
-        math.prod(self._kernel_shape), layers, name=name, **kwargs)
-
-  @property
-  def options(self) -> dict[str, Any]:
-    options = super().options
-    del options["output_size"]
-    return {"kernel_shape": list(self._kernel_shape)} | options
-
-  @property
-  def parameter_shape(self) -> list[int | None]:
-    return [*self._kernel_shape, None, None]
-
-  def _rows_of(self, tensor: tf.Tensor) -> int:
-    return math.prod(tensor.shape[2:])
-
-  def _to_rows(self, tensor: tf.Tensor) -> tf.Tensor:
-    if tensor.shape.rank != 4 or tensor.shape[:2] != self._kernel_shape:
-      raise ValueError(
-          f"KernelDeepLSTM was made for kernel_shape {self._kernel_shape}, but "
-          f"a parameter has shape {tensor.shape}.")
-    return tf.reshape(tensor, [math.prod(self._kernel_shape), -1])
-
-  def _from_rows(self, rows: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-    return tf.reshape(rows, tf.shape(like))
 
 
 def _fraction(flags: tf.Tensor) -> tf.Tensor:

@@ -5,11 +5,18 @@ import inspect
 from typing import Any
 
 from l2lgd import checks, files
-from networks import base, baselines, deep_lstm, weights
+from networks import (
+    base,
+    baselines,
+    coordinatewise,
+    deep_lstm,
+    kernel,
+    weights,
+)
 
 _CLASSES = {cls.__name__: cls for cls in (
-    deep_lstm.StandardDeepLSTM, deep_lstm.CoordinateWiseDeepLSTM,
-    deep_lstm.KernelDeepLSTM)} | baselines.BY_NAME
+    deep_lstm.StandardDeepLSTM, coordinatewise.CoordinateWiseDeepLSTM,
+    kernel.KernelDeepLSTM)} | baselines.BY_NAME
 
 
 def factory(net: str, net_options: Any = (),

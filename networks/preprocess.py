@@ -1,10 +1,12 @@
 """Preprocessing of gradients: each number becomes one or more features.
 
 The gradients of one run differ by many orders of magnitude. Preprocessing
-brings them to a range that a neural network can process.
+brings them to a range that a neural network can process. It may keep a memory,
+such as running means of the gradients.
 """
 
 import abc
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,34 +14,78 @@ import tensorflow as tf
 
 from l2lgd import checks
 
+Memory = tuple[tf.Tensor, ...]
+"""What is kept from one step to the next: tensors [..., N] or scalars."""
+
 
 class Preprocessing(abc.ABC):
-  """A function that turns gradients into the inputs of a network."""
+  """What turns rows of gradients into the inputs of a network.
+
+  D coordinates, or N rows of them, are processed independently.
+  """
+
+  def initial_memory(self, rows: tf.Tensor) -> Memory:
+    """Returns the memory before the first step.
+
+    Args:
+      rows: Zeros or other values in the shape of the gradients, [D, N].
+    """
+    del rows
+    return ()
+
+  def remember(self, rows: tf.Tensor, memory: Memory) -> Memory:
+    """Returns the memory after gradients [D, N]."""
+    del rows
+    return memory
 
   @abc.abstractmethod
-  def __call__(self, gradients: tf.Tensor) -> tf.Tensor:
-    """Maps gradients [..., D] to features [..., D] or [..., 2 D]."""
+  def features(self, rows: tf.Tensor, memory: Memory) -> Sequence[tf.Tensor]:
+    """Returns the features.
 
-  @abc.abstractmethod
+    Args:
+      rows: The gradients, [D, N].
+      memory: The memory after these gradients.
+
+    Returns:
+      Tensors [D, N].
+    """
+
+  def direction(self, memory: Memory) -> tf.Tensor | None:
+    """Returns the normalized momentum [D, N]; None without a memory.
+
+    It is 0 where all gradients have been 0, and its size is of order one.
+    """
+    del memory
+    return None
+
   def clipped(self, gradients: tf.Tensor) -> tf.Tensor | None:
     """Returns which gradients are clipped, bool; None if none ever is.
 
     The network cannot tell the size of a gradient that is clipped.
     """
+    del gradients
+    return None
 
 
-class Identity(Preprocessing):
+class Memoryless(Preprocessing):
+  """A function of the gradients alone."""
+
+  @abc.abstractmethod
+  def __call__(self, gradients: tf.Tensor) -> tf.Tensor:
+    """Maps gradients [..., D] to features [..., D] or [..., 2 D]."""
+
+  def features(self, rows: tf.Tensor, memory: Memory) -> Sequence[tf.Tensor]:
+    del memory
+    return tf.unstack(self(rows[..., tf.newaxis]), axis=-1)
+
+
+class Identity(Memoryless):
   """Leaves the gradients as they are."""
 
   def __call__(self, gradients: tf.Tensor) -> tf.Tensor:
     return gradients
 
-  def clipped(self, gradients: tf.Tensor) -> None:
-    """Returns None, as no gradient is clipped."""
-    del gradients
-
-
-class Clamp(Preprocessing):
+class Clamp(Memoryless):
   """Clips to an interval."""
 
   def __init__(self, min_value: float | None = None,
@@ -67,7 +113,7 @@ class Clamp(Preprocessing):
     return (gradients < self._min) | (gradients > self._max)
 
 
-class LogAndSign(Preprocessing):
+class LogAndSign(Memoryless):
   """Splits each gradient into a logarithm and a sign, both of order one.
 
   The logarithm distinguishes gradients of very different sizes. It is clipped

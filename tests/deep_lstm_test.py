@@ -7,7 +7,8 @@ import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
-from networks import deep_lstm, preprocess
+import networks
+from networks import preprocess
 from tests import assertions, toys
 
 T = 3
@@ -18,9 +19,9 @@ LOG_AND_SIGN = {"preprocess_name": "LogAndSign", "preprocess_options": {"k": 2}}
 def make(cls, **options):
   """A network for parameters of shape(), whose weights are all random."""
   options = {"layers": (4, 3), "scale": 0.3, **options}
-  if cls is deep_lstm.StandardDeepLSTM:
+  if cls is networks.StandardDeepLSTM:
     options = {"output_size": 3, **options}
-  if cls is deep_lstm.KernelDeepLSTM:
+  if cls is networks.KernelDeepLSTM:
     options = {"kernel_shape": (3, 2), **options}
   return cls(initializer=tf.keras.initializers.RandomNormal(stddev=0.5, seed=1),
              **options)
@@ -28,9 +29,9 @@ def make(cls, **options):
 
 def shape(cls, size):
   """Shape of a parameter that the network can optimize."""
-  return {deep_lstm.StandardDeepLSTM: (size, 3),
-          deep_lstm.CoordinateWiseDeepLSTM: (size, 2),
-          deep_lstm.KernelDeepLSTM: (3, 2, 2, size)}[cls]
+  return {networks.StandardDeepLSTM: (size, 3),
+          networks.CoordinateWiseDeepLSTM: (size, 2),
+          networks.KernelDeepLSTM: (3, 2, 2, size)}[cls]
 
 
 def draw(*shapes, seed=0):
@@ -39,8 +40,8 @@ def draw(*shapes, seed=0):
   return [rng.normal(size=(T, *s)).astype(np.float32) for s in shapes]
 
 
-CLASSES = (deep_lstm.StandardDeepLSTM, deep_lstm.CoordinateWiseDeepLSTM,
-           deep_lstm.KernelDeepLSTM)
+CLASSES = (networks.StandardDeepLSTM, networks.CoordinateWiseDeepLSTM,
+           networks.KernelDeepLSTM)
 
 
 def sigmoid(x):
@@ -73,9 +74,9 @@ class DeepLstmTest(parameterized.TestCase):
     network = make(cls, layers=layers, **options)
     gradients, = draw(shape(cls, 4))
     updates, state = toys.steps(network, {"x": gradients})
-    rows = {deep_lstm.StandardDeepLSTM: lambda x: x,
-            deep_lstm.CoordinateWiseDeepLSTM: lambda x: x.reshape(T, -1, 1),
-            deep_lstm.KernelDeepLSTM: lambda x: np.moveaxis(
+    rows = {networks.StandardDeepLSTM: lambda x: x,
+            networks.CoordinateWiseDeepLSTM: lambda x: x.reshape(T, -1, 1),
+            networks.KernelDeepLSTM: lambda x: np.moveaxis(
                 x.reshape(T, 6, 8), 1, 2)}[cls]
     inputs, outputs = rows(gradients), rows(updates["x"])
     process = preprocess.by_name(
@@ -96,7 +97,7 @@ class DeepLstmTest(parameterized.TestCase):
   @parameterized.parameters(*CLASSES)
   def test_initial_state_is_zero(self, cls):
     network = make(cls)
-    num_rows = 5 if cls is deep_lstm.StandardDeepLSTM else 10
+    num_rows = 5 if cls is networks.StandardDeepLSTM else 10
     state = network.initial_state({"x": tf.ones(shape(cls, 5))})
     self.assertLen(state, 2)
     for layer, units in zip(state, (4, 3)):
@@ -122,11 +123,11 @@ class DeepLstmTest(parameterized.TestCase):
       np.testing.assert_allclose(both[name], alone[name], rtol=1e-5, atol=1e-7)
 
   @parameterized.parameters(
-      (deep_lstm.StandardDeepLSTM, (5, 3), 0),
-      (deep_lstm.KernelDeepLSTM, (3, 2, 4, 2), 2),
-      (deep_lstm.KernelDeepLSTM, (3, 2, 2, 4), 3),
-      (deep_lstm.CoordinateWiseDeepLSTM, (5, 3), 0),
-      (deep_lstm.CoordinateWiseDeepLSTM, (5, 3), 1))
+      (networks.StandardDeepLSTM, (5, 3), 0),
+      (networks.KernelDeepLSTM, (3, 2, 4, 2), 2),
+      (networks.KernelDeepLSTM, (3, 2, 2, 4), 3),
+      (networks.CoordinateWiseDeepLSTM, (5, 3), 0),
+      (networks.CoordinateWiseDeepLSTM, (5, 3), 1))
   def test_permuted_gradients_give_permuted_updates(self, cls, size, axis):
     gradients, = draw(size)
     order = np.random.default_rng(1).permutation(size[axis])
@@ -139,10 +140,10 @@ class DeepLstmTest(parameterized.TestCase):
         atol=1e-7)
 
   @parameterized.parameters(
-      (deep_lstm.StandardDeepLSTM, (5, 3), 0),
-      (deep_lstm.KernelDeepLSTM, (3, 2, 4, 2), 2),
-      (deep_lstm.CoordinateWiseDeepLSTM, (5, 3), 0),
-      (deep_lstm.CoordinateWiseDeepLSTM, (5, 3), 1))
+      (networks.StandardDeepLSTM, (5, 3), 0),
+      (networks.KernelDeepLSTM, (3, 2, 4, 2), 2),
+      (networks.CoordinateWiseDeepLSTM, (5, 3), 0),
+      (networks.CoordinateWiseDeepLSTM, (5, 3), 1))
   def test_a_tensor_in_two_parts_gets_the_same_updates(self, cls, size, axis):
     gradients, = draw(size)
     first, second = np.split(gradients, [2], axis + 1)
@@ -155,7 +156,7 @@ class DeepLstmTest(parameterized.TestCase):
 
   @parameterized.parameters([()], [(1,)], [(1, 1)], [(2, 1, 3)], [(0,)])
   def test_coordinatewise_takes_any_shape(self, size):
-    network = make(deep_lstm.CoordinateWiseDeepLSTM)
+    network = make(networks.CoordinateWiseDeepLSTM)
     gradients, column = draw(size, (2,))
     updates, state = toys.steps(network, {"x": gradients, "y": column})
     self.assertEqual(updates["x"].shape, (T, *size))
@@ -164,20 +165,20 @@ class DeepLstmTest(parameterized.TestCase):
     np.testing.assert_array_equal(updates["x"].reshape(T, -1), flat["x"])
 
   def test_rows_of_output_have_output_size(self):
-    network = make(deep_lstm.StandardDeepLSTM, output_size=2)
+    network = make(networks.StandardDeepLSTM, output_size=2)
     updates, _ = toys.steps(network, {"x": draw((5, 3))[0]})
     self.assertEqual(updates["x"].shape, (T, 5, 2))
 
   @parameterized.parameters(tf.float32, tf.float64)
   def test_variables_have_the_dtype_of_the_parameters(self, dtype):
-    network = deep_lstm.CoordinateWiseDeepLSTM((4, 3), **LOG_AND_SIGN)
+    network = networks.CoordinateWiseDeepLSTM((4, 3), **LOG_AND_SIGN)
     params = {"x": tf.ones([2, 3], dtype)}
     updates, state = network(params, network.initial_state(params))
     for tensor in (*network.variables, updates["x"], *tf.nest.flatten(state)):
       self.assertEqual(tensor.dtype, dtype)
 
   def test_variables_are_those_of_the_weight_file(self):
-    network = deep_lstm.CoordinateWiseDeepLSTM((20, 10), **LOG_AND_SIGN)
+    network = networks.CoordinateWiseDeepLSTM((20, 10), **LOG_AND_SIGN)
     network.initial_state({"x": tf.ones([3])})
     self.assertEqual(
         {name: array.shape for name, array in toys.weights(network).items()},
@@ -187,7 +188,7 @@ class DeepLstmTest(parameterized.TestCase):
     self.assertLen(network.trainable_variables, 6)
 
   def test_variables_are_made_once(self):
-    network = deep_lstm.CoordinateWiseDeepLSTM((4,))
+    network = networks.CoordinateWiseDeepLSTM((4,))
     network.initial_state({"x": tf.ones([3])})
     first = toys.weights(network)
     network.initial_state({"y": tf.ones([2, 2])})
@@ -195,7 +196,7 @@ class DeepLstmTest(parameterized.TestCase):
 
   @parameterized.parameters((0, 0, True), (7, 7, True), (0, 1, False))
   def test_seed_determines_the_initial_weights(self, one, two, same):
-    first, second = (deep_lstm.CoordinateWiseDeepLSTM((4,), seed=seed)
+    first, second = (networks.CoordinateWiseDeepLSTM((4,), seed=seed)
                      for seed in (one, two))
     for network in (first, second):
       network.initial_state({"x": tf.ones([3])})
@@ -223,20 +224,20 @@ class DeepLstmTest(parameterized.TestCase):
       ("scale", None))
   def test_bad_argument_is_named(self, name, value):
     with self.assertRaisesRegex(ValueError, rf"^{name}(\[\d\])? is "):
-      deep_lstm.StandardDeepLSTM(
+      networks.StandardDeepLSTM(
           **{"output_size": 1, "layers": (4,), name: value})
 
   @parameterized.parameters(
       [5], [(5,)], [(5, 5, 1)], [(5, 0)], [(-5, -5)], [(2.5, 2)])
   def test_bad_kernel_shape_is_named(self, kernel_shape):
     with self.assertRaisesRegex(ValueError, r"^kernel_shape(\[\d\])? is "):
-      deep_lstm.KernelDeepLSTM(kernel_shape, (4,))
+      networks.KernelDeepLSTM(kernel_shape, (4,))
 
   @parameterized.parameters(
-      ({}, deep_lstm.StandardDeepLSTM, [None, 3]),
-      ({"output_size": 2}, deep_lstm.StandardDeepLSTM, [None, 2]),
-      ({}, deep_lstm.CoordinateWiseDeepLSTM, [None]),
-      ({}, deep_lstm.KernelDeepLSTM, [3, 2, None, None]))
+      ({}, networks.StandardDeepLSTM, [None, 3]),
+      ({"output_size": 2}, networks.StandardDeepLSTM, [None, 2]),
+      ({}, networks.CoordinateWiseDeepLSTM, [None]),
+      ({}, networks.KernelDeepLSTM, [3, 2, None, None]))
   def test_parameter_shape(self, options, cls, expected):
     self.assertEqual(make(cls, **options).parameter_shape, expected)
 
@@ -252,7 +253,7 @@ class DeepLstmTest(parameterized.TestCase):
 
     for size in (1, 4):
       gradients, = draw(shape(cls, size))
-      if cls is deep_lstm.CoordinateWiseDeepLSTM:
+      if cls is networks.CoordinateWiseDeepLSTM:
         gradients = gradients.reshape(T, -1)
       expected, _ = toys.steps(network, {"x": gradients[:1]})
       np.testing.assert_allclose(
@@ -265,17 +266,17 @@ class DeepLstmTest(parameterized.TestCase):
 
   def test_bad_preprocess_options_are_named(self):
     with self.assertRaisesRegex(ValueError, "^preprocess_options are "):
-      make(deep_lstm.CoordinateWiseDeepLSTM, preprocess_name="LogAndSign")
+      make(networks.CoordinateWiseDeepLSTM, preprocess_name="LogAndSign")
 
   def test_bad_initializer_is_refused_by_the_constructor(self):
     with self.assertRaisesRegex(ValueError, "'lstm_2'.*'lstm_1'"):
-      deep_lstm.CoordinateWiseDeepLSTM((4,), initializer={"lstm_2": "zeros"})
+      networks.CoordinateWiseDeepLSTM((4,), initializer={"lstm_2": "zeros"})
 
   @parameterized.parameters(
       ({"layers": (5,)}, r"lstm_1/w_gates .*\(5, 16\).*\(6, 20\)"),
       (LOG_AND_SIGN, r"lstm_1/w_gates .*\(5, 16\).*\(6, 16\)"))
   def test_weights_of_another_architecture_are_refused(self, options, message):
-    network = deep_lstm.CoordinateWiseDeepLSTM(**{
+    network = networks.CoordinateWiseDeepLSTM(**{
         "layers": (4,), "initializer": {"w_gates": np.ones([5, 16])},
         **options})
     with self.assertRaisesRegex(ValueError, message):
@@ -285,13 +286,13 @@ class DeepLstmTest(parameterized.TestCase):
   def test_standard_refuses_what_is_no_matrix(self, size):
     with self.assertRaisesRegex(
         ValueError, "optimizes matrices, but a parameter has shape"):
-      make(deep_lstm.StandardDeepLSTM).initial_state({"x": tf.ones(size)})
+      make(networks.StandardDeepLSTM).initial_state({"x": tf.ones(size)})
 
   @parameterized.parameters([(3, 2)], [(2, 3, 1, 1)], [(3, 3, 1, 1)])
   def test_kernel_refuses_other_filters(self, size):
     with self.assertRaisesRegex(
         ValueError, r"kernel_shape \(3, 2\), but a parameter has shape"):
-      make(deep_lstm.KernelDeepLSTM).initial_state({"x": tf.ones(size)})
+      make(networks.KernelDeepLSTM).initial_state({"x": tf.ones(size)})
 
 
 if __name__ == "__main__":
