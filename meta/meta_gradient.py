@@ -13,17 +13,49 @@ Result = tuple[tf.Tensor, unroll.Run, list[tf.Tensor]]
 """Losses and run, as of `unroll.unroll`, and the meta-gradient."""
 
 
-def meta_loss(losses: tf.Tensor) -> tf.Tensor:
-  """Returns the sum of losses over T, and their mean over K and S, shape [].
+OBJECTIVES = ("sum", "log")
+EPSILON = 1e-8  # Keeps the logarithm of a loss of 0 finite.
 
-  The sum is equation 3 of Andrychowicz et al. 2016, with every weight 1.
+
+def meta_loss(losses: tf.Tensor, objective: str = "sum",
+              batched: bool = False) -> tf.Tensor:
+  """Returns the meta-loss of an unroll, shape [].
+
+  "sum" is the sum of the losses over T, and their mean over K and S: equation
+  3 of Andrychowicz et al. 2016, with every weight 1. "log" is the sum over T of
+  log(f_t + epsilon) - log(f_0 + epsilon), where f is the mean over S, and the
+  mean of that over K (Wichrowska et al. 2017). It needs losses above 0,
+  and a fall to a tenth counts the same at every size of the loss.
+
+  Args:
+    losses: The losses of the unroll, as `unroll.unroll` returns them.
+    objective: "sum" or "log".
+    batched: Whether these are of runs side by side.
   """
-  return tf.reduce_sum(losses) / losses[0].shape.num_elements()
+  if objective == "sum":
+    return tf.reduce_sum(losses) / losses[0].shape.num_elements()
+  logs = tf.math.log(_mean_over_functions(losses, batched) + EPSILON)
+  return tf.reduce_sum(logs - logs[0]) / logs[0].shape.num_elements()
+
+
+def _mean_over_functions(losses: tf.Tensor, batched: bool) -> tf.Tensor:
+  """Returns the means over S, shape [T + 1] or [T + 1, K]."""
+  return tf.reduce_mean(losses, list(range(1 + batched, losses.shape.rank)))
+
+
+def _slopes(losses: tf.Tensor, batched: bool) -> tf.Tensor:
+  """Returns the derivatives of log(f + epsilon), shape [T + 1] or [T + 1, K].
+
+  They are not numbers where the logarithm is not, so that the meta-gradient of
+  losses below 0 is dropped.
+  """
+  return tf.exp(
+      -tf.math.log(_mean_over_functions(losses, batched) + EPSILON))
 
 
 def meta_gradient(
     network: networks.Network, problem: problems.Problem, run: unroll.Run,
-    num_steps: int, num_sampled: int | None = None,
+    num_steps: int, num_sampled: int | None = None, objective: str = "sum",
     jit_network: bool = False) -> Result:
   """Makes `num_steps` updates, and differentiates the meta-loss.
 
@@ -39,6 +71,7 @@ def meta_gradient(
     num_steps: Number of updates, T.
     num_sampled: Number of rows, M, from which the derivatives are estimated;
       see `sampling`. Each of several runs has its own. None takes all rows.
+    objective: See `meta_loss`.
     jit_network: See `unroll.step`.
 
   Returns:
@@ -73,18 +106,26 @@ def meta_gradient(
   losses = tf.concat([losses.stack(), loss[tf.newaxis]], 0)
   vjp = unroll.compiled(
       functools.partial(_network_vjp, network, run.is_batched), jit_network)
+  slopes = _slopes(losses, run.is_batched) if objective == "log" else None
+
+  def derivatives(gradients, t):
+    """Returns the derivatives of the t-th term of the meta-loss."""
+    if slopes is None:
+      return gradients
+    return vectorized(_scale, gradients, slopes[t])
 
   def backward(i, d_variables, d_rows, d_state):
+    t = num_steps - 1 - i
     gradients, inputs, state = tf.nest.pack_sequence_as(
-        like, [array.read(num_steps - 1 - i) for array in saved])
+        like, [array.read(t) for array in saved])
     d_step, d_state = vjp(inputs, state, d_rows, d_state)
     return (i + 1, unroll.add(d_variables, d_step),
-            unroll.add(d_rows, gradients), d_state)
+            unroll.add(d_rows, derivatives(gradients, t)), d_state)
 
   _, d_variables, _, _ = unroll.while_loop(
       num_steps, backward,
       [tf.zeros_like(v) for v in network.trainable_variables],
-      vectorized(_sampled_rows, d_params, sample),
+      derivatives(vectorized(_sampled_rows, d_params, sample), num_steps),
       [tf.zeros_like(t) for t in _floating(like.state)])
   return losses, run, [d / first.shape.num_elements() for d in d_variables]
 
@@ -129,6 +170,12 @@ def _sampled_rows(network: networks.Network, tensors: problems.Params,
   return sampling.weigh(sampling.take(network.to_rows(tensors), sample), sample)
 
 
+def _scale(network: networks.Network, rows: Any, factor: tf.Tensor) -> Any:
+  """Returns the rows, multiplied by a factor, shape []."""
+  del network
+  return tf.nest.map_structure(lambda t: t * tf.cast(factor, t.dtype), rows)
+
+
 def _network_vjp(
     network: networks.Network, batched: bool, inputs: Any,
     state: networks.State, d_updates: Any, d_state: list[tf.Tensor]
@@ -154,7 +201,8 @@ def _network_vjp(
 
 def second_order_meta_gradient(
     network: networks.Network, problem: problems.Problem, run: unroll.Run,
-    num_steps: int, jit_network: bool = False) -> Result:
+    num_steps: int, objective: str = "sum",
+    jit_network: bool = False) -> Result:
   """Does what `meta_gradient` does, through the optimizee's gradients too.
 
   The derivatives of the gradients that are fed to the network are not dropped,
@@ -164,7 +212,7 @@ def second_order_meta_gradient(
     tape.watch(network.trainable_variables)
     losses, run = unroll.unroll(
         network, problem, run, num_steps, True, jit_network)
-    loss = meta_loss(losses)
+    loss = meta_loss(losses, objective, run.is_batched)
   return losses, run, tape.gradient(
       loss, [*network.trainable_variables],
       unconnected_gradients=tf.UnconnectedGradients.ZERO)

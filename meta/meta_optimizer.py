@@ -74,7 +74,9 @@ class MetaOptimizer:
       net_assignments: networks.Assignments | None = None,
       second_derivatives: bool = False,
       jit_compile: bool | None = None,
-      num_sampled: int | None = None) -> meta_step.MetaStep:
+      num_sampled: int | None = None,
+      max_gradient_norm: float | None = None,
+      objective: str = "sum") -> meta_step.MetaStep:
     """Returns an object whose `step` trains the networks on a problem.
 
     Args:
@@ -85,13 +87,16 @@ class MetaOptimizer:
       second_derivatives: See `meta_step.Unroller`.
       jit_compile: See `meta_step.Unroller`.
       num_sampled: See `meta_step.MetaStep`.
+      max_gradient_norm: See `meta_step.MetaStep`.
+      objective: See `meta_step.MetaStep`.
 
     Raises:
       ValueError: See `meta_step.MetaStep` and `networks.Partition`.
     """
     return meta_step.MetaStep(
         networks.Partition(self.networks, net_assignments), problem,
-        len_unroll, learning_rate, second_derivatives, jit_compile, num_sampled)
+        len_unroll, learning_rate, second_derivatives, jit_compile, num_sampled,
+        max_gradient_norm, objective)
 
   def save(self, path: files.Path, trained_on: dict[str, Any] | None = None,
            net_assignments: networks.Assignments | None = None) -> list[str]:

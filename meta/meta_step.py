@@ -103,9 +103,9 @@ class Unroller:
 class StepInfo(NamedTuple):
   """The results of one step of meta-training."""
   losses: tf.Tensor  # The optimizee's, as `Unroller.unroll` returns them.
-  meta_loss: tf.Tensor  # Their sum over T and mean over K and S, shape [].
-  gradient_norm: tf.Tensor  # Norm of the meta-gradient, shape []. If it is not
-  # finite, the weights were left as they were.
+  meta_loss: tf.Tensor  # See `MetaStep`, shape [].
+  gradient_norm: tf.Tensor  # Norm of the meta-gradient before it is clipped,
+  # shape []. If it is not finite, the weights were left as they were.
 
 
 class MetaStep(Unroller):
@@ -118,7 +118,9 @@ class MetaStep(Unroller):
                len_unroll: int, learning_rate: float,
                second_derivatives: bool = False,
                jit_compile: bool | None = None,
-               num_sampled: int | None = None):
+               num_sampled: int | None = None,
+               max_gradient_norm: float | None = None,
+               objective: str = "sum"):
     """Creates the network's variables and Adam's slots.
 
     Args:
@@ -132,13 +134,22 @@ class MetaStep(Unroller):
         which the meta-gradient is estimated at each unroll, for each run. The
         sample is unbiased, and much faster than all of many coordinates. None
         takes all.
+      max_gradient_norm: Norm to which a larger meta-gradient is scaled down, so
+        that a steep part of a run makes no large step (Pascanu et al. 2013,
+        algorithm 1). None clips nothing.
+      objective: The meta-loss: "sum", the sum of the losses over T, and their
+        mean over K and S; or "log", the sum of their logarithms, for losses
+        above 0 that fall by orders of magnitude (Wichrowska et al. 2017).
 
     Raises:
-      ValueError: See `Unroller`; `learning_rate` or `num_sampled` is not
-        positive; or there are second derivatives, for which coordinates cannot
-        be sampled.
+      ValueError: See `Unroller`; `learning_rate`, `num_sampled` or
+        `max_gradient_norm` is not positive; `objective` is unknown; or there
+        are second derivatives, for which coordinates cannot be sampled.
     """
     checks.positive("learning_rate", learning_rate)
+    if max_gradient_norm is not None:
+      checks.positive("max_gradient_norm", max_gradient_norm)
+    checks.one_of("objective", objective, meta_gradient.OBJECTIVES)
     if num_sampled is not None:
       checks.positive_integer("num_sampled", num_sampled)
       if second_derivatives:
@@ -150,15 +161,18 @@ class MetaStep(Unroller):
     # As in TensorFlow 1, epsilon is outside the bias correction.
     self.optimizer = tf.keras.optimizers.Adam(learning_rate, epsilon=1e-8)
     self.optimizer.build(network.trainable_variables)
+    self._max_gradient_norm = max_gradient_norm
+    self._objective = objective
+    second_order = functools.partial(
+        meta_gradient.second_order_meta_gradient, objective=objective)
     if not second_derivatives:
       self._meta_gradient = self._compiled(functools.partial(
-          meta_gradient.meta_gradient, num_sampled=num_sampled))
+          meta_gradient.meta_gradient, num_sampled=num_sampled,
+          objective=objective))
     elif jit_compile:
-      self._meta_gradient = self._compiled(
-          meta_gradient.second_order_meta_gradient)
+      self._meta_gradient = self._compiled(second_order)
     else:
-      self._meta_gradient = functools.partial(
-          meta_gradient.second_order_meta_gradient, network, problem)
+      self._meta_gradient = functools.partial(second_order, network, problem)
     self._train = tf.function(self._differentiate_and_apply, autograph=False)
 
   def step(self, run: unroll.Run) -> tuple[tf.Tensor, unroll.Run]:
@@ -197,11 +211,15 @@ class MetaStep(Unroller):
   def _differentiate_and_apply(
       self, run: unroll.Run, num_steps: int) -> tuple[StepInfo, unroll.Run]:
     losses, run, gradients = self._meta_gradient(run, num_steps)
-    meta_loss = meta_gradient.meta_loss(losses)
+    meta_loss = meta_gradient.meta_loss(
+        losses, self._objective, run.is_batched)
     variables = self.network.trainable_variables
     if not variables:  # All networks are hand-designed.
       return StepInfo(losses, meta_loss, tf.zeros([], meta_loss.dtype)), run
     norm = tf.linalg.global_norm(gradients)
+    if self._max_gradient_norm is not None:
+      gradients, _ = tf.clip_by_global_norm(
+          gradients, self._max_gradient_norm, norm)
     tf.cond(tf.math.is_finite(norm),
             lambda: self.optimizer.apply(gradients, variables), lambda: None)
     return StepInfo(losses, meta_loss, norm), run

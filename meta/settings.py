@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from l2lgd import checks
+from meta import meta_gradient
 
 
 class Settings(NamedTuple):
@@ -29,6 +30,8 @@ class Settings(NamedTuple):
   jit_compile: bool | None = None  # See `meta_step.Unroller`.
   decay_epochs: int | None = None  # Epochs in which `learning_rate` decays to
   # 0; see `schedules.learning_rate`. None leaves it constant.
+  max_gradient_norm: float | None = None  # See `meta_step.MetaStep`.
+  objective: str = "sum"  # The meta-loss; see `meta_step.MetaStep`.
 
   def check(self) -> None:
     """Raises a ValueError that names a setting which is out of its range."""
@@ -39,6 +42,9 @@ class Settings(NamedTuple):
       if getattr(self, name) is not None:
         checks.positive_integer(name, getattr(self, name))
     checks.positive("learning_rate", self.learning_rate)
+    if self.max_gradient_norm is not None:
+      checks.positive("max_gradient_norm", self.max_gradient_norm)
+    checks.one_of("objective", self.objective, meta_gradient.OBJECTIVES)
     if self.stagger and self.num_steps % self.unroll_length:
       raise ValueError(
           f"num_steps is {self.num_steps}, but must be a multiple of "

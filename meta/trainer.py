@@ -78,7 +78,8 @@ class Trainer:
     self.meta_step = optimizer.meta_minimize(
         problem, settings.unroll_length, settings.learning_rate,
         net_assignments, settings.second_derivatives, settings.jit_compile,
-        settings.sampled_coordinates)
+        settings.sampled_coordinates, settings.max_gradient_norm,
+        settings.objective)
     self._evaluate = evaluation.Evaluator(
         self.meta_step.network, problem, settings.num_steps,
         settings.jit_compile)

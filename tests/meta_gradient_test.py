@@ -51,6 +51,13 @@ def mean_of_sums(losses):
   return sum(tf.reduce_mean(of_step) for of_step in tf.unstack(losses))
 
 
+def sum_of_logs(losses):
+  """The sum over steps of the logarithm of the mean over functions."""
+  logs = [tf.math.log(tf.reduce_mean(of_step) + 1e-8)
+          for of_step in tf.unstack(losses)]
+  return sum(log - logs[0] for log in logs)
+
+
 class MetaLossTest(parameterized.TestCase):
 
   @parameterized.parameters([[3]], [[3, 2]], [[3, 2, 4]])
@@ -61,6 +68,25 @@ class MetaLossTest(parameterized.TestCase):
       total += losses[index] / np.prod(shape[1:])
     np.testing.assert_allclose(
         meta_gradient.meta_loss(tf.constant(losses)), total, rtol=1e-12)
+
+  @parameterized.parameters(
+      ([3], False), ([3, 2], False), ([3, 2], True), ([3, 2, 4], True))
+  def test_log_is_relative_to_the_first_loss(self, shape, batched):
+    losses = np.random.default_rng(0).uniform(0.1, 9., size=shape)
+    # An axis for each of runs and functions.
+    runs = losses.reshape([3, 2, -1] if batched else [3, 1, -1])
+    total = 0.
+    for k in range(runs.shape[1]):
+      for t in range(3):
+        total += np.log((runs[t, k].mean() + 1e-8)
+                        / (runs[0, k].mean() + 1e-8)) / runs.shape[1]
+    np.testing.assert_allclose(meta_gradient.meta_loss(
+        tf.constant(losses), "log", batched), total, rtol=1e-12)
+
+  def test_log_of_the_lowest_loss_is_finite(self):
+    np.testing.assert_allclose(
+        meta_gradient.meta_loss(tf.constant([1., 0.], tf.float64), "log"),
+        np.log(1e-8), rtol=1e-6)
 
 
 class MetaGradientTest(parameterized.TestCase):
@@ -99,12 +125,8 @@ class MetaGradientTest(parameterized.TestCase):
         self.gradient(second_derivatives=True),
         central_differences(function, self.variables))
 
-  @parameterized.product(
-      problem=("quadratic", "separate", "regression"),
-      preprocessing=tuple(PREPROCESSING))
-  def test_first_order_holds_the_inner_gradients_fixed(
-      self, problem, preprocessing):
-    self.start(problem, preprocessing)
+  def value_with_fixed_gradients(self, objective):
+    """A function of the variables: the meta-loss, from the same inputs."""
     inputs, run = [], self.run_
     for _ in range(T):
       with tf.GradientTape() as tape:
@@ -116,20 +138,69 @@ class MetaGradientTest(parameterized.TestCase):
     @tf.function
     def function():
       run = self.run_
-      total = mean_of_sums(unroll.loss(self.problem, run)[tf.newaxis])
+      losses = [unroll.loss(self.problem, run)]
       for gradients in inputs:
         updates, state = self.network(gradients, run.state)
         run = run._replace(
             params={k: run.params[k] + updates[k] for k in run.params},
             state=state, step=run.step + 1)
-        total += mean_of_sums(unroll.loss(self.problem, run)[tf.newaxis])
-      return total
+        losses.append(unroll.loss(self.problem, run))
+      return objective(tf.stack(losses))
 
-    expected = central_differences(function, self.variables)
+    return function
+
+  @parameterized.product(
+      problem=("quadratic", "separate", "regression"),
+      preprocessing=tuple(PREPROCESSING))
+  def test_first_order_holds_the_inner_gradients_fixed(
+      self, problem, preprocessing):
+    self.start(problem, preprocessing)
+    expected = central_differences(
+        self.value_with_fixed_gradients(mean_of_sums), self.variables)
     self.assert_gradients(self.gradient(second_derivatives=False), expected)
     self.assert_gradients(
         meta_gradient.meta_gradient(
             self.network, self.problem, self.run_, T)[2], expected)
+
+  @parameterized.parameters("separate", "regression")
+  def test_first_order_of_logs_holds_the_inner_gradients_fixed(self, problem):
+    self.start(problem, "LogAndSign")
+    self.assert_gradients(
+        meta_gradient.meta_gradient(
+            self.network, self.problem, self.run_, T, objective="log")[2],
+        central_differences(
+            self.value_with_fixed_gradients(sum_of_logs), self.variables))
+
+  @parameterized.parameters("separate", "regression")
+  def test_second_order_of_logs_is_the_derivative_of_their_sum(self, problem):
+    self.start(problem, "LogAndSign")
+    function = tf.function(lambda: sum_of_logs(self.losses(False)))
+    self.assert_gradients(
+        meta_gradient.second_order_meta_gradient(
+            self.network, self.problem, self.run_, T, "log")[2],
+        central_differences(function, self.variables))
+
+  @parameterized.product(
+      function=(meta_gradient.meta_gradient,
+                meta_gradient.second_order_meta_gradient),
+      problem=("quadratic", "separate"))
+  def test_gradient_of_logs_side_by_side_is_the_mean(self, function, problem):
+    self.start(problem, "LogAndSign")
+    seeds = [[1, 2], [3, 4]]
+    together, *alone = (
+        function(self.network, self.problem, unroll.start(
+            self.network, self.problem, tf.constant(s)), 2, objective="log")[2]
+        for s in (seeds, *seeds))
+    self.assert_gradients(
+        together, [(a + b) / 2 for a, b in zip(*alone, strict=True)])
+
+  def test_gradient_of_logs_of_negative_losses_is_not_a_number(self):
+    self.start("quadratic", "identity")
+    problem = problems.Ensemble([self.problem], weights=[-1.])
+    run = unroll.start(self.network, problem, 3)
+    gradients = meta_gradient.meta_gradient(
+        self.network, problem, run, T, objective="log")[2]
+    self.assertFalse(np.isfinite(tf.linalg.global_norm(gradients)))
 
   @parameterized.product(
       problem=tuple(PROBLEMS), second_derivatives=(False, True))

@@ -1,11 +1,13 @@
 """Tests of the unroller and of the step of meta-training."""
 
+from unittest import mock
+
 from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
 import meta
-from meta import unroll
+from meta import meta_gradient, unroll
 import problems
 from tests import assertions, eager, toys
 
@@ -119,6 +121,41 @@ class MetaStepTest(parameterized.TestCase):
       assertions.assert_close(toys.weights(network), toys.weights(reference),
                         rtol=1e-4, atol=1e-5)
 
+  def test_meta_gradient_is_clipped_by_its_norm(self):
+    eager.run_eagerly(self)
+    problem = toys.Regression()
+    infos, applied = [], []
+    for max_norm in (None, 1e-3, 1e3):
+      step = meta.MetaOptimizer(net=SMALL).meta_minimize(
+          problem, 3, jit_compile=False, max_gradient_norm=max_norm)
+      with mock.patch.object(
+          step.optimizer, "apply", wraps=step.optimizer.apply) as apply:
+        infos.append(step.train(step.reset(0))[0])
+      applied.append(apply.call_args.args[0])
+    norm = infos[0].gradient_norm
+    self.assertBetween(norm, 2e-3, 5e2)
+    for info in infos:  # That before clipping.
+      np.testing.assert_allclose(info.gradient_norm, norm, rtol=1e-6)
+    assertions.assert_close(applied[1], [1e-3 / norm * g for g in applied[0]])
+    assertions.assert_close(applied[2], applied[0])
+
+  @parameterized.parameters(False, True)
+  def test_objective_may_be_the_sum_of_logs(self, second_derivatives):
+    eager.run_eagerly(self)
+    step = meta.MetaOptimizer(net=SMALL).meta_minimize(
+        toys.Regression(), 3, second_derivatives=second_derivatives,
+        jit_compile=False, objective="log")
+    run = step.reset(0)
+    function = (meta_gradient.second_order_meta_gradient if second_derivatives
+                else meta_gradient.meta_gradient)
+    losses, _, gradients = function(
+        step.network, toys.Regression(), run, 3, objective="log")
+    info, _ = step.train(run)
+    np.testing.assert_allclose(
+        info.meta_loss, np.sum(np.log(losses / losses[0])), rtol=1e-4)
+    np.testing.assert_allclose(
+        info.gradient_norm, tf.linalg.global_norm(gradients), rtol=1e-5)
+
   def test_run_advances_with_the_weights_from_before(self):
     optimizer = meta.MetaOptimizer(net=SMALL)
     step = optimizer.meta_minimize(toys.Regression(), 3, jit_compile=False)
@@ -215,6 +252,19 @@ class MetaStepTest(parameterized.TestCase):
         "positive number"):
       meta.MetaOptimizer(net=SMALL).meta_minimize(
           problems.Simple(), 2, learning_rate=learning_rate)
+
+  @parameterized.parameters(0, -1., float("inf"))
+  def test_bad_max_gradient_norm_is_named(self, value):
+    with self.assertRaisesRegex(
+        ValueError, f"^max_gradient_norm is {value}, but must be a positive n"):
+      meta.MetaOptimizer(net=SMALL).meta_minimize(
+          problems.Simple(), 2, max_gradient_norm=value)
+
+  def test_unknown_objective_is_named(self):
+    with self.assertRaisesRegex(
+        ValueError, "^objective is 'mean', but must be one of .'log', 'sum'"):
+      meta.MetaOptimizer(net=SMALL).meta_minimize(
+          problems.Simple(), 2, objective="mean")
 
 
 if __name__ == "__main__":

@@ -19,11 +19,17 @@ class SettingsTest(parameterized.TestCase):
         ValueError, f"^{name} is {value}, but must be a positive integer"):
       meta.Settings(**{name: value}).check()
 
-  @parameterized.product(name=("learning_rate",), value=(0, -0.5))
+  @parameterized.product(
+      name=("learning_rate", "max_gradient_norm"), value=(0, -0.5))
   def test_number_that_is_not_positive_is_named(self, name, value):
     with self.assertRaisesRegex(
         ValueError, f"^{name} is {value}, but must be a positive number"):
       meta.Settings(**{name: value}).check()
+
+  def test_unknown_objective_is_named(self):
+    with self.assertRaisesRegex(
+        ValueError, "^objective is 'mean', but must be one of .'log', 'sum'"):
+      meta.Settings(objective="mean").check()
 
 
 if __name__ == "__main__":

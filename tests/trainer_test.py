@@ -252,6 +252,17 @@ class TrainerTest(parameterized.TestCase):
         [1., (2 + np.sqrt(2)) / 4, 0.5, (2 - np.sqrt(2)) / 4, 0.]), rtol=1e-5)
     assertions.assert_equal(weights(trained), before)  # At a rate of 0.
 
+  def test_settings_of_the_meta_gradient_reach_the_step(self):
+    eager.run_eagerly(self)
+    options = {"max_gradient_norm": 1e-3, "objective": "log"}
+    trained = make(num_steps=2, **options)
+    trained.run_epoch()
+    step = make(num_steps=2).optimizer.meta_minimize(
+        PROBLEM, 2, 0.01, jit_compile=False, **options)
+    step.train(step.reset(seeds.derive(SEED, "training", 0)))
+    assertions.assert_equal(
+        weights(trained), [v.numpy() for v in step.network.variables])
+
   def test_num_dropped_counts_what_is_not_finite(self):
     epoch = trainer.Epoch(
         number=1, final_loss=1., meta_loss=2.,
