@@ -1,6 +1,7 @@
 """Tests that files written by version 0 load, and continue as they did."""
 
 import os
+import pathlib
 import shutil
 import tempfile
 
@@ -11,14 +12,12 @@ import tensorflow as tf
 
 import meta
 from networks import weights
-from tests import processes, toys
+from tests import programs, toys
 
 FILES = toys.DATA / "version_0"
-TRAINED = processes.ROOT / "trained"
+TRAINED = pathlib.Path(__file__).parents[1] / "trained"
 # Kernels of another TensorFlow may round differently.
 RTOL = 1e-5
-
-setUpModule = processes.start
 
 
 def read_checkpoint(prefix):
@@ -36,8 +35,8 @@ class CompatibilityTest(absltest.TestCase):
     folder = self.enter_context(tempfile.TemporaryDirectory())
     run = os.path.join(folder, "run")
     shutil.copytree(FILES / "run", run)
-    result = processes.run(
-        "train.py", "--problem=tests.toys:Regression", "--num_steps=4",
+    result = programs.run(
+        "train", "--problem=tests.toys:Regression", "--num_steps=4",
         "--unroll_length=2", "--num_tasks=2", "--stagger",
         "--evaluation_period=2", "--evaluation_epochs=2", "--log_period=1",
         "--jit_compile=false", "--num_epochs=6", f"--save_path={run}",

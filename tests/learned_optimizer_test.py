@@ -234,7 +234,7 @@ class LearnedOptimizerTest(FolderTest):
           optimizer.apply(tape.gradient(loss, variables), variables)
           return loss
         run = tf.function(lambda *args: strategy.reduce(
-            "SUM", strategy.run(step, args), axis=None))
+            "SUM", strategy.run(step, args), axis=None), autograph=False)
         for batch in data:
           print(float(run(*batch)))
         with strategy.scope():

@@ -1,5 +1,7 @@
 """Tests of what the contract promises, on every problem."""
 
+import functools
+
 from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
@@ -71,7 +73,7 @@ class ProblemTest(parameterized.TestCase):
     problem = PROBLEMS[name]()
     seeds = tf.constant([SEED, OTHER_SEED])
 
-    @tf.function
+    @functools.partial(tf.function, autograph=False)
     def losses():
       return tf.while_loop(
           lambda i, _: i < 2,

@@ -1,5 +1,7 @@
 """Tests of variables that are not trained, in problems of users' models."""
 
+import functools
+
 from absl.testing import absltest, parameterized
 import keras
 import numpy as np
@@ -106,6 +108,12 @@ def error(outputs):
   return np.mean((outputs - TARGETS[:1])**2)
 
 
+@functools.cache
+def made(make, model_fn):
+  """Returns the problem of a model, which is made once for all tests."""
+  return make(model_fn)
+
+
 MODELS = [(keras_problem, frozen), (keras_problem, lora),
           (keras_problem, spectral), (sonnet_problem, Frozen),
           (sonnet_problem, Assigning)]
@@ -123,7 +131,7 @@ class UntrainedTest(parameterized.TestCase):
 
   @parameterized.parameters(*MODELS)
   def test_random_values_are_the_constants_of_a_run(self, make, model_fn):
-    problem = make(model_fn)
+    problem = made(make, model_fn)
     one, same, other = (run(problem, s)[1] for s in (SEED, SEED, (1, 3)))
     assertions.assert_equal(one, same)
     self.assertLen(one, 1)
@@ -131,22 +139,22 @@ class UntrainedTest(parameterized.TestCase):
 
   @parameterized.parameters(*MODELS)
   def test_side_by_side_is_alone(self, make, model_fn):
-    assertions.assert_side_by_side_is_alone(make(model_fn))
+    assertions.assert_side_by_side_is_alone(made(make, model_fn))
 
   def test_frozen_layer_computes_with_the_constants(self):
-    params, (kernel,), loss = run(keras_problem(frozen))
+    params, (kernel,), loss = run(made(keras_problem, frozen))
     v, c = params.values()
     np.testing.assert_allclose(
         loss, error(np.tanh(INPUTS[:1] @ kernel) @ v + c), rtol=1e-5)
 
   def test_frozen_variable_computes_with_the_constants(self):
-    params, (matrix,), loss = run(sonnet_problem(Frozen))
+    params, (matrix,), loss = run(made(sonnet_problem, Frozen))
     b, w = (params[f"frozen/linear/{name}"] for name in "bw")
     np.testing.assert_allclose(
         loss, error(INPUTS[:1] @ (w + matrix) + b), rtol=1e-5)
 
   def test_what_a_call_assigns_is_read_in_this_call(self):
-    problem = sonnet_problem(Assigning)
+    problem = made(sonnet_problem, Assigning)
     params, (matrix,), loss = run(problem)
     b, w = (params[f"assigning/linear/{name}"] for name in "bw")
     expected = INPUTS[:1] @ (w + np.maximum(matrix, 0.) - 2.) + b
@@ -164,13 +172,15 @@ class UntrainedTest(parameterized.TestCase):
       model = frozen()
       model.layers[0].kernel.assign(tf.ones([3, 4]))
       return model
+
+    fitted, loaded = keras_problem(model_fn), sonnet_problem(Loaded)
     for seed in (SEED, (1, 3)):
-      params, constants, loss = run(keras_problem(model_fn), seed)
+      params, constants, loss = run(fitted, seed)
       v, c = params.values()
       self.assertEmpty(constants)
       np.testing.assert_allclose(
           loss, error(np.tanh(INPUTS[:1] @ np.ones([3, 4])) @ v + c), rtol=1e-5)
-      params, constants, loss = run(sonnet_problem(Loaded), seed)
+      params, constants, loss = run(loaded, seed)
       b, w = (params[f"loaded/linear/{name}"] for name in "bw")
       self.assertEmpty(constants)
       np.testing.assert_allclose(loss, error(INPUTS[:1] @ (w + 1.) + b),
