@@ -7,7 +7,7 @@ from absl.testing import absltest, parameterized
 import numpy as np
 
 import meta
-from meta import evaluation
+from meta import unroll
 import networks
 import problems
 from tests import assertions, toys
@@ -50,8 +50,8 @@ class MetaOptimizerTest(parameterized.TestCase):
     again = networks.factory(
         SMALL["net"], net_path=os.path.join(folder, "net.l2l"))
     trained, loaded, fresh = (
-        evaluation.Evaluator(
-            network, problem, 5, jit_compile=False)([0]).losses for network in (
+        unroll.unroll(network, problem, unroll.start(network, problem, 0), 5)[0]
+        for network in (
             optimizer.networks["net"], again, networks.factory(**SMALL)))
     np.testing.assert_array_equal(loaded, trained)
     self.assertFalse(np.array_equal(fresh, trained))

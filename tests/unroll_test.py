@@ -96,7 +96,7 @@ class UnrollTest(parameterized.TestCase):
         return {"x": tf.constant([[1., 2.], [3., 4.], [5., 6.]])}, ()
       def loss(self, params, constants, seed):
         return tf.reduce_sum(tf.gather(params["x"], [0, 2, 2])**2)
-    network = toys.coordinatewise()
+    network = toys.coordinatewise(layers=())
     _, gradients = unroll.loss_and_gradients(
         Rows(), unroll.start(network, Rows(), 0))
     np.testing.assert_array_equal(
