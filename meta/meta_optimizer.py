@@ -4,6 +4,8 @@ from collections.abc import Mapping
 import os
 from typing import Any
 
+import tensorflow as tf
+
 from l2lgd import files
 from meta import meta_step
 import networks
@@ -76,7 +78,9 @@ class MetaOptimizer:
       jit_compile: bool | None = None,
       num_sampled: int | None = None,
       max_gradient_norm: float | None = None,
-      objective: str = "sum") -> meta_step.MetaStep:
+      objective: str = "sum",
+      adam: tf.keras.optimizers.Optimizer | None = None
+  ) -> meta_step.MetaStep:
     """Returns an object whose `step` trains the networks on a problem.
 
     Args:
@@ -89,6 +93,7 @@ class MetaOptimizer:
       num_sampled: See `meta_step.MetaStep`.
       max_gradient_norm: See `meta_step.MetaStep`.
       objective: See `meta_step.MetaStep`.
+      adam: See `meta_step.MetaStep`.
 
     Raises:
       ValueError: See `meta_step.MetaStep` and `networks.Partition`.
@@ -96,7 +101,7 @@ class MetaOptimizer:
     return meta_step.MetaStep(
         networks.Partition(self.networks, net_assignments), problem,
         len_unroll, learning_rate, second_derivatives, jit_compile, num_sampled,
-        max_gradient_norm, objective)
+        max_gradient_norm, objective, adam)
 
   def save(self, path: files.Path, trained_on: dict[str, Any] | None = None,
            net_assignments: networks.Assignments | None = None) -> list[str]:

@@ -120,7 +120,8 @@ class MetaStep(Unroller):
                jit_compile: bool | None = None,
                num_sampled: int | None = None,
                max_gradient_norm: float | None = None,
-               objective: str = "sum"):
+               objective: str = "sum",
+               adam: tf.keras.optimizers.Optimizer | None = None):
     """Creates the network's variables and Adam's slots.
 
     Args:
@@ -140,6 +141,8 @@ class MetaStep(Unroller):
       objective: The meta-loss: "sum", the sum of the losses over T, and their
         mean over K and S; or "log", the sum of their logarithms, for losses
         above 0 that fall by orders of magnitude (Wichrowska et al. 2017).
+      adam: The `optimizer` of another step of the same networks, to train them
+        on several problems in turn. By default, it is a new one.
 
     Raises:
       ValueError: See `Unroller`; `learning_rate`, `num_sampled` or
@@ -158,9 +161,11 @@ class MetaStep(Unroller):
             "derivatives, which depend on all coordinates.")
     super().__init__(
         network, problem, len_unroll, second_derivatives, jit_compile)
-    # As in TensorFlow 1, epsilon is outside the bias correction.
-    self.optimizer = tf.keras.optimizers.Adam(learning_rate, epsilon=1e-8)
-    self.optimizer.build(network.trainable_variables)
+    if adam is None:
+      # As in TensorFlow 1, epsilon is outside the bias correction.
+      adam = tf.keras.optimizers.Adam(learning_rate, epsilon=1e-8)
+      adam.build(network.trainable_variables)
+    self.optimizer = adam
     self._max_gradient_norm = max_gradient_norm
     self._objective = objective
     second_order = functools.partial(

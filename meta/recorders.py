@@ -22,7 +22,10 @@ class Recorder:
     """Receives an epoch."""
 
   def validation(self, validation: trainer.Validation) -> None:
-    """Receives a validation, which follows its epoch."""
+    """Receives a validation, which follows its epoch.
+
+    Of several problems, each has its own validation, one after the other.
+    """
 
   def end(self, num_epochs: int) -> None:
     """Receives the number of epochs made, after everything has been saved."""

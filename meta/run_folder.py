@@ -44,7 +44,7 @@ class RunFolder(recorders.Recorder):
     path = files.expand_exact("save_path", path)
     self._path = path
     self._trainer = trainer
-    self._settings = settings
+    self._settings = json.loads(json.dumps(settings))  # As they are read.
     self._num_dropped = 0
     self._claim(resume)
     self._manager = tf.train.CheckpointManager(
@@ -95,16 +95,17 @@ class RunFolder(recorders.Recorder):
   def epoch(self, epoch: trainer_lib.Epoch) -> None:
     """Writes the scalars of an epoch for TensorBoard."""
     self._num_dropped += epoch.num_dropped
+    settings, problem = self._trainer.settings, _of_problem(epoch.problem)
+    num_steps = schedules.num_steps(settings, epoch.number - 1)
     scalars = {
-        "training/meta_loss": epoch.meta_loss,
-        "training/final_loss": epoch.final_loss,
-        "training/meta_gradient_norm": np.mean(epoch.gradient_norms),
+        f"training/meta_loss{problem}": epoch.meta_loss,
+        f"training/final_loss{problem}": epoch.final_loss,
+        f"training/meta_gradient_norm{problem}": np.mean(epoch.gradient_norms),
         "training/meta_gradients_dropped": self._num_dropped,
         "training/learning_rate": schedules.learning_rate(
-            self._trainer.settings, epoch.number - 1),
-        "training/steps_per_second":
-            self._trainer.settings.num_steps / epoch.seconds,
-        **{f"meta_gradient_norm/unroll_{i + 1}": norm
+            settings, epoch.number - 1),
+        f"training/steps_per_second{problem}": num_steps / epoch.seconds,
+        **{f"meta_gradient_norm/unroll_{i + 1}{problem}": norm
            for i, norm in enumerate(epoch.gradient_norms)}}
     with self._writer.as_default(step=epoch.number):
       for tag, value in scalars.items():
@@ -118,13 +119,15 @@ class RunFolder(recorders.Recorder):
         were.
     """
     curve = evaluation.mean_curve(validation.losses)
+    problem = _of_problem(validation.problem)
     with self._writer.as_default(step=validation.epoch):
-      tf.summary.scalar("validation/final_loss", curve[-1])
+      tf.summary.scalar(f"validation/final_loss{problem}", curve[-1])
       for name, values in validation.trace.by_name().items():
         if name != "loss":
-          tf.summary.scalar(f"diagnostics/{name}", tf.reduce_mean(values))
+          tf.summary.scalar(
+              f"diagnostics/{name}{problem}", tf.reduce_mean(values))
       # TensorBoard drops the previous curve, as its steps start again.
-      tensorboard.write_curve("validation/loss_curve", curve)
+      tensorboard.write_curve(f"validation/loss_curve{problem}", curve)
     if validation.improved:
       self._trainer.optimizer.save(
           self._path, self._settings | {"num_epochs": validation.epoch},
@@ -144,6 +147,11 @@ class RunFolder(recorders.Recorder):
           f"Cannot write a checkpoint under {self._path}, but the last one is "
           "intact: make room, then resume with --resume. TensorFlow says: "
           f"{error.message}") from error
+
+
+def _of_problem(name: str | None) -> str:
+  """Returns the end of the tags of one of several problems."""
+  return "" if name is None else f"/{name}"
 
 
 def _as_flag(name: str, value: Any) -> str:

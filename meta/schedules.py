@@ -5,6 +5,10 @@ They depend on nothing else, so a run that is resumed goes on as it would have.
 
 import math
 
+import numpy as np
+import tensorflow as tf
+
+from meta import seeds
 from meta import settings as settings_lib
 
 
@@ -22,3 +26,48 @@ def learning_rate(settings: settings_lib.Settings, epoch: int) -> float:
     return settings.learning_rate
   progress = min(epoch / settings.decay_epochs, 1.)
   return settings.learning_rate * (1 + math.cos(math.pi * progress)) / 2
+
+
+def num_steps(settings: settings_lib.Settings, epoch: int) -> int:
+  """Returns the number of updates in the runs of an epoch.
+
+  With `min_num_steps`, its logarithm is drawn uniformly, so that short runs are
+  as frequent as long ones at every scale (Metz et al. 2022, VeLO), and rounded
+  to whole unrolls.
+
+  Args:
+    settings: The settings of the training.
+    epoch: Number of the epochs before it.
+  """
+  if settings.min_num_steps is None:
+    return settings.num_steps
+  ratio = settings.num_steps / settings.min_num_steps
+  length = settings.min_num_steps * ratio**_uniform(settings, "length", epoch)
+  return settings.unroll_length * round(length / settings.unroll_length)
+
+
+def problem(settings: settings_lib.Settings, epoch: int,
+            num_problems: int) -> int:
+  """Returns which of several problems an epoch trains on.
+
+  It is drawn with a probability in proportion to its weight.
+
+  Args:
+    settings: The settings of the training.
+    epoch: Number of the epochs before it.
+    num_problems: Number of problems.
+  """
+  if num_problems == 1:
+    return 0
+  weights = settings.problem_weights or [1.] * num_problems
+  ends = np.cumsum(weights) / np.sum(weights)
+  return int(np.searchsorted(
+      ends[:-1], _uniform(settings, "problem", epoch), side="right"))
+
+
+def _uniform(settings: settings_lib.Settings, purpose: str,
+             epoch: int) -> float:
+  """Draws a number of [0, 1) for an epoch."""
+  return float(tf.random.stateless_uniform(
+      [], seeds.derive(settings.seed, purpose, epoch), dtype=tf.float64,
+      alg="philox"))

@@ -1,5 +1,6 @@
 """The settings of meta-training."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from l2lgd import checks
@@ -12,7 +13,8 @@ class Settings(NamedTuple):
   An epoch makes one run per task: `num_steps` updates, in unrolls of
   `unroll_length`, with one update of the networks after each unroll.
   """
-  num_steps: int = 100  # Updates of the optimizee in an epoch.
+  num_steps: int = 100  # Updates of the optimizee in an epoch; the most of them
+  # with `min_num_steps`.
   unroll_length: int = 20  # Updates in an unroll, T. A remainder of `num_steps`
   # is a shorter last unroll.
   learning_rate: float = 0.001  # Learning rate of Adam, the meta-optimizer.
@@ -32,20 +34,59 @@ class Settings(NamedTuple):
   # 0; see `schedules.learning_rate`. None leaves it constant.
   max_gradient_norm: float | None = None  # See `meta_step.MetaStep`.
   objective: str = "sum"  # The meta-loss; see `meta_step.MetaStep`.
+  min_num_steps: int | None = None  # The fewest updates in an epoch, whose
+  # number is drawn; see `schedules.num_steps`. None makes all runs as long.
+  problem_weights: Sequence[float] | None = None  # Of several problems, how
+  # often each is trained on in relation to the others; None: equally often.
+  patience: int | None = None  # Validations in a row without improvement after
+  # which `train` stops. None never stops early.
+  restart_from_best: bool = False  # Whether networks and Adam go back to the
+  # best validation after an epoch without any finite meta-gradient.
 
   def check(self) -> None:
     """Raises a ValueError that names a setting which is out of its range."""
     for name in ("num_steps", "unroll_length", "num_tasks",
                  "evaluation_period", "evaluation_epochs"):
       checks.positive_integer(name, getattr(self, name))
-    for name in ("decay_epochs",):
+    for name in ("decay_epochs", "min_num_steps", "patience"):
       if getattr(self, name) is not None:
         checks.positive_integer(name, getattr(self, name))
     checks.positive("learning_rate", self.learning_rate)
     if self.max_gradient_norm is not None:
       checks.positive("max_gradient_norm", self.max_gradient_norm)
     checks.one_of("objective", self.objective, meta_gradient.OBJECTIVES)
+    for i, weight in enumerate(self.problem_weights or ()):
+      checks.positive(f"problem_weights[{i}]", weight)
+    if self.min_num_steps is not None:
+      self._check_lengths(self.min_num_steps)
     if self.stagger and self.num_steps % self.unroll_length:
       raise ValueError(
           f"num_steps is {self.num_steps}, but must be a multiple of "
           f"unroll_length, {self.unroll_length}, for tasks to be staggered.")
+
+  def check_problems(self, num_problems: int) -> None:
+    """Raises a ValueError if these settings do not fit so many problems."""
+    if self.stagger and num_problems > 1:
+      raise ValueError("stagger is True, but must be False with several "
+                       "problems, each of which has whole runs.")
+    weights = self.problem_weights
+    if weights is not None and len(weights) != num_problems:
+      raise ValueError(
+          f"problem_weights is {list(weights)}, but must be {num_problems} "
+          f"numbers, one for each problem.")
+
+  def _check_lengths(self, min_num_steps: int) -> None:
+    """Checks that runs of different lengths consist of whole unrolls."""
+    if self.stagger:
+      raise ValueError(
+          f"min_num_steps is {min_num_steps}, but must be None for tasks to be "
+          "staggered: their runs are equally long.")
+    if min_num_steps > self.num_steps:
+      raise ValueError(f"min_num_steps is {min_num_steps}, but must be at most "
+                       f"num_steps, {self.num_steps}.")
+    for name in ("min_num_steps", "num_steps"):
+      if getattr(self, name) % self.unroll_length:
+        raise ValueError(
+            f"{name} is {getattr(self, name)}, but must be a multiple of "
+            f"unroll_length, {self.unroll_length}, for the lengths of runs to "
+            "be drawn.")

@@ -1,6 +1,6 @@
 """Meta-training, one epoch after another, with validation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 import functools
 import math
 import time
@@ -9,20 +9,29 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from meta import diagnostics, evaluation, meta_optimizer, schedules, seeds
+from meta import (
+    best,
+    diagnostics,
+    evaluation,
+    meta_optimizer,
+    schedules,
+    seeds,
+    unroll,
+)
+from meta import meta_step as meta_step_lib
 from meta import settings as settings_lib
-from meta import unroll
 import networks
 import problems
 
 
 class Epoch(NamedTuple):
-  """The results of an epoch, `num_steps` updates of every task."""
+  """The results of an epoch, one run of every task."""
   number: int  # Number of epochs made so far, this one included.
   final_loss: float  # Mean of the losses after the last updates of runs.
   meta_loss: float  # Sum of the meta-losses of the unrolls.
   gradient_norms: list[float]  # Norm of the meta-gradient of each unroll.
   seconds: float  # Time that the epoch took.
+  problem: str | None = None  # The problem, if networks are trained on several.
 
   @property
   def num_dropped(self) -> int:
@@ -35,13 +44,52 @@ class Validation(NamedTuple):
   epoch: int  # Number of epochs made so far.
   losses: np.ndarray  # Losses of the runs, shape [runs, T + 1].
   trace: diagnostics.Trace  # What the networks do in the first of the runs.
-  improved: bool  # Whether the mean final loss is the lowest so far. That of
-  # the first validation is, whatever its value.
+  improved: bool  # Whether the networks are the best so far; see `best.Best`.
+  # Those of the first validation are, whatever their losses.
   seconds: float  # Time that the runs took.
+  problem: str | None = None  # The problem, if networks are trained on several.
+
+
+Problems = (problems.Problem | Sequence[problems.Problem]
+            | Mapping[str, problems.Problem])
+"""A problem, or several of them: those of a dictionary have its names."""
+
+
+def named(problem: Problems) -> dict[str, problems.Problem]:
+  """Returns problems by name; by default, that of their class.
+
+  Those of the same class are numbered.
+
+  Raises:
+    ValueError: There is no problem, or something is not a problem.
+  """
+  if isinstance(problem, Mapping):
+    result = dict(problem)
+  else:
+    each = [problem] if isinstance(problem, problems.Problem) else [*problem]
+    names = [type(p).__name__ for p in each]
+    result = {f"{name}_{i}" if names.count(name) > 1 else name: p
+              for i, (name, p) in enumerate(zip(names, each, strict=True))}
+  if not result:
+    raise ValueError("problem is empty, but must hold at least one problem.")
+  others = [p for p in result.values() if not isinstance(p, problems.Problem)]
+  if others:
+    raise ValueError(f"problem has {others}, but must hold Problems only.")
+  return result
+
+
+class _Compiled(NamedTuple):
+  """What is compiled for one of the problems."""
+  name: str | None  # None if there are no others.
+  meta_step: meta_step_lib.MetaStep
+  evaluate: evaluation.Evaluator
+  trace: Callable[[], diagnostics.Trace]
 
 
 class Trainer:
-  """Meta-trains networks on a problem, and validates them.
+  """Meta-trains networks on a problem, or on several, and validates them.
+
+  Each epoch trains on one of the problems, which share the networks and Adam.
 
   Functions are drawn from the seed and the number of the run alone, so a
   restored trainer continues exactly as if it had never stopped. `meta.train`
@@ -51,17 +99,17 @@ class Trainer:
     optimizer: The networks that are trained.
     settings: How they are trained.
     net_assignments: Which parameters each network optimizes.
-    meta_step: The step of meta-training.
+    meta_step: The step of meta-training on the first problem.
   """
 
-  def __init__(self, problem: problems.Problem,
+  def __init__(self, problem: Problems,
                optimizer: meta_optimizer.MetaOptimizer,
                settings: settings_lib.Settings | None = None,
                net_assignments: networks.Assignments | None = None):
     """Creates the networks' variables and Adam's slots.
 
     Args:
-      problem: The problem to train on.
+      problem: The problem to train on; or several, in a list or by name.
       optimizer: The networks to train.
       settings: How to train them.
       net_assignments: See `MetaOptimizer.meta_minimize`.
@@ -72,111 +120,151 @@ class Trainer:
     """
     settings = settings or settings_lib.Settings()
     settings.check()
+    by_name = named(problem)
+    settings.check_problems(len(by_name))
     self.optimizer = optimizer
     self.settings = settings
     self.net_assignments = net_assignments
-    self.meta_step = optimizer.meta_minimize(
-        problem, settings.unroll_length, settings.learning_rate,
-        net_assignments, settings.second_derivatives, settings.jit_compile,
-        settings.sampled_coordinates, settings.max_gradient_norm,
-        settings.objective)
-    self._evaluate = evaluation.Evaluator(
-        self.meta_step.network, problem, settings.num_steps,
-        settings.jit_compile)
     self._validation_seeds = [seeds.derive(settings.seed, "validation", i)
                               for i in range(settings.evaluation_epochs)]
-    self._trace = tf.function(functools.partial(
-        diagnostics.trace, self.meta_step.network, problem,
-        self._validation_seeds[0], settings.num_steps), autograph=False)
+    self._compiled: list[_Compiled] = []
+    for name, one in by_name.items():
+      self._compiled.append(self._compile(
+          name if len(by_name) > 1 else None, one))
+    self.meta_step = self._compiled[0].meta_step
     self._num_epochs = tf.Variable(0, trainable=False, dtype=tf.int64)
-    self._best = tf.Variable(np.inf, trainable=False, dtype=tf.float64)
+    self._best = best.Best(settings, [
+        *self.meta_step.network.variables, *self.meta_step.optimizer.variables])
     k = settings.num_tasks
-    self._num_unrolls = math.ceil(settings.num_steps / settings.unroll_length)
+    num_unrolls = math.ceil(settings.num_steps / settings.unroll_length)
     # How many unrolls each task is ahead.
-    self._offsets = [i * self._num_unrolls // k if settings.stagger else 0
+    self._offsets = [i * num_unrolls // k if settings.stagger else 0
                      for i in range(k)]
     self._runs: Any = None
     if settings.stagger:  # An epoch ends in the middle of runs.
       self._runs = tf.nest.map_structure(
-          lambda t: tf.Variable(t, trainable=False), self._start([0] * k))
+          lambda t: tf.Variable(t, trainable=False),
+          self._start(self.meta_step, [0] * k))
+
+  def _compile(self, name: str | None, problem: problems.Problem) -> _Compiled:
+    settings = self.settings
+    step = self.optimizer.meta_minimize(
+        problem, settings.unroll_length, settings.learning_rate,
+        self.net_assignments, settings.second_derivatives, settings.jit_compile,
+        settings.sampled_coordinates, settings.max_gradient_norm,
+        settings.objective,
+        self._compiled[0].meta_step.optimizer if self._compiled else None)
+    return _Compiled(
+        name, step,
+        evaluation.Evaluator(
+            step.network, problem, settings.num_steps, settings.jit_compile),
+        tf.function(functools.partial(
+            diagnostics.trace, step.network, problem,
+            self._validation_seeds[0], settings.num_steps), autograph=False))
 
   @property
   def num_epochs(self) -> int:
     """The number of epochs made so far."""
     return int(self._num_epochs)
 
+  @property
+  def has_stalled(self) -> bool:
+    """Whether `patience` validations in a row have brought no improvement."""
+    return self._best.has_stalled
+
   def checkpoint(self) -> tf.train.Checkpoint:
     """Returns a checkpoint of everything that training needs to continue."""
     # The names are part of the file format.
     runs = {} if self._runs is None else {"_under_way": self._runs}
     return tf.train.Checkpoint(training=tf.train.Checkpoint(
-        epoch=self._num_epochs, best=self._best,
-        _network=self.meta_step.network, _optimizer=self.meta_step.optimizer,
-        **runs))
+        epoch=self._num_epochs, _network=self.meta_step.network,
+        _optimizer=self.meta_step.optimizer, **self._best.state(), **runs))
 
   def run_epoch(self) -> Epoch:
-    """Trains for one epoch."""
+    """Trains for one epoch, on one of the problems."""
     start_time = time.perf_counter()
-    if self.settings.decay_epochs is not None:
+    settings, number = self.settings, self.num_epochs
+    if settings.decay_epochs is not None:
       self.meta_step.optimizer.learning_rate = schedules.learning_rate(
-          self.settings, self.num_epochs)
-    length = self.settings.unroll_length
-    run = self._runs and tf.nest.map_structure(
-        tf.convert_to_tensor, self._runs)
-    infos, final_losses = [], []
-    for i in range(self._num_unrolls):
-      run = self._restart_finished(run, self.num_epochs * self._num_unrolls + i)
-      info, run = self.meta_step.train(
-          run, min(length, self.settings.num_steps - i * length))
-      infos.append(info)
-      last = info.losses[-1].numpy().reshape([self.settings.num_tasks, -1])
-      final_losses += [last[k] for k, offset in enumerate(self._offsets)
-                       if (i + 1 + offset) % self._num_unrolls == 0]
-    if self._runs:
-      tf.nest.map_structure(lambda v, t: v.assign(t), self._runs, run)
+          settings, number)
+    compiled = self._compiled[
+        schedules.problem(settings, number, len(self._compiled))]
+    num_steps = schedules.num_steps(settings, number)
+    infos, final_losses = self._unroll(compiled.meta_step, num_steps)
     self._num_epochs.assign_add(1)
-    return Epoch(
+    epoch = Epoch(
         number=self.num_epochs,
         final_loss=float(np.mean(final_losses, dtype=np.float64)),
         meta_loss=float(sum(i.meta_loss for i in infos)),
         gradient_norms=[float(i.gradient_norm) for i in infos],
-        seconds=time.perf_counter() - start_time)
+        seconds=time.perf_counter() - start_time, problem=compiled.name)
+    if epoch.num_dropped == len(infos):
+      self._best.restore()
+    return epoch
 
-  def validate(self) -> Validation:
-    """Evaluates the networks on the validation runs."""
-    start_time = time.perf_counter()
-    losses = self._evaluate(self._validation_seeds).losses
-    seconds = time.perf_counter() - start_time
-    value = np.mean(losses[:, -1], dtype=np.float64)
-    value = value if np.isfinite(value) else np.finfo(np.float64).max
-    improved = bool(value < self._best)
-    if improved:
-      self._best.assign(value)
-    return Validation(
-        self.num_epochs, losses, self._trace(), improved, seconds)
+  def _unroll(self, meta_step: meta_step_lib.MetaStep, num_steps: int
+              ) -> tuple[list[meta_step_lib.StepInfo], list[np.ndarray]]:
+    """Makes the unrolls of an epoch.
 
-  def _start(self, numbers: Sequence[int]) -> unroll.Run:
+    Returns:
+      The results of each, and the losses after the last updates of runs.
+    """
+    length = self.settings.unroll_length
+    num_unrolls = math.ceil(num_steps / length)
+    run = self._runs and tf.nest.map_structure(
+        tf.convert_to_tensor, self._runs)
+    infos, final_losses = [], []
+    for i in range(num_unrolls):
+      run = self._restart_finished(
+          meta_step, run, self.num_epochs * num_unrolls + i, num_unrolls)
+      info, run = meta_step.train(run, min(length, num_steps - i * length))
+      infos.append(info)
+      last = info.losses[-1].numpy().reshape([self.settings.num_tasks, -1])
+      final_losses += [last[k] for k, offset in enumerate(self._offsets)
+                       if (i + 1 + offset) % num_unrolls == 0]
+    if self._runs:
+      tf.nest.map_structure(lambda v, t: v.assign(t), self._runs, run)
+    return infos, final_losses
+
+  def validate(self) -> list[Validation]:
+    """Evaluates the networks on the validation runs of each problem."""
+    results = []
+    for compiled in self._compiled:
+      start_time = time.perf_counter()
+      losses = compiled.evaluate(self._validation_seeds).losses
+      results.append((losses, time.perf_counter() - start_time))
+    improved = self._best.compare([losses for losses, _ in results])
+    return [Validation(self.num_epochs, losses, compiled.trace(), improved,
+                       seconds, compiled.name)
+            for compiled, (losses, seconds) in zip(
+                self._compiled, results, strict=True)]
+
+  def _start(self, meta_step: meta_step_lib.MetaStep,
+             numbers: Sequence[int]) -> unroll.Run:
     """Starts every task on its run of the given number."""
     settings = self.settings
-    return self.meta_step.reset(seeds.stack([
+    return meta_step.reset(seeds.stack([
         seeds.derive(settings.seed, "training", n * settings.num_tasks + k)
         for k, n in enumerate(numbers)]))
 
-  def _restart_finished(self, run: unroll.Run | None,
-                        number: int) -> unroll.Run:
+  def _restart_finished(
+      self, meta_step: meta_step_lib.MetaStep, run: unroll.Run | None,
+      number: int, num_unrolls: int) -> unroll.Run:
     """Starts new runs of the tasks whose run is over.
 
     Args:
+      meta_step: The step of the problem.
       run: The runs of all tasks; None in the first unroll of an epoch, if no
         run continues from one epoch to the next.
-      number: Number of unrolls made so far.
+      number: Number of unrolls made so far, if all runs have as many.
+      num_unrolls: Number of unrolls in a run.
     """
-    runs, done = zip(*[divmod(number + offset, self._num_unrolls)
+    runs, done = zip(*[divmod(number + offset, num_unrolls)
                        for offset in self._offsets], strict=True)
     at_start = np.equal(done, 0)
     if run is not None and not at_start.any():
       return run
-    new = self._start(runs)
+    new = self._start(meta_step, runs)
     if at_start.all():
       return new
     return tf.nest.map_structure(

@@ -9,11 +9,10 @@ from meta import recorders as recorders_lib
 from meta import settings as settings_lib
 from meta import trainer as trainer_lib
 import networks
-import problems
 
 
 def train(
-    problem: problems.Problem,
+    problem: trainer_lib.Problems,
     optimizer: meta_optimizer.MetaOptimizer | None = None,
     num_epochs: int = 10000,
     settings: settings_lib.Settings | None = None,
@@ -25,7 +24,7 @@ def train(
     recorders: Sequence[recorders_lib.Recorder] = (),
     should_stop: Callable[[], bool] = lambda: False,
 ) -> meta_optimizer.MetaOptimizer:
-  """Meta-trains networks on a problem, as `train.py` does.
+  """Meta-trains networks on a problem, or on several, as `train.py` does.
 
   There is a validation before the first epoch, after each
   `settings.evaluation_period` epochs, and after the last epoch. Whenever one is
@@ -42,7 +41,8 @@ def train(
     optimizer = meta.LearnedOptimizer.load("runs/quadratic")
 
   Args:
-    problem: The problem to train on.
+    problem: The problem to train on. Of several, in a list or in a dictionary
+      of their names, each epoch trains on one that is drawn.
     optimizer: The networks to train; by default those of `MetaOptimizer()`.
     num_epochs: Number of epochs, those before a resumption included.
     settings: How to train; by default `Settings()`.
@@ -54,7 +54,7 @@ def train(
     log_period: Number of epochs from one checkpoint to the next.
     description: What else determines the run, as JSON values. It is written
       into the run's files, and a resumed run must have the same. By default the
-      name of the problem's class.
+      name of the problem's class, or the names of the problems.
     recorders: What follows the training, such as a plot or a log.
     should_stop: Is called before each epoch, and stops the training if it
       returns True, after everything has been saved.
@@ -67,12 +67,15 @@ def train(
       problem, or `save_path` holds something else than the run to resume.
     OSError: A file cannot be read or written.
   """
+  problem = trainer_lib.named(problem)
   optimizer = optimizer or meta_optimizer.MetaOptimizer()
   settings = settings or settings_lib.Settings()
   trainer = trainer_lib.Trainer(problem, optimizer, settings, net_assignments)
   folder = None
   if save_path is not None:
-    description = description or {"problem": type(problem).__name__}
+    names = [*problem]
+    description = description or {
+        "problem": names if len(names) > 1 else names[0]}
     folder = run_folder.RunFolder(
         save_path, trainer, description | settings._asdict(), resume)
     recorders = [*recorders, folder]
@@ -80,7 +83,8 @@ def train(
     recorder.begin(trainer.num_epochs)
   if not trainer.num_epochs:  # Its errors show before hours of training.
     _validate(trainer, recorders)
-  while trainer.num_epochs < num_epochs and not should_stop():
+  while (trainer.num_epochs < num_epochs and not trainer.has_stalled
+         and not should_stop()):
     epoch = trainer.run_epoch()
     for recorder in recorders:
       recorder.epoch(epoch)
@@ -99,6 +103,6 @@ def train(
 
 def _validate(trainer: trainer_lib.Trainer,
               recorders: Sequence[recorders_lib.Recorder]) -> None:
-  validation = trainer.validate()
-  for recorder in recorders:
-    recorder.validation(validation)
+  for validation in trainer.validate():
+    for recorder in recorders:
+      recorder.validation(validation)

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 import meta
-from meta import diagnostics, run_folder
+from meta import diagnostics, run_folder, schedules
 from networks import weights
 import problems
 from tests import run_files
@@ -212,6 +212,36 @@ class RunFolderTest(parameterized.TestCase):
     logged = run_files.scalars(self.folder)["training/learning_rate"]
     np.testing.assert_allclose(
         [logged[number] for number in (1, 2, 3)], [.5, .25, 0.])
+
+  def test_speed_is_that_of_the_length_that_was_drawn(self):
+    trainer = make_trainer(min_num_steps=1, seed=3)
+    folder = self.claim(trainer=trainer)
+    for number in range(1, 9):
+      folder.epoch(make_epoch(number))
+    folder.save_checkpoint()
+    logged = run_files.scalars(self.folder)["training/steps_per_second"]
+    expected = [schedules.num_steps(trainer.settings, epoch) / .5
+                for epoch in range(8)]
+    self.assertLen(set(expected), 2)
+    self.assertEqual([logged[number] for number in range(1, 9)], expected)
+
+  def test_curves_of_several_problems_have_their_names(self):
+    folder = self.claim()
+    folder.epoch(make_epoch()._replace(problem="mine:f"))
+    folder.validation(make_validation()._replace(problem="mine:f"))
+    folder.save_checkpoint()
+    logged = run_files.scalars(self.folder)
+    self.assertContainsSubset(
+        ["training/final_loss/mine:f", "training/meta_gradients_dropped",
+         "training/learning_rate", "meta_gradient_norm/unroll_2/mine:f",
+         "validation/final_loss/mine:f", "validation/loss_curve/mine:f",
+         "diagnostics/cosine/mine:f"], logged)
+    self.assertNotIn("training/final_loss", logged)
+
+  def test_settings_are_compared_as_json(self):
+    self.claim(weights=(1., 2.))
+    self.claim(resume=True, weights=[1., 2.])
+    self.claim(resume=True, weights=(1., 2.))
 
   def test_validations_are_shown_by_tensorboard(self):
     folder = self.claim()

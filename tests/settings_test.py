@@ -12,7 +12,7 @@ class SettingsTest(parameterized.TestCase):
 
   @parameterized.product(
       name=("num_steps", "unroll_length", "num_tasks", "evaluation_period",
-            "evaluation_epochs", "decay_epochs"),
+            "evaluation_epochs", "decay_epochs", "min_num_steps", "patience"),
       value=(0, -1, 2.5))
   def test_number_that_is_not_a_positive_integer_is_named(self, name, value):
     with self.assertRaisesRegex(
@@ -30,6 +30,27 @@ class SettingsTest(parameterized.TestCase):
     with self.assertRaisesRegex(
         ValueError, "^objective is 'mean', but must be one of .'log', 'sum'"):
       meta.Settings(objective="mean").check()
+
+  @parameterized.parameters(
+      ({"num_steps": 50, "min_num_steps": 20}, "num_steps is 50, but must be "),
+      ({"min_num_steps": 30}, "min_num_steps is 30, but must be a multiple of"),
+      ({"min_num_steps": 120}, "min_num_steps is 120, but must be at most num"),
+      ({"min_num_steps": 20, "stagger": True},
+       "min_num_steps is 20, but must be None for tasks to be staggered"),
+      ({"num_steps": 50, "stagger": True}, "num_steps is 50, but must be a m"),
+      ({"problem_weights": [1., 0.]}, r"problem_weights\[1\] is 0.0, but must"))
+  def test_settings_that_do_not_fit_are_refused(self, settings, message):
+    with self.assertRaisesRegex(ValueError, f"^{message}"):
+      meta.Settings(**settings).check()
+
+  @parameterized.parameters(
+      ({"stagger": True}, 2, "stagger is True, but must be False with several"),
+      ({"problem_weights": [1., 2.]}, 3,
+       r"problem_weights is \[1.0, 2.0\], but must be 3 numbers"))
+  def test_settings_of_other_problems_are_refused(
+      self, settings, num_problems, message):
+    with self.assertRaisesRegex(ValueError, f"^{message}"):
+      meta.Settings(**settings).check_problems(num_problems)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,15 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
-from meta import evaluation, meta_optimizer, seeds, settings, trainer, unroll
+from meta import (
+    evaluation,
+    meta_optimizer,
+    schedules,
+    seeds,
+    settings,
+    trainer,
+    unroll,
+)
 import networks
 import problems
 from tests import assertions, eager, toys
@@ -59,17 +67,19 @@ class TrainerTest(parameterized.TestCase):
     assertions.assert_equal(
         weights(trained), [v.numpy() for v in step.network.variables])
 
-  @parameterized.parameters((1, False), (2, False), (2, True))
-  def test_traces_nothing_after_the_first_epoch(self, num_tasks, stagger):
+  @parameterized.parameters(
+      {"num_tasks": 1}, {"num_tasks": 2}, {"num_tasks": 2, "stagger": True},
+      {"min_num_steps": 2, "num_steps": 8})
+  def test_traces_nothing_after_the_first_epoch(self, **options):
     problem = problems.Quadratic(2, 2)
     # It runs in Python only where it is traced.
     with mock.patch.object(problem, "loss", side_effect=problem.loss) as loss:
-      trained = make(problem, num_tasks=num_tasks, stagger=stagger)
+      trained = make(problem, **options)
       trained.run_epoch()
       trained.validate()
       self.assertTrue(loss.called)
       loss.reset_mock()
-      for _ in range(2):
+      for _ in range(3):  # With another number of steps, too.
         trained.run_epoch()
         trained.validate()
       loss.assert_not_called()
@@ -164,22 +174,22 @@ class TrainerTest(parameterized.TestCase):
     epochs = [[without_time(t.run_epoch()) for _ in range(2)]
               for t in (one, two)]
     self.assertEqual(epochs[0] == epochs[1], same)
-    validations = [t.validate().losses for t in (one, two)]
+    validations = [t.validate()[0].losses for t in (one, two)]
     self.assertEqual(np.array_equal(*validations), same)
 
   def test_training_improves_validation(self):
     trained = make(problems.Simple(), num_steps=4)
-    before = trained.validate()
+    before, = trained.validate()
     for _ in range(50):
       trained.run_epoch()
-    after = trained.validate()
+    after, = trained.validate()
     self.assertTrue(after.improved)
     self.assertLess(np.mean(after.losses[:, -1]),
                     0.5 * np.mean(before.losses[:, -1]))
 
   def test_validation_is_of_the_same_runs_each_time(self):
     trained = make(evaluation_epochs=3)
-    first, second = trained.validate(), trained.validate()
+    (first,), (second,) = trained.validate(), trained.validate()
     self.assertTrue(first.improved)
     self.assertFalse(second.improved)
     np.testing.assert_array_equal(first.losses, second.losses)
@@ -192,7 +202,7 @@ class TrainerTest(parameterized.TestCase):
   def test_trace_is_that_of_the_first_validation_run(self):
     eager.run_eagerly(self)
     trained = make()
-    validation = trained.validate()
+    validation, = trained.validate()
     np.testing.assert_allclose(
         validation.trace.loss, validation.losses[0, :-1], rtol=1e-6)
 
@@ -202,25 +212,6 @@ class TrainerTest(parameterized.TestCase):
     one.validate()
     self.assertEqual(without_time(one.run_epoch()),
                      without_time(two.run_epoch()))
-
-  def test_best_is_the_least_mean_final_loss(self):
-    eager.run_eagerly(self)
-    trained = make()
-    results = iter([3., np.nan, 2., np.inf, 2.5, 1.])
-    trained._evaluate = lambda _: evaluation.Evaluation(
-        np.float32([[0., next(results)]]), {})
-    self.assertEqual([trained.validate().improved for _ in range(6)],
-                     [True, False, True, False, False, True])
-
-  @parameterized.parameters(np.nan, np.inf)
-  def test_first_validation_is_the_best_however_bad(self, value):
-    eager.run_eagerly(self)
-    trained = make()
-    results = iter([value, value, 2.])
-    trained._evaluate = lambda _: evaluation.Evaluation(
-        np.float32([[0., next(results)]]), {})
-    self.assertEqual([trained.validate().improved for _ in range(3)],
-                     [True, False, True])
 
   def test_diverged_epochs_are_dropped_and_counted(self):
     eager.run_eagerly(self)
@@ -252,6 +243,40 @@ class TrainerTest(parameterized.TestCase):
         [1., (2 + np.sqrt(2)) / 4, 0.5, (2 - np.sqrt(2)) / 4, 0.]), rtol=1e-5)
     assertions.assert_equal(weights(trained), before)  # At a rate of 0.
 
+  def test_runs_have_the_length_that_was_drawn(self):
+    eager.run_eagerly(self)
+    trained = make(num_steps=6, min_num_steps=2)
+    self.assertLen({schedules.num_steps(trained.settings, e)
+                    for e in range(8)}, 3)
+    for number in range(8):
+      num_steps = schedules.num_steps(trained.settings, number)
+      run = trained.meta_step.reset(seeds.derive(SEED, "training", number))
+      first = unroll.loss(PROBLEM, run)
+      with mock.patch.object(
+          trained.meta_step, "train", wraps=trained.meta_step.train) as train:
+        epoch = trained.run_epoch()
+      steps = [int(call.args[0].step) for call in train.call_args_list]
+      self.assertEqual(steps, list(range(0, num_steps, 2)))
+      self.assertEqual(
+          unroll.loss(PROBLEM, train.call_args_list[0].args[0]), first)
+      self.assertLen(epoch.gradient_norms, num_steps // 2)
+    self.assertEqual(trained.validate()[0].losses.shape, (1, 7))
+
+  def test_networks_go_back_to_the_best_after_an_epoch_that_diverged(self):
+    eager.run_eagerly(self)
+    trained = make(num_steps=2, restart_from_best=True)
+    state = [*trained.meta_step.network.variables,
+             *trained.meta_step.optimizer.variables]
+    trained.run_epoch()
+    trained.validate()
+    best = [np.array(v) for v in state]
+    trained.run_epoch()
+    self.assertFalse(np.array_equal(weights(trained)[0], best[0]))
+    with mock.patch.object(PROBLEM, "loss", side_effect=lambda *args: (
+        problems.Quadratic.loss(PROBLEM, *args) * np.nan)):
+      self.assertEqual(trained.run_epoch().num_dropped, 1)
+    assertions.assert_equal([np.array(v) for v in state], best)
+
   def test_settings_of_the_meta_gradient_reach_the_step(self):
     eager.run_eagerly(self)
     options = {"max_gradient_norm": 1e-3, "objective": "log"}
@@ -270,7 +295,9 @@ class TrainerTest(parameterized.TestCase):
     self.assertEqual(epoch.num_dropped, 3)
 
   @parameterized.parameters(
-      {}, {"num_tasks": 2, "sampled_coordinates": 2}, {"decay_epochs": 4},
+      {}, {"num_tasks": 2, "sampled_coordinates": 2},
+      {"decay_epochs": 4, "min_num_steps": 2, "patience": 1,
+       "restart_from_best": True},
       {"num_tasks": 2, "stagger": True})
   def test_restored_training_goes_on_bit_for_bit(self, **options):
     def run_epochs(trained, count):
@@ -281,11 +308,11 @@ class TrainerTest(parameterized.TestCase):
     epochs = run_epochs(expected, 2)
     expected.validate()
     epochs += run_epochs(expected, 3)
-    validation = expected.validate()
+    validations = expected.validate()
     with tempfile.TemporaryDirectory() as folder:
       stopped = make_one()
       self.assertEqual(run_epochs(stopped, 2), epochs[:2])
-      self.assertTrue(stopped.validate().improved)
+      self.assertTrue(stopped.validate()[0].improved)
       path = stopped.checkpoint().write(os.path.join(folder, "checkpoint"))
       restored = make_one()
       restored.checkpoint().read(path).assert_consumed()
@@ -293,11 +320,107 @@ class TrainerTest(parameterized.TestCase):
     self.assertEqual(run_epochs(restored, 3), epochs[2:])
     assertions.assert_equal(weights(restored), weights(expected))
     assertions.assert_equal(
-        restored.validate()._replace(seconds=0.),
-        validation._replace(seconds=0.))
+        [v._replace(seconds=0.) for v in restored.validate()],
+        [v._replace(seconds=0.) for v in validations])
     assertions.assert_equal(
         *[[np.array(v) for v in t.meta_step.optimizer.variables]
           for t in (restored, expected)])
+
+
+class SeveralProblemsTest(parameterized.TestCase):
+
+  def make(self, **options):
+    """A trainer on problems of different parameters."""
+    return make([problems.Simple(), PROBLEM], **options)
+
+  def test_each_epoch_is_of_the_problem_that_was_drawn(self):
+    eager.run_eagerly(self)
+    trained, drawn = self.make(num_steps=2), []
+    for number in range(6):
+      index = schedules.problem(trained.settings, number, 2)
+      step = make([problems.Simple(), PROBLEM][index], num_steps=2).meta_step
+      for variable, value in zip(
+          step.network.variables, weights(trained), strict=True):
+        variable.assign(value)
+      info, _ = step.train(
+          step.reset(seeds.derive(SEED, "training", number)))
+      epoch = trained.run_epoch()
+      self.assertEqual(epoch.problem, ["Simple", "Quadratic"][index])
+      np.testing.assert_allclose(epoch.meta_loss, info.meta_loss, rtol=1e-6)
+      np.testing.assert_allclose(
+          epoch.gradient_norms, [info.gradient_norm], rtol=1e-5)
+      drawn.append(index)
+    self.assertLen(set(drawn), 2)
+
+  def test_problems_share_the_networks_and_adam(self):
+    eager.run_eagerly(self)
+    trained = self.make(num_steps=2)
+    alone = make(problems.Simple(), num_steps=2)
+    self.assertLen(trained.meta_step.optimizer.variables,
+                   len(alone.meta_step.optimizer.variables))
+    names = []
+    while len(set(names)) < 2:
+      names.append(trained.run_epoch().problem)
+    self.assertEqual(trained.meta_step.optimizer.iterations, len(names))
+    np.testing.assert_array_equal(
+        trained.checkpoint().training.epoch, len(names))
+
+  def test_validation_is_of_each_problem(self):
+    eager.run_eagerly(self)
+    trained = self.make(evaluation_epochs=2)
+    validations = trained.validate()
+    self.assertEqual([v.problem for v in validations], ["Simple", "Quadratic"])
+    self.assertEqual([v.improved for v in validations], [True, True])
+    for validation, problem in zip(
+        validations, (problems.Simple(), PROBLEM), strict=True):
+      expected = evaluation.Evaluator(
+          trained.meta_step.network, problem, 4, jit_compile=False)(
+              [seeds.derive(SEED, "validation", i) for i in range(2)])
+      np.testing.assert_allclose(validation.losses, expected.losses, rtol=1e-5)
+      np.testing.assert_allclose(
+          validation.trace.loss, validation.losses[0, :-1], rtol=1e-5)
+    self.assertEqual([v.improved for v in trained.validate()], [False, False])
+
+  def test_traces_nothing_after_the_first_epoch_of_each(self):
+    first, second = problems.Quadratic(2, 2), problems.Simple()
+    with mock.patch.object(
+        first, "loss", side_effect=first.loss) as loss, mock.patch.object(
+            second, "loss", side_effect=second.loss) as other_loss:
+      trained, names = make([first, second], num_steps=2), []
+      trained.validate()
+      while len(set(names)) < 2:
+        names.append(trained.run_epoch().problem)
+      for mocked in (loss, other_loss):
+        self.assertTrue(mocked.called)
+        mocked.reset_mock()
+      while len(names) < 12:
+        names.append(trained.run_epoch().problem)
+      trained.validate()
+      loss.assert_not_called()
+      other_loss.assert_not_called()
+
+  def test_problems_have_the_names_of_their_classes_or_others(self):
+    one, two, three = problems.Simple(), problems.Simple(), PROBLEM
+    for given, names in (
+        (one, ["Simple"]), ([one], ["Simple"]),
+        ([one, three, two], ["Simple_0", "Quadratic", "Simple_2"]),
+        ({"a": one, "b": three}, ["a", "b"])):
+      self.assertEqual(list(trainer.named(given)), names)
+
+  @parameterized.parameters(
+      ([], "problem is empty, but must hold at least one problem"),
+      ({}, "problem is empty, but must hold at least one problem"),
+      (["mnist"], r"problem has \['mnist'\], but must hold Problems only"))
+  def test_something_else_is_refused(self, given, message):
+    with self.assertRaisesRegex(ValueError, f"^{message}"):
+      make(given)
+
+  @parameterized.parameters(
+      ({"stagger": True, "num_tasks": 2}, "stagger is True, but must be False"),
+      ({"problem_weights": [1.]}, r"problem_weights is \[1.0\], but must be 2"))
+  def test_settings_that_do_not_fit_are_refused(self, options, message):
+    with self.assertRaisesRegex(ValueError, f"^{message}"):
+      self.make(**options)
 
 
 if __name__ == "__main__":

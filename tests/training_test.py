@@ -243,6 +243,39 @@ class TrainingTest(parameterized.TestCase):
       resumed = train(self.folder, num_epochs, settings, problem, resume=True)
     assertions.assert_equal(variables(resumed), variables(expected))
 
+  def test_training_stops_after_validations_without_improvement(self):
+    settings = SETTINGS._replace(
+        learning_rate=1e-30, evaluation_period=1, patience=2)
+    journal = Journal()
+    train(self.folder, settings=settings, recorders=[journal])
+    # The first validation is the best of all that follow.
+    self.assertEqual(journal.entries, [
+        ("begin", 0), ("validation", 0), ("epoch", 1), ("validation", 1),
+        ("epoch", 2), ("validation", 2), ("end", 2)])
+    journal = Journal()
+    train(self.folder, settings=settings, recorders=[journal], resume=True)
+    self.assertEqual(journal.entries, [("begin", 2), ("end", 2)])
+
+  def test_training_on_several_problems_is_resumed_as_if_it_never_was(self):
+    settings = SETTINGS._replace(
+        problem_weights=(1., 2.), decay_epochs=8, min_num_steps=2)
+    several = [problems.Quadratic(2, 2), problems.Simple()]
+    journal = Journal()
+    expected = train(None, 5, settings, several, recorders=[journal])
+    for num_epochs in (2, 5):
+      resumed = train(self.folder, num_epochs, settings, several, resume=True)
+    assertions.assert_equal(variables(resumed), variables(expected))
+    saved = weights.read(os.path.join(self.folder, "cw.l2l")).trained_on
+    self.assertEqual(saved["problem"], ["Quadratic", "Simple"])
+    self.assertEqual(saved["problem_weights"], [1., 2.])
+    logged = run_files.scalars(self.folder)
+    for name in ("Quadratic", "Simple"):
+      self.assertEqual(sorted(logged[f"validation/final_loss/{name}"]),
+                       [0, 2, 4, 5])
+      self.assertEqual(
+          sorted(logged[f"training/final_loss/{name}"]),
+          [e.number for e in journal.epochs if e.problem == name])
+
   def test_tasks_that_cannot_be_staggered_are_refused(self):
     with self.assertRaisesRegex(
         ValueError, "^num_steps is 5, but must be a multiple of .* 2"):

@@ -1,0 +1,85 @@
+"""The best of the validations of a training."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from meta import settings as settings_lib
+
+
+class Best:
+  """Compares validations, and remembers what is needed of the best.
+
+  Lower is better. On one problem, that is the mean final loss. On several, it
+  is the mean over the problems of log10 of the final loss relative to the
+  initial loss of the same runs, so that no problem drowns the others; their
+  losses must be above 0.
+  """
+
+  def __init__(self, settings: settings_lib.Settings, variables: Sequence[Any]):
+    """Creates the variables that are part of a checkpoint.
+
+    Args:
+      settings: The settings of the training.
+      variables: The variables of the networks and of the meta-optimizer.
+    """
+    self._patience = settings.patience
+    self._variables = variables
+    self._score = tf.Variable(np.inf, trainable=False, dtype=tf.float64)
+    # Number of validations since the best one.
+    self._num_stale = tf.Variable(0, trainable=False, dtype=tf.int64)
+    self._values = [tf.Variable(np.array(v), trainable=False) for v in variables
+                   ] if settings.restart_from_best else []
+
+  @property
+  def has_stalled(self) -> bool:
+    """Whether `patience` validations in a row have brought no improvement."""
+    return self._patience is not None and (
+        int(self._num_stale) >= self._patience)
+
+  def state(self) -> dict[str, Any]:
+    """Returns what a checkpoint needs, by its name in the file format."""
+    state = {"best": self._score}
+    if self._patience is not None:
+      state["num_stale"] = self._num_stale
+    if self._values:
+      state["best_variables"] = self._values
+    return state
+
+  def compare(self, losses: Sequence[np.ndarray]) -> bool:
+    """Returns whether a validation is the best so far, and remembers it.
+
+    Args:
+      losses: The losses of each problem, [runs, T + 1].
+    """
+    score = _score(losses)
+    improved = bool(score < self._score)
+    self._num_stale.assign(0 if improved else self._num_stale + 1)
+    if improved:
+      self._score.assign(score)
+      _assign(self._values, self._variables)
+    return improved
+
+  def restore(self) -> None:
+    """With `restart_from_best`, gives all variables their best values."""
+    _assign(self._variables, self._values)
+
+
+def _assign(variables: Sequence[Any], values: Sequence[Any]) -> None:
+  for variable, value in zip(variables, values):  # Either may be empty.
+    variable.assign(np.array(value))
+
+
+def _score(losses: Sequence[np.ndarray]) -> float:
+  """Returns what `Best` compares."""
+  finals = [np.mean(of_one[:, -1], dtype=np.float64) for of_one in losses]
+  score = float(finals[0])
+  if len(losses) > 1:
+    initials = [np.mean(of_one[:, 0], dtype=np.float64) for of_one in losses]
+    with np.errstate(all="ignore"):
+      ratios = np.divide(finals, initials)
+      # A loss of 0 is better than any other, but its logarithm is not finite.
+      score = float(np.mean(np.log10(ratios + np.finfo(np.float64).tiny)))
+  return score if np.isfinite(score) else float(np.finfo(np.float64).max)
