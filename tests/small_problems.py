@@ -58,6 +58,8 @@ PROBLEMS = {
     "separate": lambda: problems.Quadratic(2, 3, separate=True),
     "ensemble": lambda: problems.Ensemble(
         [problems.Quadratic(2, 3), problems.Quadratic(1, 3)]),
+    "random_scaling": lambda: problems.RandomScaling(
+        problems.Quadratic(2, 3), 0.5),
     "mnist": mnist,
     "cifar10": cifar10,
     "neural_art": neural_art,

@@ -1,0 +1,53 @@
+"""Random scales of the coordinates of any problem."""
+
+import tensorflow as tf
+
+from l2lgd import checks
+from problems import base
+
+
+class RandomScaling(base.Problem):
+  """A problem whose coordinates are scaled at random, anew in each run.
+
+  It optimizes f(c * x) from x_0 / c, where f and x_0 are those of another
+  problem, and c = exp(u) with u drawn from U(-r, r) for each coordinate (Lv et
+  al. 2017). The losses at the start are those of the other problem, but the
+  scales of gradients differ by factors of up to exp(2r). An optimizer that is
+  trained on it cannot rely on them, and so works on more problems.
+
+  Example:
+
+    problem = problems.RandomScaling(problems.Quadratic(), r=3.)
+    meta.train(problem, num_epochs=1000)
+  """
+
+  def __init__(self, problem: base.Problem, r: float = 3.):
+    """Wraps a problem.
+
+    Args:
+      problem: The problem.
+      r: The largest absolute value of the logarithm of a scale.
+
+    Raises:
+      ValueError: `r` is not positive.
+    """
+    self._problem = problem
+    self._r = checks.positive("r", r)
+
+  def sample(self, seed: tf.Tensor) -> tuple[base.Params, base.Constants]:
+    function_seed, scale_seed = tf.unstack(
+        tf.random.split(seed, 2, alg="philox"))
+    params, constants = self._problem.sample(function_seed)
+    scales = {
+        name: tf.exp(tf.random.stateless_uniform(
+            x.shape, own, -self._r, self._r, x.dtype, alg="philox"))
+        for (name, x), own in zip(params.items(), tf.unstack(
+            tf.random.split(scale_seed, len(params), alg="philox")))}
+    scaled = {name: x / scales[name] for name, x in params.items()}
+    return scaled, (constants, scales)
+
+  def loss(self, params: base.Params, constants: base.Constants,
+           seed: tf.Tensor) -> tf.Tensor:
+    constants, scales = constants
+    return self._problem.loss(
+        {name: scales[name] * x for name, x in params.items()}, constants, seed)
