@@ -12,6 +12,7 @@ from absl.testing import absltest, parameterized
 from l2lgd.commands import options
 from tests import fake_data, programs
 
+FLOATS = "learning_rate", "max_gradient_norm", "random_scaling"
 MISTAKES = (
     (("--problem=cubic",), r"'cubic', .* \['simple', 'simple-multi', "),
     (("--problem=own:make",), "no module 'own' in this folder or on PYTHONPAT"),
@@ -71,14 +72,15 @@ class OptionsTest(programs.TestCase):
       *(("train", name) for name in (
           "num_steps", "unroll_length", "learning_rate", "num_epochs",
           "log_period", "evaluation_period", "evaluation_epochs",
-          "num_tasks")),
+          "num_tasks", "decay_epochs", "max_gradient_norm", "min_num_steps",
+          "random_scaling", "patience")),
       *(("evaluate", name) for name in (
           "num_steps", "num_epochs", "learning_rate", "tuning_epochs")))
   def test_flag_that_is_not_positive_is_refused(self, program, name):
     path = os.path.join(self.folder, "run")
     argv = [f"--save_path={path}"] if program == "train" else []
     for value in (0, -1):
-      value = float(value) if name == "learning_rate" else value
+      value = float(value) if name in FLOATS else value
       with self.subTest(value=value):
         self.assert_error(
             programs.run(program, *argv, f"--{name}={value}"),

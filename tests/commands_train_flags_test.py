@@ -43,7 +43,8 @@ class FlagsTest(programs.TestCase):
     self.assertEqual(passed["settings"], meta.Settings())
     self.assertEqual(passed["description"], {
         "problem": "simple", "layers": None, "activation": None,
-        "split": "train", "init": None, "net_options": None})
+        "split": "train", "init": None, "net_options": None,
+        "random_scaling": None, "recipe": None})
     self.assertEqual(
         [passed[name] for name in (
             "num_epochs", "save_path", "resume", "log_period")],
@@ -54,11 +55,14 @@ class FlagsTest(programs.TestCase):
         num_steps=6, unroll_length=3, learning_rate=0.5,
         second_derivatives=True, num_tasks=2, sampled_coordinates=50,
         stagger=True, seed=7,
-        evaluation_period=11, evaluation_epochs=13, jit_compile=False)
+        evaluation_period=11, evaluation_epochs=13, jit_compile=False,
+        decay_epochs=19, max_gradient_norm=0.25, objective="log",
+        min_num_steps=3, problem_weights=[1., 0.5], patience=2,
+        restart_from_best=True)
     for name, default in meta.Settings()._asdict().items():
       self.assertNotEqual(getattr(settings, name), default)
     passed = self.passed(
-        *(f"--{name}={str(value).lower()}"
+        *(f"--{name}={str(value).lower().strip('[]')}"
           for name, value in settings._asdict().items()),
         "--num_epochs=17", "--log_period=19", f"--save_path={self.folder}/run",
         "--resume")
@@ -104,7 +108,8 @@ class FlagsTest(programs.TestCase):
         "--layers=3,2", "--activation=relu")
     self.assertEqual(passed["description"], {
         "problem": "mnist", "layers": ["3", "2"], "activation": "relu",
-        "split": "test", "init": None, "net_options": None})
+        "split": "test", "init": None, "net_options": None,
+        "random_scaling": None, "recipe": None})
     expected = problems.Mnist(
         layers=(3, 2), activation="relu", data_dir=self.folder, split="test")
     params, constants = expected.sample(tf.constant([1, 2]))
@@ -119,9 +124,58 @@ class FlagsTest(programs.TestCase):
       (("--sampled_coordinates=half",), "--sampled_coordinates is half, but "),
       (("--sampled_coordinates=0",), "--sampled_coordinates is 0, but must "),
       (("--num_steps=25", "--unroll_length=10", "--num_tasks=2", "--stagger"),
-       "num_steps is 25, but must be a multiple of unroll_length, 10"))
+       "num_steps is 25, but must be a multiple of unroll_length, 10"),
+      (("--min_num_steps=15",), "min_num_steps is 15, but must be a multiple "),
+      (("--problem_weights=1,many",),
+       "--problem_weights is 1,many, but must be numbers"),
+      (("--problem_weights=1,2",), r"problem_weights is \[1.0, 2.0\], but must "
+       "be 1 numbers"),
+      (("--problem=simple,simple",),
+       "--problem is simple,simple, but must not name a problem twice"),
+      (("--problem=simple,cubic",), "problem is 'cubic', but must be one of"),
+      (("--problem=simple,quadratic", "--layers=3"), "--layers is for mnist"),
+      (("--recipe=cake",), "recipe.*cake"))
   def test_flags_that_do_not_fit_are_refused(self, argv, message):
     self.assert_error(programs.run("train", *argv), message)
+
+  def test_recipe_gives_the_defaults_of_flags(self):
+    passed = self.passed("--problem=paper-quadratic", "--num_epochs=70",
+                         "--recipe=robust")
+    self.assertEqual(passed["settings"], meta.Settings(
+        learning_rate=0.01, decay_epochs=70, max_gradient_norm=1.,
+        sampled_coordinates=2000))
+    self.assertEqual(passed["description"]["recipe"], "robust")
+
+  def test_flags_replace_the_settings_of_a_recipe(self):
+    passed = self.passed(
+        "--recipe=robust", "--decay_epochs=5", "--learning_rate=0.5",
+        "--sampled_coordinates=all", "--max_gradient_norm=3")
+    self.assertEqual(passed["settings"], meta.Settings(
+        learning_rate=0.5, decay_epochs=5, max_gradient_norm=3.))
+
+  def test_random_scaling_wraps_the_problem(self):
+    passed = self.passed("--problem=quadratic", "--random_scaling=2.5")
+    self.assertIsInstance(passed["problem"], problems.RandomScaling)
+    self.assertEqual(passed["description"]["random_scaling"], 2.5)
+    _, (_, scales) = passed["problem"].sample(tf.constant([1, 2]))
+    self.assertBetween(np.max(np.abs(np.log(scales["x"]))), 2.4, 2.5)
+
+  def test_several_problems_have_the_networks_of_the_first(self):
+    fake_data.write_mnist(self.folder)
+    fake_data.write_neural_art(self.folder, "train", image_size=64)
+    passed = self.passed("--problem=paper-neural-art,paper-mnist,quadratic",
+                         f"--data_dir={self.folder}", "--layers=3",
+                         "--problem_weights=1,2,3")
+    self.assertEqual(
+        list(passed["problem"]),
+        ["paper-neural-art", "paper-mnist", "quadratic"])
+    self.assertEqual(passed["description"]["problem"],
+                     "paper-neural-art,paper-mnist,quadratic")
+    self.assertEqual(passed["settings"], meta.Settings(
+        num_steps=128, unroll_length=32, learning_rate=0.003,
+        problem_weights=[1., 2., 3.]))
+    params, _ = passed["problem"]["paper-mnist"].sample(tf.constant([1, 2]))
+    self.assertEqual(next(iter(params.values())).shape, [784, 3])
 
   def test_init_starts_from_trained_networks(self):
     fake_data.write_mnist(self.folder)

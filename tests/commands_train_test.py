@@ -105,6 +105,25 @@ class TrainTest(programs.EagerTestCase):
         result.stdout, rf"\A{TRAINING}Resuming {self.folder} after epoch 3\.\n"
         rf"Saved {self.folder} after epoch 3\.\n\Z")
 
+  def test_several_problems_are_validated_by_name(self):
+    result = programs.run(
+        "train", *FAST, "--problem=simple,quadratic", "--num_epochs=1",
+        f"--save_path={self.folder}", "--recipe=robust", "--random_scaling=1")
+    self.assert_done(result)
+    self.assertRegex(
+        result.stdout,
+        rf"\A{DEVICE}Training cw \([^)]*\) on simple \(1 parameters\), "
+        r"quadratic \(1280 parameters\), learning rate 0\.01, seed 0\n"
+        rf"EVALUATION, simple\n{STATS}EVALUATION, quadratic\n{STATS}"
+        rf"Epoch 1, \w+\n{STATS}"
+        rf"EVALUATION, simple\n{STATS}EVALUATION, quadratic\n{STATS}"
+        r"Saved [^\n]* after epoch 1\.\n\Z")
+    settings = json.loads(pathlib.Path(self.folder, "run.json").read_text())
+    self.assertEqual(
+        [settings[name] for name in (
+            "problem", "recipe", "random_scaling", "decay_epochs")],
+        ["simple,quadratic", "robust", 1., 1])
+
   def test_means_of_the_largest_losses_are_without_warning(self):
     result = programs.run(
         "train", *FAST, "--problem=tests.commands_train_test:Huge",

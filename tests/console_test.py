@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 from unittest import mock
 
 from absl.testing import absltest, parameterized
@@ -74,15 +75,16 @@ class ConsoleTest(parameterized.TestCase):
         "1 of 1 diverged\n")
 
   def record(self, *, num_epochs=5, log_period=2, path="runs/a", start=0,
-             epochs=(), validations=None):
+             epochs=(), validations=None, was_interrupted=False):
     """The lines of a training."""
     def train():
-      recorder = console.Console(num_epochs, log_period, path, lambda: "Net.")
+      recorder = console.Console(num_epochs, log_period, path, lambda: "Net.",
+                                 lambda: was_interrupted)
       recorder.begin(start)
       for epoch in epochs:
         recorder.epoch(epoch)
-        if validations and epoch.number in validations:
-          recorder.validation(validations[epoch.number])
+        for validation in (validations or {}).get(epoch.number, ()):
+          recorder.validation(validation)
       recorder.end(epochs[-1].number if epochs else start)
     first, *lines = self.printed(train).splitlines()
     self.assertEqual(first, "Net.")
@@ -111,7 +113,7 @@ class ConsoleTest(parameterized.TestCase):
     lines = self.record(
         num_epochs=3, log_period=1, start=1,
         epochs=[make_epoch(2, seconds=7.), make_epoch(3, seconds=2.)],
-        validations={2: validation, 3: validation})
+        validations={2: [validation], 3: [validation]})
     self.assertEqual([line for line in lines if "time" in line], [
         "Mean epoch time: 7.00 s, with compilation",
         "Mean epoch time: 3.00 s, with compilation",
@@ -130,7 +132,7 @@ class ConsoleTest(parameterized.TestCase):
   def test_validation_is_reported_with_the_time_of_a_run(self):
     lines = self.record(
         num_epochs=1, epochs=[make_epoch(1)],
-        validations={1: make_validation([1., 100., 199.], seconds=6.)})
+        validations={1: [make_validation([1., 100., 199.], seconds=6.)]})
     self.assertEqual(lines[4:], [
         "EVALUATION", "Log Mean Final Error: 2.00",
         "Mean epoch time: 2.00 s, with compilation",
@@ -156,10 +158,41 @@ class ConsoleTest(parameterized.TestCase):
         self.record(start=5),
         ["Resuming runs/a after epoch 5.", "Saved runs/a after epoch 5."])
 
-  def test_run_that_is_not_over_can_be_resumed(self):
+  def test_run_that_was_interrupted_can_be_resumed(self):
+    self.assertEqual(
+        self.record(log_period=9, epochs=[make_epoch(1), make_epoch(2)],
+                    was_interrupted=True),
+        ["Saved runs/a after epoch 2. Resume it with --resume."])
+
+  def test_run_that_is_over_was_not_interrupted(self):
+    lines = self.record(num_epochs=1, epochs=[make_epoch(1)],
+                        was_interrupted=True)
+    self.assertEqual(lines[-1], "Saved runs/a after epoch 1.")
+
+  def test_run_that_ended_by_itself_was_stopped_early(self):
     self.assertEqual(
         self.record(log_period=9, epochs=[make_epoch(1), make_epoch(2)]),
-        ["Saved runs/a after epoch 2. Resume it with --resume."])
+        ["Saved runs/a after epoch 2. It was stopped early, as the validations "
+         "no longer improved."])
+
+  def test_several_problems_are_reported_by_name(self):
+    epochs = [make_epoch(1, 2.)._replace(problem="a"),
+              make_epoch(2, 5.)._replace(problem="b"),
+              make_epoch(3, 4.)._replace(problem="a")]
+    validations = [make_validation([8.], 1.)._replace(problem=name)
+                   for name in ("a", "b")]
+    lines = self.record(num_epochs=3, log_period=3, epochs=epochs,
+                        validations={3: validations, 2: validations})
+    found = [(line, re.match("Final error: mean ([^,]*),", lines[i + 3])[1])
+             for i, line in enumerate(lines)
+             if line.startswith(("Epoch", "EVALUATION"))]
+    self.assertEqual(found, [
+        ("EVALUATION, a", "8"), ("EVALUATION, b", "8"),
+        ("Epoch 3, a", "3"), ("Epoch 3, b", "5"),
+        ("EVALUATION, a", "8"), ("EVALUATION, b", "8")])
+    self.assertEqual(
+        [line.endswith("with compilation") for line in lines if "time" in line],
+        [True, True, False, False, False, False])
 
   def test_training_that_is_not_saved_says_so_at_once(self):
     self.assertEqual(

@@ -121,7 +121,8 @@ class Console(meta.Recorder):
   """Prints the progress of meta-training."""
 
   def __init__(self, num_epochs: int, log_period: int, save_path: str | None,
-               describe: Callable[[], str]):
+               describe: Callable[[], str],
+               was_interrupted: Callable[[], bool]):
     """Prints nothing yet.
 
     Args:
@@ -129,15 +130,17 @@ class Console(meta.Recorder):
       log_period: Number of epochs from one report to the next.
       save_path: Folder of the run; None if nothing is saved.
       describe: Returns what is trained, the first line.
+      was_interrupted: Returns whether the user has stopped the training.
     """
     self._num_epochs = num_epochs
     self._log_period = log_period
     self._save_path = save_path
     self._describe = describe
+    self._was_interrupted = was_interrupted
     self._epochs: list[meta.Epoch] = []  # Those since the last report.
     # Whether the next ones are the first, and have to be compiled.
     self._is_first_epoch = True
-    self._is_first_validation = True
+    self._validated: set[str | None] = set()  # Problems that are compiled.
 
   def begin(self, num_epochs: int) -> None:
     print(self._describe(), flush=True)
@@ -163,17 +166,24 @@ class Console(meta.Recorder):
 
   def validation(self, validation: meta.Validation) -> None:
     final_losses = validation.losses[:, -1]
-    print_stats("EVALUATION", final_losses,
+    print_stats(_titled("EVALUATION", validation.problem), final_losses,
                 validation.seconds / len(final_losses),
-                self._is_first_validation)
-    self._is_first_validation = False
+                validation.problem not in self._validated)
+    self._validated.add(validation.problem)
 
   def end(self, num_epochs: int) -> None:
     self._bar.close()
     if self._save_path is not None:
-      is_over = num_epochs >= self._num_epochs
       print(f"Saved {self._save_path} after epoch {num_epochs}."
-            f"{'' if is_over else ' Resume it with --resume.'}", flush=True)
+            f"{self._reason(num_epochs)}", flush=True)
+
+  def _reason(self, num_epochs: int) -> str:
+    """Returns why a training has ended before its last epoch."""
+    if num_epochs >= self._num_epochs:
+      return ""
+    if self._was_interrupted():
+      return " Resume it with --resume."
+    return " It was stopped early, as the validations no longer improved."
 
   def _report(self) -> None:
     """Prints the statistics of the epochs since the last report."""
@@ -183,11 +193,18 @@ class Console(meta.Recorder):
     if self._is_first_epoch and len(epochs) > 1:
       del seconds[0]  # Most of it is compilation.
     self._is_first_epoch = False
-    print_stats(f"Epoch {epochs[-1].number}",
-                np.array([e.final_loss for e in epochs]),
-                float(np.mean(seconds)), with_compilation)
+    for problem in dict.fromkeys(e.problem for e in epochs):
+      print_stats(_titled(f"Epoch {epochs[-1].number}", problem),
+                  np.array([e.final_loss for e in epochs
+                            if e.problem == problem]),
+                  float(np.mean(seconds)), with_compilation)
     dropped = sum(e.num_dropped for e in epochs)
     if dropped:
       total = sum(len(e.gradient_norms) for e in epochs)
       tqdm.tqdm.write(f"{dropped} of {total} meta-gradients were not finite, "
                       "and were dropped.")
+
+
+def _titled(title: str, problem: str | None) -> str:
+  """Returns a title, with the problem if it is one of several."""
+  return title if problem is None else f"{title}, {problem}"

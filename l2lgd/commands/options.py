@@ -1,5 +1,6 @@
 """Flags that the programs share, and what they mean."""
 
+from collections.abc import Mapping, Sequence
 import math
 import os
 import sys
@@ -14,7 +15,8 @@ flags.DEFINE_string("problem", "simple",
                     f"One of {', '.join(experiments.EXPERIMENTS)}; or "
                     "module:function, a function of yours that returns a "
                     "problems.Problem, and may take the arguments split, "
-                    "data_dir, layers and activation.")
+                    "data_dir, layers and activation. train.py also takes "
+                    "several, separated by commas.")
 flags.DEFINE_integer("num_steps", 100, "Updates of the optimizee in an epoch. "
                      "(128 for neural art)")
 flags.DEFINE_list("layers", None, "Units of each hidden layer of the network "
@@ -47,10 +49,19 @@ def experiment() -> experiments.Experiment:
 
   Flags that were not given take its defaults.
   """
-  if ":" in FLAGS.problem:  # Second, after the folder of the program.
-    sys.path.insert(1, os.getcwd())
-  found = experiments.get(FLAGS.problem)
-  FLAGS.set_default("num_steps", found.num_steps)
+  return experiments_by_name([FLAGS.problem])[FLAGS.problem]
+
+
+def experiments_by_name(
+    names: Sequence[str]) -> dict[str, experiments.Experiment]:
+  """Returns experiments by name.
+
+  Flags that were not given take the defaults of the first one.
+  """
+  if any(":" in name for name in names):
+    sys.path.insert(1, os.getcwd())  # Second, after the folder of the program.
+  found = {name: experiments.get(name) for name in names}
+  FLAGS.set_default("num_steps", found[names[0]].num_steps)
   return found
 
 
@@ -65,6 +76,12 @@ def make_problem(found: experiments.Experiment, split: str) -> problems.Problem:
     ValueError: A flag is for other problems, or out of its range.
     OSError: The data set cannot be read.
   """
+  return make_problems({FLAGS.problem: found}, split)[FLAGS.problem]
+
+
+def make_problems(found: Mapping[str, experiments.Experiment],
+                  split: str) -> dict[str, problems.Problem]:
+  """Returns the problems of several experiments; see `make_problem`."""
   values = {"split": split, "download": FLAGS.download}
   if FLAGS.data_dir is not None:
     values["data_dir"] = FLAGS.data_dir
@@ -72,15 +89,16 @@ def make_problem(found: experiments.Experiment, split: str) -> problems.Problem:
     values["layers"] = [_integer("layers", units) for units in FLAGS.layers]
   if FLAGS.activation is not None:
     values["activation"] = FLAGS.activation
-  for name in ("layers", "activation"):
-    if name in values and name not in found.options:
-      raise ValueError(_unused(name))
-  problem = found.make_problem(**{
-      name: value for name, value in values.items() if name in found.options})
-  if ":" in FLAGS.problem and problems.ignores_seed(problem):
-    print(f"All runs of {FLAGS.problem} are the same: it does not use its "
-          "seeds.")
-  return problem
+  for flag in ("layers", "activation"):
+    if flag in values and not any(flag in e.options for e in found.values()):
+      raise ValueError(_unused(flag))
+  made = {}
+  for name, one in found.items():
+    made[name] = one.make_problem(**{
+        key: value for key, value in values.items() if key in one.options})
+    if ":" in name and problems.ignores_seed(made[name]):
+      print(f"All runs of {name} are the same: it does not use its seeds.")
+  return made
 
 
 def _unused(name: str) -> str:

@@ -1,5 +1,6 @@
 """Trains networks to optimize a problem."""
 
+from collections.abc import Mapping
 import json
 from typing import Any
 
@@ -7,7 +8,7 @@ from absl import flags
 
 from l2lgd.commands import console, options, program
 import meta
-from meta import experiments, pretrained_networks, seeds
+from meta import experiments, pretrained_networks, recipes, seeds
 import networks
 from networks import net_config
 import problems
@@ -40,6 +41,30 @@ flags.DEFINE_bool("stagger", False, "Whether these functions are at different "
 flags.DEFINE_string("sampled_coordinates", "all",
                     "Number of coordinates, drawn anew at each unroll, from "
                     "which the meta-gradient is estimated, or all.")
+flags.DEFINE_enum("recipe", None, list(recipes.RECIPES), "Settings of "
+                  "meta-training that go together: defaults of the flags.")
+flags.DEFINE_integer("decay_epochs", None, "Epochs in which the learning rate "
+                     "decays to 0, as half a cosine.")
+flags.DEFINE_float("max_gradient_norm", None,
+                   "Norm to which larger meta-gradients are clipped.")
+flags.DEFINE_enum("objective", "sum", ["sum", "log"],
+                  "Whether the meta-loss is the sum of the losses or of their "
+                  "logarithms.")
+flags.DEFINE_integer("min_num_steps", None,
+                     "Draw the length of each epoch's runs, from this to "
+                     "--num_steps, log-uniformly.")
+flags.DEFINE_list("problem_weights", None,
+                  "How often each of several problems is trained on, in "
+                  "relation to the others.")
+flags.DEFINE_float("random_scaling", None, "Scale each coordinate of the "
+                   "problem by exp(u), where u is drawn between minus this and "
+                   "this.")
+flags.DEFINE_integer("patience", None,
+                     "Validations in a row without improvement after which "
+                     "the training stops.")
+flags.DEFINE_bool("restart_from_best", False,
+                  "Whether to go back to the best networks after an epoch "
+                  "without any finite meta-gradient.")
 flags.DEFINE_float("learning_rate", None, "Learning rate of Adam, which trains "
                    "the networks. (default: that of the experiment, "
                    "0.001 to 0.01)")
@@ -55,51 +80,90 @@ def main() -> int:
   with program.user_errors(), program.postponed_interrupts() as interrupts:
     options.check_positive(
         "num_steps", "num_epochs", "log_period", "evaluation_period",
-        "evaluation_epochs", "unroll_length", "learning_rate", "num_tasks")
+        "evaluation_epochs", "unroll_length", "learning_rate", "num_tasks",
+        "decay_epochs", "max_gradient_norm", "min_num_steps", "random_scaling",
+        "patience")
     if FLAGS.resume and FLAGS.save_path is None:
       raise ValueError("--resume needs the --save_path of the run to resume.")
-    experiment = options.experiment()
-    FLAGS.set_default("unroll_length", experiment.unroll_length)
-    FLAGS.set_default("learning_rate", experiment.learning_rate)
-    settings = meta.Settings(
-        num_steps=FLAGS.num_steps,
-        unroll_length=FLAGS.unroll_length,
-        learning_rate=FLAGS.learning_rate,
-        second_derivatives=FLAGS.second_derivatives,
-        num_tasks=FLAGS.num_tasks,
-        sampled_coordinates=sampled_coordinates(),
-        stagger=FLAGS.stagger,
-        seed=FLAGS.seed,
-        evaluation_period=FLAGS.evaluation_period,
-        evaluation_epochs=FLAGS.evaluation_epochs,
-        jit_compile=options.jit_compile())
+    found = options.experiments_by_name(problem_names())
+    experiment = next(iter(found.values()))
+    settings = make_settings(experiment)
     net_options = parse_net_options()
-    problem = options.make_problem(experiment, FLAGS.split)
+    by_name = make_problems(found)
     optimizer = meta.MetaOptimizer(**initial_config(experiment, net_options))
     meta.train(
-        problem, optimizer,
+        by_name if len(by_name) > 1 else by_name[FLAGS.problem], optimizer,
         FLAGS.num_epochs, settings, experiment.net_assignments,
         FLAGS.save_path, FLAGS.resume, FLAGS.log_period,
         description={name: FLAGS[name].value for name in (
-            "problem", "layers", "activation", "split", "init")} | {
-                "net_options": net_options},
+            "problem", "layers", "activation", "split", "init",
+            "random_scaling", "recipe")} | {"net_options": net_options},
         recorders=[console.Console(
             FLAGS.num_epochs, FLAGS.log_period, FLAGS.save_path,
-            lambda: describe(problem, optimizer))],
+            lambda: describe(by_name, optimizer), lambda: bool(interrupts))],
         should_stop=lambda: bool(interrupts))
   return 128 + interrupts[0] if interrupts else 0
 
 
-def describe(problem: problems.Problem, optimizer: meta.MetaOptimizer) -> str:
+def problem_names() -> list[str]:
+  """Returns the names in --problem.
+
+  Raises:
+    ValueError: One is there twice.
+  """
+  names = FLAGS.problem.split(",")
+  if len(set(names)) < len(names):
+    raise ValueError(f"--problem is {FLAGS.problem}, but must not name a "
+                     "problem twice: give it a larger one of the "
+                     "--problem_weights.")
+  return names
+
+
+def make_settings(experiment: experiments.Experiment) -> meta.Settings:
+  """Returns the settings that the flags describe.
+
+  Flags that were not given take the defaults of the recipe, and then those of
+  the experiment.
+  """
+  defaults: dict[str, Any] = {
+      "unroll_length": experiment.unroll_length,
+      "learning_rate": experiment.learning_rate}
+  if FLAGS.recipe is not None:
+    defaults |= recipes.get(FLAGS.recipe, FLAGS.num_epochs)
+  for name, value in defaults.items():
+    FLAGS.set_default(name, str(value))
+  values: dict[str, Any] = {
+      name: FLAGS[name].value for name in meta.Settings._fields}
+  return meta.Settings(**values | {
+      "sampled_coordinates": sampled_coordinates(),
+      "problem_weights": problem_weights(),
+      "jit_compile": options.jit_compile()})
+
+
+def make_problems(found: Mapping[str, experiments.Experiment]
+                  ) -> dict[str, problems.Problem]:
+  """Returns the problems of experiments by name."""
+  made = options.make_problems(found, FLAGS.split)
+  if FLAGS.random_scaling is None:
+    return made
+  return {name: problems.RandomScaling(problem, FLAGS.random_scaling)
+          for name, problem in made.items()}
+
+
+def describe(by_name: Mapping[str, problems.Problem],
+             optimizer: meta.MetaOptimizer) -> str:
   """Returns a line about the training, when the networks have variables."""
-  params, _ = problem.sample(seeds.as_seed(FLAGS.seed))
-  size = sum(p.shape.num_elements() for p in params.values())
+  sizes = []
+  for name, problem in by_name.items():
+    params, _ = problem.sample(seeds.as_seed(FLAGS.seed))
+    size = sum(p.shape.num_elements() for p in params.values())
+    sizes.append(f"{name} ({size} parameters)")
   nets = ", ".join(
       f"{key} ({type(network).__name__}, "
       f"{sum(v.shape.num_elements() for v in network.trainable_variables)} "
       "weights)" for key, network in optimizer.networks.items())
-  return (f"Training {nets} on {FLAGS.problem} ({size} parameters), learning "
-          f"rate {FLAGS.learning_rate}, seed {FLAGS.seed}")
+  return (f"Training {nets} on {', '.join(sizes)}, learning rate "
+          f"{FLAGS.learning_rate}, seed {FLAGS.seed}")
 
 
 def parse_net_options() -> dict[str, Any] | None:
@@ -145,6 +209,21 @@ def sampled_coordinates() -> int | None:
     raise ValueError(f"--sampled_coordinates is {value}, but must be a "
                      "positive integer or all.")
   return int(value)
+
+
+def problem_weights() -> list[float] | None:
+  """Returns the value of the flag.
+
+  Raises:
+    ValueError: Something is no number.
+  """
+  if FLAGS.problem_weights is None:
+    return None
+  try:
+    return [float(weight) for weight in FLAGS.problem_weights]
+  except ValueError:
+    raise ValueError(f"--problem_weights is {','.join(FLAGS.problem_weights)}, "
+                     "but must be numbers.") from None
 
 
 def run() -> None:

@@ -1,0 +1,27 @@
+"""Tests of the recipes of meta-training."""
+
+from absl.testing import absltest, parameterized
+
+import meta
+from meta import recipes
+
+
+class RecipesTest(parameterized.TestCase):
+
+  @parameterized.parameters(*((name,) for name in recipes.RECIPES))
+  def test_recipe_is_of_settings_in_their_range(self, name):
+    meta.Settings(**recipes.get(name, 600)).check()
+
+  def test_learning_rate_decays_over_all_epochs(self):
+    self.assertEqual(recipes.get("robust", 600), {
+        "learning_rate": 0.01, "decay_epochs": 600, "max_gradient_norm": 1.,
+        "sampled_coordinates": 2000})
+
+  def test_unknown_recipe_is_named(self):
+    with self.assertRaisesRegex(
+        ValueError, r"^recipe is 'cake', but must be one of \['robust'\]"):
+      recipes.get("cake", 600)
+
+
+if __name__ == "__main__":
+  absltest.main()
