@@ -78,14 +78,15 @@ def _rms(x: tf.Tensor) -> tf.Tensor:
 
 
 def response(network: networks.Network, gradients: networks.Params,
-             state: networks.State, name: str, index: int | tf.Tensor,
-             values: tf.Tensor) -> tf.Tensor:
+             state: networks.State, params: networks.Params, name: str,
+             index: int | tf.Tensor, values: tf.Tensor) -> tf.Tensor:
   """Returns the updates of one coordinate for other values of its gradient.
 
   Args:
     network: The optimizer.
     gradients: The gradients of a step; all other coordinates keep theirs.
     state: The state before the step.
+    params: The parameters before the step.
     name: The parameter that has the coordinate.
     index: The coordinate's index in the flattened parameter.
     values: The gradients that replace its own, shape [V].
@@ -97,8 +98,9 @@ def response(network: networks.Network, gradients: networks.Params,
 
   def respond(value):
     changed = tf.tensor_scatter_nd_update(flat, [[index]], [value])
-    updates, _ = network(
-        {**gradients, name: tf.reshape(changed, gradients[name].shape)}, state)
+    updates, _ = network.step(
+        {**gradients, name: tf.reshape(changed, gradients[name].shape)}, state,
+        params)
     return tf.reshape(updates[name], [-1])[index]
 
   # One after another, to save memory: each value updates all coordinates.
@@ -149,15 +151,18 @@ def responses(optimizers: Mapping[str, networks.Network],
     _, gradients = unroll.loss_and_gradients(problem, run)
     if coordinates is None:
       coordinates = _draw(gradients, run.seed, num_coordinates)
-    updates = {key: network(gradients, state)[0] for (key, network), state
-               in zip(optimizers.items(), run.state, strict=True)}
+    updates = {
+        key: network.step(gradients, state, run.params)[0]
+        for (key, network), state in zip(
+            optimizers.items(), run.state, strict=True)}
     for name, index in coordinates:
       values = _values(gradients[name], index, num_values)  # [V]
       yield Response(
           step, name, index, float(tf.reshape(gradients[name], [-1])[index]),
           values.numpy(), {
               key: _relative(respond[key](
-                  gradients, state, name, tf.constant(index), values),
+                  gradients, state, run.params, name, tf.constant(index),
+                  values),
                              updates[key][name])
               for key, state in zip(optimizers, run.state, strict=True)})
 
@@ -233,6 +238,9 @@ class _Together(networks.Network):
     return [network.initial_state(params) for network in self._members]
 
   def __call__(self, gradients, state):
-    results = [network(gradients, own)
+    return self.step(gradients, state, None)
+
+  def step(self, gradients, state, params):
+    results = [network.step(gradients, own, params)
                for network, own in zip(self._members, state, strict=True)]
     return results[0][0], [next_state for _, next_state in results]

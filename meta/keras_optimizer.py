@@ -79,7 +79,8 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
     gradient = slots.as_gradient(gradient, variable)
     slot = self._slots[self._get_variable_index(variable)]
     update, next_state = slot.update(
-        gradient, [tf.convert_to_tensor(v) for v in slot.variables])
+        gradient, tf.convert_to_tensor(variable),
+        [tf.convert_to_tensor(v) for v in slot.variables])
     self.assign_add(variable, tf.cast(
         update * tf.cast(learning_rate, update.dtype), variable.dtype))
     for old, new in zip(slot.variables, next_state, strict=True):

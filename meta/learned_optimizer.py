@@ -176,7 +176,7 @@ class LearnedOptimizer(snt.Module):
     for slot, gradient, variable in zip(own_slots, gradients, variables):
 
       def assign(variable, gradient, *state, slot=slot):
-        update, next_state = slot.update(gradient, state)
+        update, next_state = slot.update(gradient, variable, state)
         update *= tf.cast(self.learning_rate, update.dtype)
         variable.assign_add(tf.cast(update, variable.dtype))
         for old, new in zip(state, next_state, strict=True):

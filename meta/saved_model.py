@@ -19,8 +19,9 @@ def export(path: files.Path, output: files.Path) -> dict[str, str]:
 
   A SavedModel needs neither this library nor Sonnet. Its signatures are
   `initial_state`, of `parameters`, and `update`, of `gradients` and the state
-  `state_0`, `state_1` and so on; `update` returns `updates`, which are to be
-  added to the parameters, and the next state. `optimizer.json` describes them.
+  `state_0`, `state_1` and so on, and of `parameters` if the updates depend on
+  them; `update` returns `updates`, which are to be added to the parameters, and
+  the next state. `optimizer.json` describes them.
   A coordinatewise network takes vectors of any length, one for kernels takes
   [kh, kw, C_in, C_out] with any numbers of channels.
 
@@ -64,27 +65,31 @@ def _export(network: networks.Network, folder: str,
     return _named(network.initial_state({"x": parameters}))
 
   @tf.function(autograph=False)
-  def update(gradients, **state):
-    updates, state = network({"x": gradients}, tf.nest.pack_sequence_as(
-        template, [state[name] for name in _named(template)]))
+  def update(gradients, parameters=None, **state):
+    updates, state = network.step(
+        {"x": gradients}, tf.nest.pack_sequence_as(
+            template, [state[name] for name in _named(template)]),
+        {"x": parameters})
     return {"updates": updates["x"]} | _named(state)
 
   start = initial_state.get_concrete_function(
       tf.TensorSpec(shape, tf.float32, "parameters"))
-  specs = {name: tf.TensorSpec(t.shape, t.dtype, name)
+  inputs = {name: tf.TensorSpec(shape, tf.float32, name)
+            for name in ("gradients", "parameters")
+            if name == "gradients" or network.needs_params}
+  specs = inputs | {name: tf.TensorSpec(t.shape, t.dtype, name)
            for name, t in start.structured_outputs.items()}
   module = tf.Module()
   module.network = network
   tf.saved_model.save(module, folder, {
       "initial_state": start,
-      "update": update.get_concrete_function(
-          tf.TensorSpec(shape, tf.float32, "gradients"), **specs)})
+      "update": update.get_concrete_function(**specs)})
   description = {
       "net": type(network).__name__, "net_options": network.options,
       "trained_on": trained_on,
       "signatures": {
           "initial_state": {"parameters": shape},
-          "update": {"gradients": shape} | {
+          "update": {
               name: spec.shape.as_list() for name, spec in specs.items()}}}
   files.write_atomically(
       os.path.join(folder, _DESCRIPTION),

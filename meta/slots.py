@@ -18,18 +18,20 @@ class Slot(NamedTuple):
   template: Any  # The structure of the state.
   variables: list[Any]  # The state, flat; variables of TensorFlow or Keras.
 
-  def update(self, gradient: tf.Tensor, state: Sequence[tf.Tensor]
-             ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+  def update(self, gradient: tf.Tensor, parameter: tf.Tensor,
+             state: Sequence[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """Returns what is to be added to the parameter, and its next state.
 
     Args:
       gradient: The gradient of the parameter, of any floating-point type. The
         update is of float32.
+      parameter: The value of the parameter.
       state: The values of `variables`.
     """
-    updates, next_state = self.network(
+    updates, next_state = self.network.step(
         {self.name: tf.cast(gradient, tf.float32)},
-        tf.nest.pack_sequence_as(self.template, state))
+        tf.nest.pack_sequence_as(self.template, state),
+        {self.name: tf.cast(parameter, tf.float32)})
     return updates[self.name], tf.nest.flatten(next_state)
 
 

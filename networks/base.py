@@ -117,6 +117,11 @@ class Network(snt.Module, abc.ABC):
     del params
     return gradients, state
 
+  @property
+  def needs_params(self) -> bool:
+    """Whether updates depend on the parameters: `step` is to be called."""
+    return False
+
   def update_rows(self, inputs: Any, state: State) -> tuple[Any, State]:
     """Makes the part of a step that has weights.
 
@@ -126,7 +131,7 @@ class Network(snt.Module, abc.ABC):
     return self(inputs, state)
 
   def step(self, gradients: Params, state: State,
-           params: Params) -> tuple[Params, State]:
+           params: Params | None) -> tuple[Params, State]:
     """Makes one step, as `__call__` does, with the parameters before it."""
     updates, state = self.update_rows(*self.prepare(gradients, state, params))
     return self.from_rows(updates, gradients), state

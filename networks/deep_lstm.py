@@ -6,15 +6,21 @@ F is the number of features of a row, H of hidden units in a layer.
 
 from collections.abc import Sequence
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import sonnet as snt
 import tensorflow as tf
 
 from l2lgd import checks
-from networks import base, initializers, lstm, preprocess
+from networks import base, initializers, lstm, postprocess, preprocess
 
 _SATURATED = math.log(99.)  # Beyond it, the sigmoid is within 0.01 of 0 or 1.
+
+
+class Inputs(NamedTuple):
+  """What the weights of a learned network are applied to."""
+  features: tf.Tensor  # [F, N]
+  factors: postprocess.Factors
 
 
 class StandardDeepLSTM(base.Network):
@@ -36,23 +42,30 @@ class StandardDeepLSTM(base.Network):
 
   def __init__(self, output_size: int, layers: Sequence[int],
                preprocess_name: str = "identity",
-               preprocess_options: dict[str, float] | None = None,
+               preprocess_options: dict[str, Any] | None = None,
                scale: float = 1.0, initializer: Any = None, seed: int = 0,
-               name: str | None = None):
+               name: str | None = None, dense: int | None = None,
+               postprocess_options: dict[str, Any] | None = None):
     """Checks the arguments. `initial_state` creates the variables.
 
     Args:
       output_size: Number of updates in each row.
       layers: Number of hidden units of each LSTM layer, H.
-      preprocess_name: "identity", "Clamp" or "LogAndSign".
+      preprocess_name: "identity", "Clamp", "LogAndSign", "RNNprop" or
+        "NormalizedMomenta".
       preprocess_options: Arguments of this class in `networks.preprocess`.
       scale: Factor of the updates.
       initializer: Initial values of the variables, in one of the forms that
         `initializers.Initializers` takes. The layers are `lstm_1`, `lstm_2`
         and so on, with the fields `w_gates` [F + H, 4 H] and `b_gates` [4 H],
-        and `linear`, with `w` [H, output_size] and `b` [output_size].
+        `linear`, with `w` [H, output_size] and `b` [output_size], and `dense`,
+        if there is one, with `w` [F, dense] and `b` [dense].
       seed: Seed of the random initial values.
       name: Name of the module.
+      dense: Number of units of a dense layer before the LSTM layers, with the
+        nonlinearity ELU, as in RNNprop (Lv et al. 2017); None for no layer.
+      postprocess_options: Arguments of `networks.postprocess.Postprocessing`,
+        except for the scale.
 
     Raises:
       ValueError: An argument is not as described.
@@ -64,19 +77,31 @@ class StandardDeepLSTM(base.Network):
     self._preprocess_options = dict(preprocess_options or {})
     self._preprocess = preprocess.by_name(preprocess_name, preprocess_options)
     self._scale = checks.finite("scale", scale)
+    self._postprocess = postprocess.from_options(
+        scale, postprocess_options, preprocess_name, self._preprocess)
+    self._dense_size = (
+        None if dense is None else checks.positive_integer("dense", dense))
     fields = {f"lstm_{i + 1}": ("w_gates", "b_gates")
               for i in range(len(self._layers))}
     self._initializers = initializers.Initializers(
-        initializer, fields | {"linear": ("w", "b")}, seed)
+        initializer, fields | {"linear": ("w", "b")} | (
+            {} if dense is None else {"dense": ("w", "b")}), seed)
     self.lstms: list[lstm.LSTM] = []
     self._linear: Any = None  # A snt.Linear once the variables exist.
+    self._dense: Any = None  # The same, if there is a dense layer.
 
   @property
   def options(self) -> dict[str, Any]:
     return {"output_size": self._output_size, "layers": list(self._layers),
             "preprocess_name": self._preprocess_name,
             "preprocess_options": dict(self._preprocess_options),
-            "scale": self._scale}
+            "scale": self._scale, **self._later_options()}
+
+  def _later_options(self) -> dict[str, Any]:
+    """Returns the options that files of older versions do not have."""
+    options = {"dense": self._dense_size,
+               "postprocess_options": self._postprocess.options}
+    return {name: value for name, value in options.items() if value}
 
   @property
   def parameter_shape(self) -> list[int | None]:
@@ -95,23 +120,36 @@ class StandardDeepLSTM(base.Network):
 
   def __call__(self, gradients: base.Params,
                state: base.State) -> tuple[base.Params, base.State]:
-    outputs, state = self.update_rows(*self.prepare(gradients, state))
-    return self.from_rows(outputs, gradients), state
+    return self.step(gradients, state, None)
 
   def prepare(self, gradients: base.Params, state: base.State,
               params: base.Params | None = None
-              ) -> tuple[tf.Tensor, base.State]:
-    """Returns the features [F, N] and the state with the next memory."""
-    del params
+              ) -> tuple[Inputs, base.State]:
     rows = self.to_rows(gradients)
     layers, memory = self._split_state(state)
     memory = self._preprocess.remember(rows, memory)
-    return self._features(rows, memory), (*layers, *memory)
+    factors = self._postprocess.prepare(
+        self._preprocess.direction(memory), self._params_in_rows(params))
+    return Inputs(self._features(rows, memory), factors), (*layers, *memory)
 
-  def update_rows(self, inputs: tf.Tensor,
+  @property
+  def needs_params(self) -> bool:
+    return self._postprocess.needs_params
+
+  def _params_in_rows(self, params: base.Params | None) -> list[tf.Tensor]:
+    """Returns the rows [D, N] of each parameter, if they are needed."""
+    if not self.needs_params:
+      return []
+    if params is None:
+      raise ValueError(
+          "The updates depend on the parameters, because of min_size or "
+          "weight_decay: call step(gradients, state, params).")
+    return [self._to_rows(t) for t in tf.nest.flatten(params)]
+
+  def update_rows(self, inputs: Inputs,
                   state: base.State) -> tuple[tf.Tensor, base.State]:
     """Returns the updates [D, N] and the next state."""
-    outputs = inputs
+    outputs = self._embed(inputs.features)
     layers, memory = self._split_state(state)
     next_layers = []
     for layer, layer_state in zip(self.lstms, layers, strict=True):
@@ -119,7 +157,15 @@ class StandardDeepLSTM(base.Network):
       next_layers.append(layer_state)
     outputs = tf.matmul(self._linear.w, outputs, transpose_a=True)
     outputs += self._linear.b[:, tf.newaxis]
-    return outputs * self._scale, (*next_layers, *memory)
+    return (self._postprocess(outputs, inputs.factors),
+            (*next_layers, *memory))
+
+  def _embed(self, features: tf.Tensor) -> tf.Tensor:
+    """Returns the inputs of the first LSTM layer."""
+    if self._dense is None:
+      return features
+    return tf.nn.elu(tf.matmul(self._dense.w, features, transpose_a=True)
+                     + self._dense.b[:, tf.newaxis])
 
   def diagnose(self, gradients: base.Params,
                state: base.State) -> dict[str, tf.Tensor]:
@@ -129,8 +175,9 @@ class StandardDeepLSTM(base.Network):
     clipped = self._preprocess.clipped(rows)
     if clipped is not None:
       fractions["clipped_gradients"] = _fraction(clipped)
-    outputs, state = self.prepare(gradients, state)
-    layers, _ = self._split_state(state)
+    layers, memory = self._split_state(state)
+    memory = self._preprocess.remember(rows, memory)
+    outputs = self._embed(self._features(rows, memory))
     for layer, layer_state in zip(self.lstms, layers, strict=True):
       i, _, f, o = layer.gates(outputs, layer_state)
       fractions[f"saturated_gates/{layer.name}"] = _fraction(
@@ -142,17 +189,25 @@ class StandardDeepLSTM(base.Network):
     """Creates the variables if they do not exist."""
     if self._linear is not None:
       return
-    sizes = (num_features, *self._layers)
+    if self._dense_size is not None:
+      self._dense = self._make_linear("dense", num_features, self._dense_size,
+                                      dtype)
+    sizes = (self._dense_size or num_features, *self._layers)
     for i, (f, h) in enumerate(zip(sizes, self._layers)):
       name = f"lstm_{i + 1}"
       self.lstms.append(lstm.LSTM(
           self._initializers(name, "w_gates", [f + h, 4 * h], dtype),
           self._initializers(name, "b_gates", [4 * h], dtype), name))
-    self._linear = snt.Linear(
-        self._output_size,
-        w_init=lambda *a: self._initializers("linear", "w", *a),
-        b_init=lambda *a: self._initializers("linear", "b", *a), name="linear")
-    self._linear(tf.zeros([0, sizes[-1]], dtype))
+    self._linear = self._make_linear(
+        "linear", sizes[-1], self._output_size, dtype)
+
+  def _make_linear(self, name: str, num_inputs: int, num_outputs: int,
+                   dtype: tf.DType) -> snt.Linear:
+    linear = snt.Linear(
+        num_outputs, w_init=lambda *a: self._initializers(name, "w", *a),
+        b_init=lambda *a: self._initializers(name, "b", *a), name=name)
+    linear(tf.zeros([0, num_inputs], dtype))
+    return linear
 
   def _split_state(self, state: base.State) -> tuple[Any, preprocess.Memory]:
     """Returns the states of the layers, and the preprocessing's memory."""

@@ -70,8 +70,7 @@ class Partition(base.Network):
 
   def __call__(self, gradients: base.Params,
                state: base.State) -> tuple[base.Params, base.State]:
-    updates, state = self.update_rows(*self.prepare(gradients, state))
-    return self.from_rows(updates, gradients), state
+    return self.step(gradients, state, None)
 
   def num_rows(self, params: base.Params) -> dict[str, Any]:
     return {key: self.networks[key].num_rows(part)
@@ -97,6 +96,10 @@ class Partition(base.Network):
     return _split({key: self.networks[key].prepare(
         part, state[key], of_networks.get(key))
                    for key, part in self._parts(gradients).items()})
+
+  @property
+  def needs_params(self) -> bool:
+    return any(n.needs_params for n in self.networks.values())
 
   def update_rows(self, inputs: dict[str, Any],
                   state: base.State) -> tuple[dict[str, Any], base.State]:

@@ -7,7 +7,7 @@ such as running means of the gradients.
 
 import abc
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -22,7 +22,11 @@ class Preprocessing(abc.ABC):
   """What turns rows of gradients into the inputs of a network.
 
   D coordinates, or N rows of them, are processed independently.
+
+  Attributes:
+    has_direction: Whether `direction` returns a tensor.
   """
+  has_direction = False
 
   def initial_memory(self, rows: tf.Tensor) -> Memory:
     """Returns the memory before the first step.
@@ -149,15 +153,153 @@ def _epsilon(dtype: tf.DType) -> Any:
   return np.nextafter(one, 2 * one) - one  # np.finfo does not know bfloat16.
 
 
-_BY_NAME = {"identity": Identity, "Clamp": Clamp, "LogAndSign": LogAndSign}
+class Moments(NamedTuple):
+  """Running means of gradients and of their squares, which start from zero."""
+  means: tf.Tensor  # [K, D, N], for K decays.
+  squares: tf.Tensor  # [L, D, N], for L decays.
+  step: tf.Tensor  # Number of gradients so far, int32, shape [].
+
+
+class _Momentum(Preprocessing):
+  """The base of features that are made of running means."""
+  has_direction = True
+
+  def __init__(self, decays: Sequence[float], square_decays: Sequence[float]):
+    for name, values in (("decays", decays), ("square_decays", square_decays)):
+      if not values:
+        raise ValueError(f"{name} is {values!r}, but must not be empty.")
+      for value in values:
+        checks.fraction(name, value)
+    self._decays = np.reshape(decays, [-1, 1, 1])
+    self._square_decays = np.reshape(square_decays, [-1, 1, 1])
+
+  def initial_memory(self, rows: tf.Tensor) -> Memory:
+    zeros = tf.zeros_like(rows)
+    return Moments(tf.stack([zeros] * len(self._decays)),
+                   tf.stack([zeros] * len(self._square_decays)), tf.constant(0))
+
+  def remember(self, rows: tf.Tensor, memory: Memory) -> Memory:
+    means, squares, step = memory
+    return Moments(_mean(means, rows, self._decays),
+                   _mean(squares, tf.minimum(rows**2, 1 / _TINY),
+                         self._square_decays), step + 1)
+
+  def direction(self, memory: Memory) -> tf.Tensor:
+    means, squares = self._unbiased(memory)
+    return means[-1] * _inverse_root(squares[-1])
+
+  def _unbiased(self, memory: Memory) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the means [K, D, N] and squares [L, D, N], corrected.
+
+    As in Adam, a mean that starts from zero is divided by the sum of its
+    weights (Kingma and Ba 2015, algorithm 1).
+    """
+    means, squares, step = memory
+
+    def sum_of_weights(decays):
+      return 1 - tf.constant(decays, means.dtype)**tf.cast(step, means.dtype)
+
+    return (means / sum_of_weights(self._decays),
+            squares / sum_of_weights(self._square_decays))
+
+
+class RNNprop(_Momentum):
+  """The directions of RMSProp and of Adam (Lv et al. 2017, section 4.1)."""
+
+  def __init__(self, decay: float = 0.95, epsilon: float = 1e-8):
+    """Sets the decay.
+
+    Args:
+      decay: Decay of the running means of the gradients and of their squares.
+      epsilon: What is added to the root of the mean square.
+
+    Raises:
+      ValueError: `decay` is not in [0, 1), or `epsilon` is not positive.
+    """
+    super().__init__([decay], [decay])
+    self._epsilon = checks.positive("epsilon", epsilon)
+
+  def features(self, rows: tf.Tensor, memory: Memory) -> Sequence[tf.Tensor]:
+    """Returns m / sqrt(v) and g / sqrt(v)."""
+    (m,), (v,) = map(tf.unstack, self._unbiased(memory))
+    root = tf.sqrt(tf.maximum(v, _TINY)) + self._epsilon
+    return [m / root, rows / root]
+
+
+class NormalizedMomenta(_Momentum):
+  """Momenta of several time scales, divided by the root mean square.
+
+  They tell the network how the gradient, and its means over a few steps to
+  hundreds, compare with the usual size; whether this size grows or falls; and
+  how many steps it has made (after Metz et al. 2022, "VeLO: Training Versatile
+  Learned Optimizers by Scaling Up", appendix B).
+
+  Unless they are `absolute`, the features do not depend on the scale of the
+  gradients: a network does the same for a loss that is multiplied by a number.
+  The scale tells how far the optimization of a familiar problem has come, and
+  misleads on others.
+  """
+
+  def __init__(self, decays: Sequence[float] = (0.5, 0.9, 0.99),
+               square_decays: Sequence[float] = (0.9, 0.999),
+               time_scales: Sequence[float] = (10., 100.),
+               absolute: bool = False):
+    """Sets the time scales.
+
+    Args:
+      decays: Decays of the means of the gradients.
+      square_decays: Decays of the means of their squares. The root of the last
+        one is the divisor.
+      time_scales: Numbers of steps s, for the features tanh(t / s) - 1.
+      absolute: Whether the logarithms of the mean squares are features, too.
+
+    Raises:
+      ValueError: A decay is not in [0, 1), a time scale is not positive, or
+        there are no decays.
+    """
+    super().__init__(decays, square_decays)
+    self._time_scales = [checks.positive("time_scales", s) for s in time_scales]
+    self._absolute = absolute
+
+  def features(self, rows: tf.Tensor, memory: Memory) -> Sequence[tf.Tensor]:
+    """Returns 1 + K + (L - 1) + S features, and L more if absolute."""
+    means, squares = self._unbiased(memory)
+    scale = _inverse_root(squares[-1])
+    logs = tf.unstack(tf.math.log(tf.maximum(squares, _TINY)))
+    step = tf.cast(memory[-1], rows.dtype)
+    return [rows * scale, *tf.unstack(means * scale),
+            *(tf.clip_by_value((log - logs[-1]) / 5, -2., 2.)
+              for log in logs[:-1]),
+            *(tf.ones_like(rows) * (tf.tanh(step / s) - 1)
+              for s in self._time_scales),
+            *(log / 20 for log in logs if self._absolute)]
+
+
+_TINY = 1e-37  # Smaller squares, those of gradients below 3e-19, count as 0;
+# larger ones than its inverse are clipped, before they overflow.
+
+
+def _mean(old: tf.Tensor, value: tf.Tensor, decays: np.ndarray) -> tf.Tensor:
+  """Returns the next running means."""
+  decays = tf.constant(decays, value.dtype)
+  return decays * old + (1 - decays) * value
+
+
+def _inverse_root(v: tf.Tensor) -> tf.Tensor:
+  """Returns 1 / sqrt(v), and 0 where v is 0."""
+  return tf.where(v > _TINY, tf.math.rsqrt(tf.maximum(v, _TINY)), 0.)
+
+
+_BY_NAME = {"identity": Identity, "Clamp": Clamp, "LogAndSign": LogAndSign,
+            "RNNprop": RNNprop, "NormalizedMomenta": NormalizedMomenta}
 
 
 def by_name(name: str,
-            options: dict[str, float] | None = None) -> Preprocessing:
+            options: dict[str, Any] | None = None) -> Preprocessing:
   """Returns a preprocessing.
 
   Args:
-    name: "identity", "Clamp" or "LogAndSign".
+    name: "identity", "Clamp", "LogAndSign", "RNNprop" or "NormalizedMomenta".
     options: Arguments of the constructor.
 
   Raises:

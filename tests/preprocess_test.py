@@ -110,7 +110,7 @@ class PreprocessTest(parameterized.TestCase):
   def test_unknown_name_lists_the_known_ones(self):
     with self.assertRaisesRegex(
         ValueError, r"^preprocess_name is 'log', .*\['Clamp', 'LogAndSign', "
-        r"'identity'\]"):
+        r"'NormalizedMomenta', 'RNNprop', 'identity'\]"):
       preprocess.by_name("log")
 
   @parameterized.parameters(
@@ -132,6 +132,86 @@ class PreprocessTest(parameterized.TestCase):
     with self.assertRaisesRegex(
         ValueError, f"^min_value is {low} and max_value is {high}"):
       preprocess.Clamp(low, high)
+
+
+class MomentumTest(parameterized.TestCase):
+  """Tests of preprocessing with a memory, against transcriptions."""
+
+  def steps(self, preprocessing, gradients):
+    """The features of each step, [T, F, D, N], and the last memory."""
+    memory = preprocessing.initial_memory(tf.constant(gradients[0]))
+    features = []
+    for g in tf.unstack(tf.constant(gradients)):
+      memory = preprocessing.remember(g, memory)
+      features.append(np.stack(preprocessing.features(g, memory)))
+    return np.stack(features), memory
+
+  def gradients(self, scale=1.):
+    return scale * np.random.default_rng(0).normal(size=[7, 2, 3])
+
+  def mean(self, values, decay):
+    """The weighted mean of all values so far, the last one first."""
+    weights = decay**np.arange(len(values))
+    return np.tensordot(weights / weights.sum(), values[::-1], 1)
+
+  def test_rnnprop_is_the_directions_of_adam_and_rmsprop(self):
+    g = self.gradients()
+    features, _ = self.steps(preprocess.RNNprop(decay=0.8), g)
+    for t in range(len(g)):
+      m, v = self.mean(g[:t + 1], 0.8), self.mean(g[:t + 1]**2, 0.8)
+      np.testing.assert_allclose(
+          features[t], [m / np.sqrt(v), g[t] / np.sqrt(v)], rtol=1e-6)
+
+  @parameterized.parameters(False, True)
+  def test_normalized_momenta_are_their_formulas(self, absolute):
+    g = self.gradients()
+    preprocessing = preprocess.NormalizedMomenta(
+        (0.5, 0.9), (0.6, 0.99), (4., 30., 100.), absolute)
+    features, memory = self.steps(preprocessing, g)
+    for t in range(len(g)):
+      fast, slow = (self.mean(g[:t + 1]**2, decay) for decay in (0.6, 0.99))
+      ones = np.ones_like(g[t])
+      expected = [g[t] / slow**.5, self.mean(g[:t + 1], 0.5) / slow**.5,
+                  self.mean(g[:t + 1], 0.9) / slow**.5,
+                  np.clip(np.log(fast / slow) / 5, -2, 2)]
+      expected += [ones * (np.tanh((t + 1) / s) - 1) for s in (4, 30, 100)]
+      if absolute:
+        expected += [np.log(fast) / 20, np.log(slow) / 20]
+      np.testing.assert_allclose(features[t], expected, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(
+        preprocessing.direction(memory),
+        self.mean(g, 0.9) / self.mean(g**2, 0.99)**.5, rtol=1e-6)
+
+  @parameterized.parameters(1e-6, 1e6)
+  def test_features_do_not_depend_on_the_scale_unless_absolute(self, scale):
+    for absolute in (False, True):
+      preprocessing = preprocess.NormalizedMomenta(absolute=absolute)
+      one, _ = self.steps(preprocessing, np.float32(self.gradients()))
+      other, _ = self.steps(preprocessing, np.float32(self.gradients(scale)))
+      self.assertEqual(np.allclose(one, other, 1e-4, 1e-4), not absolute)
+
+  @parameterized.parameters(
+      preprocess.RNNprop(), preprocess.NormalizedMomenta(absolute=True))
+  def test_gradients_of_zero_have_finite_features_and_no_direction(
+      self, preprocessing):
+    features, memory = self.steps(preprocessing, np.zeros([3, 1, 4]))
+    self.assertTrue(np.all(np.isfinite(features)))
+    np.testing.assert_array_equal(preprocessing.direction(memory), 0.)
+
+  def test_memoryless_preprocessing_has_none(self):
+    preprocessing = preprocess.LogAndSign(5)
+    self.assertEqual(preprocessing.initial_memory(tf.ones([1, 3])), ())
+    self.assertIsNone(preprocessing.direction(()))
+
+  @parameterized.parameters(
+      ("RNNprop", {"decay": 1.}, r"decays is 1.0, but must be in \[0, 1\)"),
+      ("RNNprop", {"epsilon": 0}, "epsilon is 0, but must be a positive"),
+      ("NormalizedMomenta", {"decays": []}, r"decays is \[\], but must not be"),
+      ("NormalizedMomenta", {"square_decays": [2]}, "square_decays is 2, but"),
+      ("NormalizedMomenta", {"time_scales": [0]}, "time_scales is 0, but must"))
+  def test_bad_options_are_named(self, name, options, message):
+    with self.assertRaisesRegex(ValueError, message):
+      preprocess.by_name(name, options)
 
 
 if __name__ == "__main__":
