@@ -23,9 +23,9 @@ def meta_loss(losses: tf.Tensor, objective: str = "sum",
 
   "sum" is the sum of the losses over T, and their mean over K and S: equation
   3 of Andrychowicz et al. 2016, with every weight 1. "log" is the sum over T of
-  log(f_t + epsilon) - log(f_0 + epsilon), where f is the mean over S, and the
-  mean of that over K (Wichrowska et al. 2017). It needs losses above 0,
-  and a fall to a tenth counts the same at every size of the loss.
+  log(f_t + epsilon) - log(f_0 + epsilon), and its mean over K, where f is the
+  mean over S, and f_0 that before the unroll (Wichrowska et al. 2017). It needs
+  losses above 0; a fall to a tenth counts the same at every size of the loss.
 
   Args:
     losses: The losses of the unroll, as `unroll.unroll` returns them.

@@ -27,7 +27,7 @@ NETWORKS = {
 }
 PROBLEMS = {**small_problems.PROBLEMS, "regression": toys.Regression,
             "filters": toys.Filters}
-ONLY = {"standard": ("quadratic", "separate", "ensemble"),
+ONLY = {"standard": ("quadratic", "separate", "ensemble", "random_scaling"),
         "kernel": ("filters",)}  # The others take parameters of any shape.
 # For these problems, two networks are enough.
 SLOW = dict.fromkeys(("cifar10", "neural_art", "keras", "sonnet"),
