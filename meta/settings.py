@@ -72,8 +72,8 @@ class Settings(NamedTuple):
     weights = self.problem_weights
     if weights is not None and len(weights) != num_problems:
       raise ValueError(
-          f"problem_weights is {list(weights)}, but must be {num_problems} "
-          f"numbers, one for each problem.")
+          f"problem_weights is {list(weights)}, but must be as many numbers as "
+          f"there are problems, {num_problems}.")
 
   def _check_lengths(self, min_num_steps: int) -> None:
     """Checks that runs of different lengths consist of whole unrolls."""

@@ -129,7 +129,7 @@ class FlagsTest(programs.TestCase):
       (("--problem_weights=1,many",),
        "--problem_weights is 1,many, but must be numbers"),
       (("--problem_weights=1,2",), r"problem_weights is \[1.0, 2.0\], but must "
-       "be 1 numbers"),
+       "be as many numbers as there are problems, 1"),
       (("--problem=simple,simple",),
        "--problem is simple,simple, but must not name a problem twice"),
       (("--problem=simple,cubic",), "problem is 'cubic', but must be one of"),
