@@ -78,18 +78,19 @@ def _rms(x: tf.Tensor) -> tf.Tensor:
 
 
 def response(network: networks.Network, gradients: networks.Params,
-             state: networks.State, params: networks.Params, name: str,
-             index: int | tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+             state: networks.State, name: str, index: int | tf.Tensor,
+             values: tf.Tensor,
+             params: networks.Params | None = None) -> tf.Tensor:
   """Returns the updates of one coordinate for other values of its gradient.
 
   Args:
     network: The optimizer.
     gradients: The gradients of a step; all other coordinates keep theirs.
     state: The state before the step.
-    params: The parameters before the step.
     name: The parameter that has the coordinate.
     index: The coordinate's index in the flattened parameter.
     values: The gradients that replace its own, shape [V].
+    params: The parameters before the step, if the network needs them.
 
   Returns:
     The updates of this coordinate, shape [V].
@@ -161,8 +162,8 @@ def responses(optimizers: Mapping[str, networks.Network],
           step, name, index, float(tf.reshape(gradients[name], [-1])[index]),
           values.numpy(), {
               key: _relative(respond[key](
-                  gradients, state, run.params, name, tf.constant(index),
-                  values),
+                  gradients, state, name, tf.constant(index), values,
+                  run.params),
                              updates[key][name])
               for key, state in zip(optimizers, run.state, strict=True)})
 

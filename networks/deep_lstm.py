@@ -127,7 +127,8 @@ class StandardDeepLSTM(base.Network):
               ) -> tuple[Inputs, base.State]:
     rows = self.to_rows(gradients)
     layers, memory = self._split_state(state)
-    memory = self._preprocess.remember(rows, memory)
+    memory = self._preprocess.remember(
+        rows, memory, self.num_rows(gradients))
     factors = self._postprocess.prepare(
         self._preprocess.direction(memory), self._params_in_rows(params))
     return Inputs(self._features(rows, memory), factors), (*layers, *memory)
@@ -176,7 +177,8 @@ class StandardDeepLSTM(base.Network):
     if clipped is not None:
       fractions["clipped_gradients"] = _fraction(clipped)
     layers, memory = self._split_state(state)
-    memory = self._preprocess.remember(rows, memory)
+    memory = self._preprocess.remember(
+        rows, memory, self.num_rows(gradients))
     outputs = self._embed(self._features(rows, memory))
     for layer, layer_state in zip(self.lstms, layers, strict=True):
       i, _, f, o = layer.gates(outputs, layer_state)

@@ -37,9 +37,16 @@ class Preprocessing(abc.ABC):
     del rows
     return ()
 
-  def remember(self, rows: tf.Tensor, memory: Memory) -> Memory:
-    """Returns the memory after gradients [D, N]."""
-    del rows
+  def remember(self, rows: tf.Tensor, memory: Memory,
+               sizes: Sequence[int | None]) -> Memory:
+    """Returns the memory after a step.
+
+    Args:
+      rows: The gradients, [D, N].
+      memory: The memory before them.
+      sizes: Number of rows of each parameter, N in all.
+    """
+    del rows, sizes
     return memory
 
   @abc.abstractmethod
@@ -157,6 +164,8 @@ class Moments(NamedTuple):
   """Running means of gradients and of their squares, which start from zero."""
   means: tf.Tensor  # [K, D, N], for K decays.
   squares: tf.Tensor  # [L, D, N], for L decays.
+  peaks: tf.Tensor  # The largest mean square of the parameter so far, the mean
+  # over its coordinates of the first of `squares`; in each of its rows, [1, N].
   step: tf.Tensor  # Number of gradients so far, int32, shape [].
 
 
@@ -176,13 +185,20 @@ class _Momentum(Preprocessing):
   def initial_memory(self, rows: tf.Tensor) -> Memory:
     zeros = tf.zeros_like(rows)
     return Moments(tf.stack([zeros] * len(self._decays)),
-                   tf.stack([zeros] * len(self._square_decays)), tf.constant(0))
+                   tf.stack([zeros] * len(self._square_decays)), zeros[:1],
+                   tf.constant(0))
 
-  def remember(self, rows: tf.Tensor, memory: Memory) -> Memory:
-    means, squares, step = memory
-    return Moments(_mean(means, rows, self._decays),
-                   _mean(squares, tf.minimum(rows**2, 1 / _TINY),
-                         self._square_decays), step + 1)
+  def remember(self, rows: tf.Tensor, memory: Memory,
+               sizes: Sequence[int | None]) -> Memory:
+    means, squares, peaks, step = memory
+    memory = Moments(
+        _mean(means, rows, self._decays),
+        _mean(squares, tf.minimum(rows**2, 1 / _TINY), self._square_decays),
+        peaks, step + 1)
+    fastest = self._unbiased(memory)[1][0]  # [D, N]
+    parts = [fastest] if len(sizes) == 1 else tf.split(fastest, sizes, axis=1)
+    means = [tf.reduce_mean(p) * tf.ones_like(p[:1]) for p in parts]
+    return memory._replace(peaks=tf.maximum(peaks, tf.concat(means, 1)))
 
   def direction(self, memory: Memory) -> tf.Tensor:
     means, squares = self._unbiased(memory)
@@ -194,7 +210,7 @@ class _Momentum(Preprocessing):
     As in Adam, a mean that starts from zero is divided by the sum of its
     weights (Kingma and Ba 2015, algorithm 1).
     """
-    means, squares, step = memory
+    means, squares, _, step = memory
 
     def sum_of_weights(decays):
       return 1 - tf.constant(decays, means.dtype)**tf.cast(step, means.dtype)
@@ -234,10 +250,11 @@ class NormalizedMomenta(_Momentum):
   how many steps it has made (after Metz et al. 2022, "VeLO: Training Versatile
   Learned Optimizers by Scaling Up", appendix B).
 
-  Unless they are `absolute`, the features do not depend on the scale of the
-  gradients: a network does the same for a loss that is multiplied by a number.
-  The scale tells how far the optimization of a familiar problem has come, and
-  misleads on others.
+  The logarithms of the mean squares tell how large gradients are: relative to
+  the largest that the parameter has had, so that a network does the same for a
+  loss that is multiplied by a number. If they are `absolute`, the scale tells
+  how far the optimization of a familiar problem has come, and misleads on
+  others.
   """
 
   def __init__(self, decays: Sequence[float] = (0.5, 0.9, 0.99),
@@ -251,7 +268,8 @@ class NormalizedMomenta(_Momentum):
       square_decays: Decays of the means of their squares. The root of the last
         one is the divisor.
       time_scales: Numbers of steps s, for the features tanh(t / s) - 1.
-      absolute: Whether the logarithms of the mean squares are features, too.
+      absolute: Whether the logarithms of the mean squares are those of the
+        squares themselves, not of their ratios to the largest.
 
     Raises:
       ValueError: A decay is not in [0, 1), a time scale is not positive, or
@@ -262,17 +280,18 @@ class NormalizedMomenta(_Momentum):
     self._absolute = absolute
 
   def features(self, rows: tf.Tensor, memory: Memory) -> Sequence[tf.Tensor]:
-    """Returns 1 + K + (L - 1) + S features, and L more if absolute."""
+    """Returns 1 + K + (L - 1) + S + L features, for S time scales."""
     means, squares = self._unbiased(memory)
     scale = _inverse_root(squares[-1])
-    logs = tf.unstack(tf.math.log(tf.maximum(squares, _TINY)))
+    logs = [_log(v) for v in tf.unstack(squares)]
+    peak = 0. if self._absolute else _log(memory[2])
     step = tf.cast(memory[-1], rows.dtype)
     return [rows * scale, *tf.unstack(means * scale),
             *(tf.clip_by_value((log - logs[-1]) / 5, -2., 2.)
               for log in logs[:-1]),
             *(tf.ones_like(rows) * (tf.tanh(step / s) - 1)
               for s in self._time_scales),
-            *(log / 20 for log in logs if self._absolute)]
+            *((log - peak) / 20 for log in logs)]
 
 
 _TINY = 1e-37  # Smaller squares, those of gradients below 3e-19, count as 0;
@@ -283,6 +302,10 @@ def _mean(old: tf.Tensor, value: tf.Tensor, decays: np.ndarray) -> tf.Tensor:
   """Returns the next running means."""
   decays = tf.constant(decays, value.dtype)
   return decays * old + (1 - decays) * value
+
+
+def _log(v: tf.Tensor) -> tf.Tensor:
+  return tf.math.log(tf.maximum(v, _TINY))
 
 
 def _inverse_root(v: tf.Tensor) -> tf.Tensor:
