@@ -16,8 +16,9 @@ NOTE = "<!-- Written by `make docs` from the docstrings: edit those. -->\n\n"
 ROOT = pathlib.Path(__file__).parents[1]
 # Each page shows a package, and these modules of it after that.
 PAGES = {
-    "meta": ["experiments", "evaluation", "tuning", "diagnostics", "plots"],
-    "networks": ["preprocess", "elementwise"],
+    "meta": ["experiments", "recipes", "evaluation", "tuning", "diagnostics",
+             "plots"],
+    "networks": ["preprocess", "postprocess", "elementwise"],
     "problems": []}
 CONFIG: griffe2md.ConfigDict = {
     **griffe2md.default_config,

@@ -78,6 +78,11 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
                   learning_rate: tf.Tensor) -> None:
     gradient = slots.as_gradient(gradient, variable)
     slot = self._slots[self._get_variable_index(variable)]
+    if isinstance(gradient, tf.IndexedSlices):
+      if slot.has_rows and not tf.distribute.has_strategy():
+        slot.update_rows(gradient, variable, learning_rate)
+        return
+      gradient = tf.convert_to_tensor(gradient)
     update, next_state = slot.update(
         gradient, tf.convert_to_tensor(variable),
         [tf.convert_to_tensor(v) for v in slot.variables])

@@ -137,7 +137,8 @@ class LearnedOptimizer(snt.Module):
                        "strategy. Call it in the function that the strategy's "
                        "run() calls, or outside the scope.")
     if tf.distribute.has_strategy():
-      gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+      gradients = replica.all_reduce(
+          tf.distribute.ReduceOp.SUM, [*map(tf.convert_to_tensor, gradients)])
     names = [slots.parameter_name(p) for p in parameters]
     variables = [p.value if isinstance(p, tf.keras.Variable) else p
                  for p in parameters]
@@ -174,8 +175,13 @@ class LearnedOptimizer(snt.Module):
     own_slots = [self._slot(strategy, name, variable)
                  for name, variable in zip(names, variables)]
     for slot, gradient, variable in zip(own_slots, gradients, variables):
+      if tf.distribute.has_strategy() or not slot.has_rows:
+        gradient = tf.convert_to_tensor(gradient)
 
       def assign(variable, gradient, *state, slot=slot):
+        if isinstance(gradient, tf.IndexedSlices):
+          slot.update_rows(gradient, variable, self.learning_rate)
+          return
         update, next_state = slot.update(gradient, variable, state)
         update *= tf.cast(self.learning_rate, update.dtype)
         variable.assign_add(tf.cast(update, variable.dtype))

@@ -34,6 +34,43 @@ class Slot(NamedTuple):
         {self.name: tf.cast(parameter, tf.float32)})
     return updates[self.name], tf.nest.flatten(next_state)
 
+  @property
+  def has_rows(self) -> bool:
+    """Whether `update_rows` can be called: coordinates have own states."""
+    of_networks = self.network.num_rows({self.name: tf.zeros([1])})
+    return all(num_rows == [1] for num_rows in of_networks.values())
+
+  def update_rows(self, gradient: tf.IndexedSlices, variable: tf.Variable,
+                  learning_rate: Any) -> None:
+    """Updates the rows of a variable that have gradients, and their states.
+
+    Args:
+      gradient: The gradient of the variable, an embedding say.
+      variable: The parameter.
+      learning_rate: Factor of the updates.
+    """
+    variable, *state = [v.value if isinstance(v, tf.keras.Variable) else v
+                        for v in (variable, *self.variables)]
+    rows = tf.cast(gradient.indices, tf.int32)
+    width = variable.shape[1:].num_elements()
+    columns = tf.reshape(
+        rows[:, tf.newaxis] * width + tf.range(width), [-1])  # [M]
+    # Rows that are there several times get the same update, for their sum.
+    values = tf.gather(variable, rows)
+    update, next_state = self.update(
+        tf.gather(tf.convert_to_tensor(gradient), rows), values,
+        [_columns(v, columns) for v in state])
+    update *= tf.cast(learning_rate, update.dtype)
+    variable.scatter_update(
+        tf.IndexedSlices(values + tf.cast(update, values.dtype), rows))
+    for v, value in zip(state, next_state, strict=True):
+      if not v.shape.rank:
+        v.assign(value)
+        continue
+      places = tf.meshgrid(
+          *map(tf.range, v.shape[:-1]), columns, indexing="ij")
+      v.scatter_nd_update(tf.stack(places, -1), value)
+
 
 class Slots:
   """Slots by their variable, which they do not keep alive."""
@@ -88,6 +125,18 @@ def make_slot(network: networks.Network, name: str, shape: Sequence[int],
       make_variable(t, i) for i, t in enumerate(tf.nest.flatten(state))])
 
 
+def _columns(variable: tf.Variable, columns: tf.Tensor) -> tf.Tensor:
+  """Returns columns of a variable, [..., M]; a scalar as it is."""
+  rank = variable.shape.rank
+  if not rank:
+    return tf.convert_to_tensor(variable)
+  # tf.gather would copy all of a variable that is also written to in places.
+  return tf.raw_ops.ResourceGather(
+      resource=variable.handle, dtype=variable.dtype, batch_dims=rank - 1,
+      indices=tf.broadcast_to(
+          columns, [*variable.shape[:-1], tf.shape(columns)[0]]))
+
+
 def parameter_name(parameter: Parameter) -> str:
   """Returns the name by which a network is assigned to a parameter."""
   if isinstance(parameter, tf.keras.Variable):
@@ -95,8 +144,9 @@ def parameter_name(parameter: Parameter) -> str:
   return parameter.name.split(":")[0]
 
 
-def as_gradient(gradient: tf.Tensor, parameter: Parameter) -> tf.Tensor:
-  """Returns the gradient of a parameter, checked, as a tensor.
+def as_gradient(gradient: Any, parameter: Parameter
+                ) -> tf.Tensor | tf.IndexedSlices:
+  """Returns the gradient of a parameter, checked, as a tensor or as its rows.
 
   Raises:
     ValueError: The gradient is None or does not fit the parameter, or the
@@ -112,7 +162,8 @@ def as_gradient(gradient: tf.Tensor, parameter: Parameter) -> tf.Tensor:
   if not shape.is_fully_defined():
     raise ValueError(f"The parameter {name!r} has shape {shape}, but its shape "
                      "must be known.")
-  gradient = tf.convert_to_tensor(gradient)  # A list, or that of an embedding.
+  if not isinstance(gradient, tf.IndexedSlices):
+    gradient = tf.convert_to_tensor(gradient)
   if not gradient.dtype.is_floating:
     raise ValueError(f"The gradient of {name!r} is of type "
                      f"{gradient.dtype.name}, but must be of a floating-point "

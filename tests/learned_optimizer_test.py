@@ -1,5 +1,6 @@
 """Tests of the optimizer for custom training loops."""
 
+import collections
 import pathlib
 import tempfile
 
@@ -117,16 +118,44 @@ class LearnedOptimizerTest(FolderTest):
     with self.assertRaisesRegex(ValueError, message):
       meta.KerasLearnedOptimizer(self.path, net_config={"cw": config})
 
-  def test_gradients_of_an_embedding_are_taken(self):
+  @parameterized.parameters(False, True)
+  def test_rows_of_an_embedding_without_gradients_stay(self, jit_compile):
+    start = np.arange(10.).reshape(5, 2)
+    steps = [([3, 1, 3], [[1., 2.], [3., -4.], [5., 6.]]),
+             ([1, 4], [[2., 2.], [1., 0.]])]
+    table = tf.Variable(start, dtype=tf.float32)
+    sparse = meta.LearnedOptimizer.load(self.path, learning_rate=0.5)
+
+    @tf.function(jit_compile=jit_compile)
+    def apply(indices, values):
+      sparse.apply([tf.IndexedSlices(values, indices, tf.constant([5, 2]))],
+                   [table])
+
+    rows = {i: tf.Variable(start[i], dtype=tf.float32) for i in range(5)}
+    dense = {i: meta.LearnedOptimizer.load(self.path, learning_rate=0.5)
+             for i in range(5)}
+    for indices, values in steps:
+      apply(tf.constant(indices), tf.constant(values))
+      sums = collections.defaultdict(lambda: np.zeros(2, np.float32))
+      for i, value in zip(indices, values, strict=True):
+        sums[i] = sums[i] + np.float32(value)
+      for i, gradient in sums.items():
+        dense[i].apply([tf.constant(gradient)], [rows[i]])
+    np.testing.assert_allclose(table, np.stack(list(rows.values())), rtol=1e-5)
+    np.testing.assert_array_equal(table[0], start[0])
+    self.assertTrue(np.all(table.numpy()[[1, 3, 4]] != start[[1, 3, 4]]))
+
+  def test_keras_updates_the_same_rows_of_an_embedding(self):
+    def gradient():
+      return tf.IndexedSlices(
+          tf.constant([[1., 2.]]), tf.constant([2]), tf.constant([4, 2]))
+
     table = tf.Variable(tf.ones([4, 2]))
-    with tf.GradientTape() as tape:
-      loss = tf.reduce_sum(tf.gather(table, [1, 3]))
-    meta.LearnedOptimizer.load(self.path).apply(
-        [tape.gradient(loss, table)], [table])
-    dense = tf.Variable(tf.ones([4, 2]))
-    meta.LearnedOptimizer.load(self.path).apply(
-        [tf.constant([[0., 0.], [1., 1.], [0., 0.], [1., 1.]])], [dense])
-    np.testing.assert_array_equal(table, dense)
+    meta.LearnedOptimizer.load(self.path).apply([gradient()], [table])
+    keras_table = tf.keras.Variable(tf.ones([4, 2]))
+    meta.KerasLearnedOptimizer(self.path).apply([gradient()], [keras_table])
+    np.testing.assert_array_equal(keras_table.numpy(), table)
+    np.testing.assert_array_equal(table[1], [1., 1.])
 
   def test_networks_optimize_the_parameters_assigned_to_them(self):
     rates = {"slow": 0.5, "fast": 2.}
