@@ -173,13 +173,13 @@ class MetaGradientTest(parameterized.TestCase):
 
   @parameterized.parameters(False, True)
   def test_tasks_have_samples_of_their_own(self, jit_compile):
-    network = float64_weights("CoordinateWiseDeepLSTM")
+    network = networks.CoordinateWiseDeepLSTM((2,))
     problem = Shapes(x=[40], y=[2])
+    network.initial_state(problem.sample(SEED)[0])  # Makes the variables.
     function = tf.function(
         lambda seed: self.gradient(network, problem, seed, 7)[2],
         jit_compile=jit_compile)
     runs = tf.random.split(SEED, 2, alg="philox")
-    network.initial_state(problem.sample(SEED)[0])  # Makes the variables.
     together, *alone = map(function, (runs, *tf.unstack(runs)))
     for a, b, c in zip(together, *alone, strict=True):
       np.testing.assert_allclose(a, (b + c) / 2, rtol=1e-6, atol=1e-12)

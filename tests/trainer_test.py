@@ -295,10 +295,9 @@ class TrainerTest(parameterized.TestCase):
     self.assertEqual(epoch.num_dropped, 3)
 
   @parameterized.parameters(
-      {}, {"num_tasks": 2, "sampled_coordinates": 2},
       {"decay_epochs": 4, "min_num_steps": 2, "patience": 1,
        "restart_from_best": True},
-      {"num_tasks": 2, "stagger": True})
+      {"num_tasks": 2, "sampled_coordinates": 2, "stagger": True})
   def test_restored_training_goes_on_bit_for_bit(self, **options):
     def run_epochs(trained, count):
       return [without_time(trained.run_epoch()) for _ in range(count)]
