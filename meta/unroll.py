@@ -134,17 +134,19 @@ def step(network: networks.Network, problem: problems.Problem, run: Run,
     problem: The problem on which `run` was started.
     run: The run so far.
     second_derivatives: Whether a derivative of the result also flows through
-      the gradients that are fed to the network.
+      the gradients, and the parameters, that are fed to the network.
     jit_network: Whether XLA compiles the network, and only the network.
 
   Returns:
     The loss before the update, shape [], [S] or [K, ...], and the run after it.
   """
   loss, gradients = loss_and_gradients(problem, run)
+  params = run.params
   if not second_derivatives:
-    gradients = tf.nest.map_structure(tf.stop_gradient, gradients)
+    gradients, params = tf.nest.map_structure(
+        tf.stop_gradient, (gradients, params))
   return loss, advance(run, *apply_network(
-      network, run, gradients, jit_network))
+      network, run._replace(params=params), gradients, jit_network))
 
 
 def unroll(network: networks.Network, problem: problems.Problem, run: Run,

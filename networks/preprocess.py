@@ -7,12 +7,13 @@ such as running means of the gradients.
 
 import abc
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from l2lgd import checks
+from networks import moments
 
 Memory = tuple[tf.Tensor, ...]
 """What is kept from one step to the next: tensors [..., N] or scalars."""
@@ -160,15 +161,6 @@ def _epsilon(dtype: tf.DType) -> Any:
   return np.nextafter(one, 2 * one) - one  # np.finfo does not know bfloat16.
 
 
-class Moments(NamedTuple):
-  """Running means of gradients and of their squares, which start from zero."""
-  means: tf.Tensor  # [K, D, N], for K decays.
-  squares: tf.Tensor  # [L, D, N], for L decays.
-  peaks: tf.Tensor  # The largest mean square of the parameter so far, the mean
-  # over its coordinates of the first of `squares`; in each of its rows, [1, N].
-  step: tf.Tensor  # Number of gradients so far, int32, shape [].
-
-
 class _Momentum(Preprocessing):
   """The base of features that are made of running means."""
   has_direction = True
@@ -179,44 +171,18 @@ class _Momentum(Preprocessing):
         raise ValueError(f"{name} is {values!r}, but must not be empty.")
       for value in values:
         checks.fraction(name, value)
-    self._decays = np.reshape(decays, [-1, 1, 1])
-    self._square_decays = np.reshape(square_decays, [-1, 1, 1])
+    self._running = moments.RunningMoments(decays, square_decays)
 
   def initial_memory(self, rows: tf.Tensor) -> Memory:
-    zeros = tf.zeros_like(rows)
-    return Moments(tf.stack([zeros] * len(self._decays)),
-                   tf.stack([zeros] * len(self._square_decays)), zeros[:1],
-                   tf.constant(0))
+    return self._running.start(rows)
 
   def remember(self, rows: tf.Tensor, memory: Memory,
                sizes: Sequence[int | None]) -> Memory:
-    means, squares, peaks, step = memory
-    memory = Moments(
-        _mean(means, rows, self._decays),
-        _mean(squares, tf.minimum(rows**2, 1 / _TINY), self._square_decays),
-        peaks, step + 1)
-    fastest = self._unbiased(memory)[1][0]  # [D, N]
-    parts = [fastest] if len(sizes) == 1 else tf.split(fastest, sizes, axis=1)
-    means = [tf.reduce_mean(p) * tf.ones_like(p[:1]) for p in parts]
-    return memory._replace(peaks=tf.maximum(peaks, tf.concat(means, 1)))
+    return self._running.update(moments.Moments(*memory), rows, sizes)
 
   def direction(self, memory: Memory) -> tf.Tensor:
-    means, squares = self._unbiased(memory)
-    return means[-1] * _inverse_root(squares[-1])
-
-  def _unbiased(self, memory: Memory) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the means [K, D, N] and squares [L, D, N], corrected.
-
-    As in Adam, a mean that starts from zero is divided by the sum of its
-    weights (Kingma and Ba 2015, algorithm 1).
-    """
-    means, squares, _, step = memory
-
-    def sum_of_weights(decays):
-      return 1 - tf.constant(decays, means.dtype)**tf.cast(step, means.dtype)
-
-    return (means / sum_of_weights(self._decays),
-            squares / sum_of_weights(self._square_decays))
+    means, squares = self._running.unbiased(moments.Moments(*memory))
+    return means[-1] * moments.inverse_root(squares[-1])
 
 
 class RNNprop(_Momentum):
@@ -237,8 +203,9 @@ class RNNprop(_Momentum):
 
   def features(self, rows: tf.Tensor, memory: Memory) -> Sequence[tf.Tensor]:
     """Returns m / sqrt(v) and g / sqrt(v)."""
-    (m,), (v,) = map(tf.unstack, self._unbiased(memory))
-    root = tf.sqrt(tf.maximum(v, _TINY)) + self._epsilon
+    (m,), (v,) = map(
+        tf.unstack, self._running.unbiased(moments.Moments(*memory)))
+    root = tf.sqrt(tf.maximum(v, moments.TINY)) + self._epsilon
     return [m / root, rows / root]
 
 
@@ -281,36 +248,18 @@ class NormalizedMomenta(_Momentum):
 
   def features(self, rows: tf.Tensor, memory: Memory) -> Sequence[tf.Tensor]:
     """Returns 1 + K + (L - 1) + S + L features, for S time scales."""
-    means, squares = self._unbiased(memory)
-    scale = _inverse_root(squares[-1])
-    logs = [_log(v) for v in tf.unstack(squares)]
-    peak = 0. if self._absolute else _log(memory[2])
-    step = tf.cast(memory[-1], rows.dtype)
+    memory = moments.Moments(*memory)
+    means, squares = self._running.unbiased(memory)
+    scale = moments.inverse_root(squares[-1])
+    logs = [moments.log(v) for v in tf.unstack(squares)]
+    peak = 0. if self._absolute else moments.log(memory.peaks)
+    step = tf.cast(memory.step, rows.dtype)
     return [rows * scale, *tf.unstack(means * scale),
             *(tf.clip_by_value((log - logs[-1]) / 5, -2., 2.)
               for log in logs[:-1]),
             *(tf.ones_like(rows) * (tf.tanh(step / s) - 1)
               for s in self._time_scales),
             *((log - peak) / 20 for log in logs)]
-
-
-_TINY = 1e-37  # Smaller squares, those of gradients below 3e-19, count as 0;
-# larger ones than its inverse are clipped, before they overflow.
-
-
-def _mean(old: tf.Tensor, value: tf.Tensor, decays: np.ndarray) -> tf.Tensor:
-  """Returns the next running means."""
-  decays = tf.constant(decays, value.dtype)
-  return decays * old + (1 - decays) * value
-
-
-def _log(v: tf.Tensor) -> tf.Tensor:
-  return tf.math.log(tf.maximum(v, _TINY))
-
-
-def _inverse_root(v: tf.Tensor) -> tf.Tensor:
-  """Returns 1 / sqrt(v), and 0 where v is 0."""
-  return tf.where(v > _TINY, tf.math.rsqrt(tf.maximum(v, _TINY)), 0.)
 
 
 _BY_NAME = {"identity": Identity, "Clamp": Clamp, "LogAndSign": LogAndSign,

@@ -12,18 +12,23 @@ from tests import assertions, small_problems, toys
 
 T = 3
 LOG_AND_SIGN = {"preprocess_name": "LogAndSign", "preprocess_options": {"k": 5}}
+MOMENTA = {"preprocess_name": "NormalizedMomenta",
+           "postprocess_options": {
+               "nonlinearity": "tanh", "nominal_step": 0.01, "min_size": 0.1,
+               "weight_decay": 0.01}}
 NETWORKS = {
     "coordinatewise": toys.coordinatewise,
     "log_and_sign": lambda: toys.coordinatewise(layers=(4,), **LOG_AND_SIGN),
     "standard": lambda: networks.StandardDeepLSTM(3, (4,), scale=0.1),
-    "kernel": lambda: networks.KernelDeepLSTM((3, 2), (4,), scale=0.1),
+    "kernel": lambda: networks.KernelDeepLSTM(
+        (3, 2), (4,), scale=0.1, preprocess_name="RNNprop", dense=3),
     "sgd": lambda: networks.Sgd(0.01),
     "rprop": lambda: networks.Rprop(0.01),  # The others are like Adam.
     # Of biases that batch normalization cancels, the gradients are rounding
     # errors: with such an epsilon, they make no updates.
     "adam": lambda: networks.Adam(0.01, epsilon=1e-3),
     "partition": lambda: networks.Partition(
-        {"one": toys.coordinatewise(layers=(4,))}),
+        {"one": toys.coordinatewise(layers=(4,), **MOMENTA)}),
 }
 PROBLEMS = {**small_problems.PROBLEMS, "regression": toys.Regression,
             "filters": toys.Filters}

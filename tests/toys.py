@@ -95,11 +95,14 @@ def coordinatewise(**options):
 
 
 def steps(network, gradients, state=None, stack=np.stack):
-  """The updates [steps, ...] by name, and the final state."""
+  """The updates [steps, ...] by name, and the final state.
+
+  The parameters stay at the first gradients.
+  """
   first = {name: tf.convert_to_tensor(g[0]) for name, g in gradients.items()}
   updates, state = [], state or network.initial_state(first)
   for t in range(len(next(iter(gradients.values())))):
-    step, state = network({name: tf.convert_to_tensor(g[t])
-                           for name, g in gradients.items()}, state)
+    step, state = network.step({name: tf.convert_to_tensor(g[t])
+                                for name, g in gradients.items()}, state, first)
     updates.append(step)
   return {name: stack([u[name] for u in updates]) for name in first}, state
