@@ -122,27 +122,34 @@ def measure(name: str) -> dict[str, float]:
   first_step = time.perf_counter() - start_time
   train = median_seconds(epoch, repeats=FLAGS.repeats)
   peak_mb = peak_bytes() / 2**20  # Of training, before the floors.
-  evaluate = evaluation.Evaluator(
-      meta_step.network, problem, num_steps, options.jit_compile())
-  run_seeds = [seeds.derive(0, "test", i)
-               for i in range(min(_RUNS, evaluate.max_side_by_side))]
-  evaluate(run_seeds)
   if FLAGS.profile:
     tf.profiler.experimental.start(FLAGS.profile)
     epoch()
     tf.profiler.experimental.stop()
   run = meta_step.reset(0)
   function, forward, backward = floor(meta_step, run)
+  return {
+      "coordinates": sum(p.shape.num_elements() for p in run.params.values()),
+      "num_steps": num_steps, "train": train, "first_step": first_step,
+      "peak_mb": peak_mb,
+      "train_floor": num_steps * (forward + backward)
+                     + (num_steps + num_unrolls) * function,
+      **measure_evaluation(meta_step, num_steps)}
+
+
+def measure_evaluation(meta_step: meta.MetaStep,
+                       num_steps: int) -> dict[str, float]:
+  """Returns seconds per run of an evaluation side by side, and their floor."""
+  evaluate = evaluation.Evaluator(
+      meta_step.network, meta_step.problem, num_steps, options.jit_compile())
+  run_seeds = [seeds.derive(0, "test", i)
+               for i in range(min(_RUNS, evaluate.max_side_by_side))]
+  evaluate(run_seeds)
   functions, forwards, _ = floor(
       meta_step, meta_step.reset(seeds.stack(run_seeds)))
   return {
-      "coordinates": sum(p.shape.num_elements() for p in run.params.values()),
-      "num_steps": num_steps, "train": train,
       "evaluate": median_seconds(evaluate, run_seeds, repeats=FLAGS.repeats)
                   / len(run_seeds),
-      "first_step": first_step, "peak_mb": peak_mb,
-      "train_floor": num_steps * (forward + backward)
-                     + (num_steps + num_unrolls) * function,
       "evaluate_floor": num_steps * (forwards + functions) / len(run_seeds)}
 
 
