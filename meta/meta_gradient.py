@@ -1,5 +1,6 @@
 """The meta-loss, and its derivatives by the weights of the network."""
 
+from collections.abc import Callable
 import functools
 from typing import Any, NamedTuple
 
@@ -78,34 +79,11 @@ def meta_gradient(
     The losses and the run, as `unroll.unroll` returns them, and the derivatives
     of the meta-loss by the network's trainable variables.
   """
-  def vectorized(function, *args):
-    return unroll.vectorized(
-        functools.partial(function, network), run.is_batched)(*args)
-
+  vectorized = _vectorizer(network, run)
   sample = vectorized(functools.partial(_draw, num_sampled=num_sampled),
                       run.params, run.seed, run.step)
-  first, gradients = unroll.loss_and_gradients(problem, run)
-  losses = unroll.tensor_array(num_steps, first)
-  like = vectorized(
-      _prepare, gradients, run.state, run.params, sample)[-1]
-  saved = [unroll.tensor_array(num_steps, t) for t in tf.nest.flatten(like)]
-  apply = unroll.compiled(functools.partial(vectorized, _apply), jit_network)
-
-  def forward(i, losses, saved, run):
-    loss, gradients = unroll.loss_and_gradients(problem, run)
-    updates, state, inputs = apply(
-        gradients, run.state, run.params, sample)
-    saved = [array.write(i, t) for array, t in zip(
-        saved, tf.nest.flatten(inputs), strict=True)]
-    return (i + 1, losses.write(i, loss), saved,
-            unroll.advance(run, updates, state))
-
-  _, losses, saved, run = unroll.while_loop(
-      num_steps, forward, losses, saved, run)
-  loss, d_params = unroll.loss_and_gradients(problem, run)
-  losses = tf.concat([losses.stack(), loss[tf.newaxis]], 0)
-  vjp = unroll.compiled(
-      functools.partial(_network_vjp, network, run.is_batched), jit_network)
+  losses, run, saved, d_params = _forward(
+      network, problem, run, num_steps, sample, jit_network)
   slopes = _slopes(losses, run.is_batched) if objective == "log" else None
 
   def derivatives(gradients, t):
@@ -114,20 +92,30 @@ def meta_gradient(
       return gradients
     return vectorized(_scale, gradients, slopes[t])
 
+  vjp = unroll.compiled(
+      functools.partial(_network_vjp, network, run.is_batched), jit_network)
+
   def backward(i, d_variables, d_rows, d_state):
     t = num_steps - 1 - i
-    gradients, inputs, state = tf.nest.pack_sequence_as(
-        like, [array.read(t) for array in saved])
+    gradients, inputs, state = saved(t)
     d_step, d_state = vjp(inputs, state, d_rows, d_state)
     return (i + 1, unroll.add(d_variables, d_step),
             unroll.add(d_rows, derivatives(gradients, t)), d_state)
 
+  d_rows, state = vectorized(_end, d_params, run.state, sample)
   _, d_variables, _, _ = unroll.while_loop(
       num_steps, backward,
       [tf.zeros_like(v) for v in network.trainable_variables],
-      derivatives(vectorized(_sampled_rows, d_params, sample), num_steps),
-      [tf.zeros_like(t) for t in _floating(like.state)])
-  return losses, run, [d / first.shape.num_elements() for d in d_variables]
+      derivatives(d_rows, num_steps),
+      [tf.zeros_like(t) for t in _floating(state)])
+  return losses, run, [d / losses[0].shape.num_elements() for d in d_variables]
+
+
+def _vectorizer(network: networks.Network, run: unroll.Run
+                ) -> Callable[..., Any]:
+  """Returns what calls a function of a network, for one run or for each."""
+  return lambda function, *args: unroll.vectorized(
+      functools.partial(function, network), run.is_batched)(*args)
 
 
 class _Saved(NamedTuple):
@@ -135,6 +123,42 @@ class _Saved(NamedTuple):
   gradients: Any  # As `_sampled_rows` returns them.
   inputs: Any  # The inputs of `Network.update_rows`.
   state: networks.State  # The state that it reads.
+
+
+def _forward(
+    network: networks.Network, problem: problems.Problem, run: unroll.Run,
+    num_steps: int, sample: Any, jit_network: bool
+) -> tuple[tf.Tensor, unroll.Run, Callable[[Any], _Saved], problems.Params]:
+  """Makes the updates.
+
+  Returns:
+    The losses and the run, as `unroll.unroll` returns them; a function that
+    returns what was saved of a step; and the gradients of the last loss.
+  """
+  vectorized = _vectorizer(network, run)
+  first, gradients = unroll.loss_and_gradients(problem, run)
+  losses = unroll.tensor_array(num_steps, first)
+  like = vectorized(
+      _prepare, gradients, run.state, run.params, sample)[-1]
+  arrays = [unroll.tensor_array(num_steps, t) for t in tf.nest.flatten(like)]
+  apply = unroll.compiled(functools.partial(vectorized, _apply), jit_network)
+
+  def body(i, losses, arrays, run):
+    loss, gradients = unroll.loss_and_gradients(problem, run)
+    updates, state, saved = apply(gradients, run.state, run.params, sample)
+    arrays = [array.write(i, t) for array, t in zip(
+        arrays, tf.nest.flatten(saved), strict=True)]
+    return (i + 1, losses.write(i, loss), arrays,
+            unroll.advance(run, updates, state))
+
+  _, losses, arrays, run = unroll.while_loop(
+      num_steps, body, losses, arrays, run)
+  loss, gradients = unroll.loss_and_gradients(problem, run)
+
+  def saved(t):
+    return tf.nest.pack_sequence_as(like, [array.read(t) for array in arrays])
+
+  return tf.concat([losses.stack(), loss[tf.newaxis]], 0), run, saved, gradients
 
 
 def _draw(network: networks.Network, params: problems.Params, seed: tf.Tensor,
@@ -174,6 +198,13 @@ def _scale(network: networks.Network, rows: Any, factor: tf.Tensor) -> Any:
   """Returns the rows, multiplied by a factor, shape []."""
   del network
   return tf.nest.map_structure(lambda t: t * tf.cast(factor, t.dtype), rows)
+
+
+def _end(network: networks.Network, gradients: problems.Params,
+         state: networks.State, sample: Any) -> tuple[Any, networks.State]:
+  """Returns the last gradients and the last state of the rows in the sample."""
+  return (_sampled_rows(network, gradients, sample),
+          sampling.take(state, sample))
 
 
 def _network_vjp(

@@ -79,6 +79,15 @@ def train(
     folder = run_folder.RunFolder(
         save_path, trainer, description | settings._asdict(), resume)
     recorders = [*recorders, folder]
+  _follow(trainer, num_epochs, recorders, folder, log_period, should_stop)
+  return optimizer
+
+
+def _follow(trainer: trainer_lib.Trainer, num_epochs: int,
+            recorders: Sequence[recorders_lib.Recorder],
+            folder: run_folder.RunFolder | None, log_period: int,
+            should_stop: Callable[[], bool]) -> None:
+  """Trains to the end, and lets the recorders follow."""
   for recorder in recorders:
     recorder.begin(trainer.num_epochs)
   if not trainer.num_epochs:  # Its errors show before hours of training.
@@ -88,7 +97,7 @@ def train(
     epoch = trainer.run_epoch()
     for recorder in recorders:
       recorder.epoch(epoch)
-    if (epoch.number % settings.evaluation_period == 0
+    if (epoch.number % trainer.settings.evaluation_period == 0
         or epoch.number == num_epochs):
       _validate(trainer, recorders)
     # After the validation, whose result is part of the state.
@@ -98,7 +107,6 @@ def train(
     folder.save_checkpoint()
   for recorder in recorders:
     recorder.end(trainer.num_epochs)
-  return optimizer
 
 
 def _validate(trainer: trainer_lib.Trainer,

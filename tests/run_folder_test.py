@@ -7,42 +7,13 @@ import tempfile
 
 from absl.testing import absltest, parameterized
 import numpy as np
-import tensorflow as tf
 
-import meta
-from meta import diagnostics, run_folder, schedules
+from meta import run_folder, schedules
 from networks import weights
-import problems
 from tests import run_files
+from tests.toy_runs import SETTINGS, make_epoch, make_trainer, make_validation
 
-SETTINGS = {
-    "problem": "simple", "num_steps": 2, "learning_rate": 0.5, "stagger": False,
-    "layers": None, "jit_compile": None}
 NOT_RESUMED = r"which holds a run\. Resume it with --resume"
-
-
-def make_trainer(layers=(), **settings):
-  """A trainer that has not been compiled; its networks are of one layer."""
-  return meta.Trainer(
-      problems.Simple(), meta.MetaOptimizer(cw={
-          "net": "CoordinateWiseDeepLSTM", "net_options": {"layers": layers}}),
-      meta.Settings(num_steps=2, unroll_length=1, learning_rate=0.5,
-                    **settings))
-
-
-def make_epoch(number=1, gradient_norms=(1., 3.)):
-  return meta.Epoch(number=number, final_loss=0.25, meta_loss=0.75,
-                    gradient_norms=list(gradient_norms), seconds=0.5)
-
-
-def make_validation(epoch=1, losses=((4., 3., 2.), (2., 2., 1.)),
-                    improved=True):
-  trace = diagnostics.Trace(
-      *(tf.constant(pair, tf.float64) for pair in (
-          (4., 3.), (1., 2.), (.1, .3), (0., 1.))),
-      {"saturated": tf.constant([.5, .7], tf.float64)})
-  return meta.Validation(
-      epoch, np.float32(losses), trace, improved, seconds=1.)
 
 
 class RunFolderTest(parameterized.TestCase):
@@ -271,55 +242,6 @@ class RunFolderTest(parameterized.TestCase):
     folder.validation(make_validation(5, improved=False))
     self.assertEqual(
         weights.read(filename).trained_on, SETTINGS | {"num_epochs": 4})
-
-
-class FullDiskTest(parameterized.TestCase):
-
-  def setUp(self):
-    super().setUp()
-    self.folder = os.path.join(
-        self.enter_context(tempfile.TemporaryDirectory()), "run")
-    # Networks of 12 KB, whose checkpoints are of 30 KB and more.
-    self.trainer = make_trainer(layers=(20,))
-
-  def claim(self, resume=False):
-    return run_folder.RunFolder(self.folder, self.trainer, SETTINGS, resume)
-
-  def record(self, folder, number):
-    """Records all that a training gives a folder in an epoch."""
-    self.trainer._num_epochs.assign(number)
-    folder.epoch(make_epoch(number))
-    folder.validation(make_validation(number))
-    folder.save_checkpoint()
-
-  @parameterized.parameters(
-      (400, "events", True), (6000, "cw.l2l", True),
-      # The networks have their place before the checkpoint does.
-      (20000, "checkpoint.*--resume", False))
-  def test_full_disk_leaves_the_last_files(self, size, message, kept):
-    self.record(self.claim(), 1)
-    before = run_files.files(self.folder)
-    for variable in self.trainer.meta_step.network.variables:
-      variable.assign_add(tf.ones_like(variable))
-    folder = self.claim(resume=True)
-    with run_files.full_disk(size), self.assertRaisesRegex(
-        (OSError, tf.errors.OpError),
-        f"File too large.*{message}|{message}.*File too large"):
-      self.record(folder, 2)
-    after = run_files.files(self.folder)
-    self.assertEqual(after["cw.l2l"] == before["cw.l2l"], kept)
-    for name in set(before) - {"cw.l2l"}:
-      self.assertEqual(after[name], before[name], name)
-    weights.read(os.path.join(self.folder, "cw.l2l"))
-    # There is room again.
-    self.claim(resume=True)
-    self.assertEqual(self.trainer.num_epochs, 1)
-
-  def test_full_disk_at_the_start_leaves_an_empty_folder(self):
-    with run_files.full_disk(50), self.assertRaisesRegex(
-        OSError, "File too large.*run.json"):
-      self.claim()
-    self.assertEmpty(run_files.files(self.folder))
 
 
 if __name__ == "__main__":
