@@ -175,7 +175,7 @@ class LearnedOptimizer(snt.Module):
     own_slots = [self._slot(strategy, name, variable)
                  for name, variable in zip(names, variables)]
     for slot, gradient, variable in zip(own_slots, gradients, variables):
-      if tf.distribute.has_strategy() or not slot.has_rows:
+      if isinstance(gradient, tf.IndexedSlices) and not slot.has_rows:
         gradient = tf.convert_to_tensor(gradient)
 
       def assign(variable, gradient, *state, slot=slot):

@@ -18,7 +18,7 @@ class RandomScaling(base.Problem):
   Example:
 
     problem = problems.RandomScaling(problems.Quadratic(), r=3.)
-    meta.train(problem, num_epochs=1000)
+    params, constants = problem.sample(tf.constant([1, 2]))
   """
 
   def __init__(self, problem: base.Problem, r: float = 3.):

@@ -136,9 +136,9 @@ class FactoryTest(parameterized.TestCase):
        r"\['learning_rate'\]"),
       (COORDINATEWISE, {"layers": (), "output_size": 1}, r"\['output_size'\]"),
       (COORDINATEWISE, {"layers": (), "kwargs": {}}, r"\['kwargs'\]"),
-      ("StandardDeepLSTM", {"units": 3}, r"\['units'\].*'initializer', "
-       r"'layers', 'output_size', 'preprocess_name', 'preprocess_options', "
-       r"'scale', 'seed'\]"))
+      ("StandardDeepLSTM", {"units": 3}, r"\['units'\].*'dense', "
+       r"'initializer', 'layers', 'output_size', 'postprocess_options', "
+       r"'preprocess_name', 'preprocess_options', 'scale', 'seed'\]"))
   def test_unknown_option_lists_the_known_ones(self, net, options, message):
     with self.assertRaisesRegex(ValueError, f"^net_options has {message}"):
       networks.factory(net, options)
