@@ -125,10 +125,7 @@ class StandardDeepLSTM(base.Network):
   def prepare(self, gradients: base.Params, state: base.State,
               params: base.Params | None = None
               ) -> tuple[Inputs, base.State]:
-    rows = self.to_rows(gradients)
-    layers, memory = self._split_state(state)
-    memory = self._preprocess.remember(
-        rows, memory, self.num_rows(gradients))
+    rows, layers, memory = self._remember(gradients, state)
     factors = self._postprocess.prepare(
         self._preprocess.direction(memory), self._params_in_rows(params))
     return Inputs(self._features(rows, memory), factors), (*layers, *memory)
@@ -171,14 +168,11 @@ class StandardDeepLSTM(base.Network):
   def diagnose(self, gradients: base.Params,
                state: base.State) -> dict[str, tf.Tensor]:
     """Returns the fractions of clipped gradients and of saturated gates."""
-    rows = self.to_rows(gradients)
+    rows, layers, memory = self._remember(gradients, state)
     fractions = {}
     clipped = self._preprocess.clipped(rows)
     if clipped is not None:
       fractions["clipped_gradients"] = _fraction(clipped)
-    layers, memory = self._split_state(state)
-    memory = self._preprocess.remember(
-        rows, memory, self.num_rows(gradients))
     outputs = self._embed(self._features(rows, memory))
     for layer, layer_state in zip(self.lstms, layers, strict=True):
       i, _, f, o = layer.gates(outputs, layer_state)
@@ -214,6 +208,14 @@ class StandardDeepLSTM(base.Network):
   def _split_state(self, state: base.State) -> tuple[Any, preprocess.Memory]:
     """Returns the states of the layers, and the preprocessing's memory."""
     return state[:len(self._layers)], state[len(self._layers):]
+
+  def _remember(self, gradients: base.Params, state: base.State
+                ) -> tuple[tf.Tensor, Any, preprocess.Memory]:
+    """Returns the rows, the states of the layers, and the next memory."""
+    rows = self.to_rows(gradients)
+    layers, memory = self._split_state(state)
+    return rows, layers, self._preprocess.remember(
+        rows, memory, self.num_rows(gradients))
 
   def _features(self, rows: tf.Tensor,
                 memory: preprocess.Memory) -> tf.Tensor:

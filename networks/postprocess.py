@@ -94,14 +94,15 @@ class Postprocessing:
           tf.ones_like(p[:1]) * tf.maximum(_rms(p), self._min_size)
           for p in params], 1)  # [1, N]
     if direction is not None:
-      step = -self._nominal_step * tf.clip_by_value(
-          direction, -_MAX_DIRECTION, _MAX_DIRECTION)
+      if self._nominal_step:
+        offset = -self._nominal_step * tf.clip_by_value(
+            direction, -_MAX_DIRECTION, _MAX_DIRECTION)
+        offset = offset if self._min_size is None else offset * factor
       moved = tf.cast(direction != 0., direction.dtype)
-      offset = step if self._min_size is None else step * factor
       factor = moved if self._min_size is None else moved * factor
     if self._weight_decay:
       decay = -self._weight_decay * tf.concat(params, 1)
-      offset = decay if direction is None else offset + decay
+      offset = offset + decay if self._nominal_step else decay
     return Factors(factor, offset)
 
   def __call__(self, outputs: tf.Tensor, factors: Factors) -> tf.Tensor:

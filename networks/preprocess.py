@@ -97,6 +97,7 @@ class Identity(Memoryless):
   def __call__(self, gradients: tf.Tensor) -> tf.Tensor:
     return gradients
 
+
 class Clamp(Memoryless):
   """Clips to an interval."""
 
