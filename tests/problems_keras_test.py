@@ -9,37 +9,21 @@ from meta import evaluation, unroll
 import networks
 import problems
 from tests import assertions
+from tests.toy_keras import (
+  INPUTS,
+  SAME,
+  SEED,
+  TARGETS,
+  B,
+  called,
+  layers,
+  loss,
+  make,
+  sample,
+)
 
-SEED = (1, 2)
-B = 5
-# All examples are the same, so that every minibatch is known.
-INPUTS = np.tile(np.float32([[0.5, -1., 2.]]), [7, 1])
-TARGETS = np.tile(np.float32([[1., -2.]]), [7, 1])
-SAME = INPUTS, TARGETS
 RNG = np.random.default_rng(0)
 OTHERS = RNG.normal(size=[7, 3]), RNG.normal(size=[7, 2])
-
-
-def layers(*between):
-  """Returns a function that makes a model: two dense layers, others between."""
-  def model_fn():
-    return keras.Sequential([
-        keras.Input([3]), keras.layers.Dense(4, "tanh", name="one"),
-        *(make() for make in between), keras.layers.Dense(2, name="two")])
-  return model_fn
-
-
-def make(model_fn=None, loss_fn="mse", data=SAME, batch_size=B):
-  return problems.KerasProblem(
-      model_fn or layers(), loss_fn, data, batch_size)
-
-
-def sample(problem, seed=SEED):
-  return problem.sample(tf.constant(seed))[0]
-
-
-def loss(problem, params, seed=SEED):
-  return problem.loss(params, (), tf.constant(seed))
 
 
 class Plain(keras.Model):
@@ -51,15 +35,6 @@ class Plain(keras.Model):
 
   def call(self, inputs):
     return self.dense(inputs["a"]) + inputs["b"]
-
-
-def called(cls, *args):
-  """Returns a function that makes a model, and calls it on inputs."""
-  def model_fn():
-    model = cls()
-    model(*args)
-    return model
-  return model_fn
 
 
 class KerasProblemTest(parameterized.TestCase):
