@@ -24,7 +24,7 @@ class ExamplesTest(absltest.TestCase):
 
   def test_rosenbrock_comes_near_the_minimum(self):
     line = re.fullmatch(
-        r"From 4 down to (\S+), at \[\S+ \S+\]\n", run("rosenbrock.py"))
+        r"From 4 down to (\S+), at \[\S+, \S+\]\n", run("rosenbrock.py"))
     self.assertLess(float(line[1]), 0.1)
 
   def test_keras_classifier_is_ahead_of_adam_at_its_default_rate(self):
