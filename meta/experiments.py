@@ -1,8 +1,9 @@
 """The experiments, as data: which networks are trained on which problem."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 import functools
 import os
+import re
 from typing import Any, NamedTuple
 
 from meta import user_problems
@@ -59,6 +60,11 @@ def _neural_art(style: str, image_size: int) -> Callable[..., problems.Problem]:
 
 
 _ZERO = _lstm(layers=(), initializer="zeros")
+# What it learns is added to the step of a hand-designed optimizer, and bounded.
+_GENERAL = _lstm(
+    preprocess_name="NormalizedMomenta", scale=0.1,
+    initializer={"linear": "zeros"},
+    postprocess_options={"nonlinearity": "tanh", "nominal_step": 0.01})
 
 # The kernels of the convolutions have a network of their own.
 _CIFAR10_ASSIGNMENTS = [
@@ -118,12 +124,21 @@ EXPERIMENTS = {
         "kandinsky_transverse_line.png", 128),
 }
 
+# Names that stand for several experiments, to train on all of them.
+GROUPS = {"small-tasks": [f"small-{i}" for i in range(22)]}
+
+
+def expand(names: Iterable[str]) -> list[str]:
+  """Returns the names of experiments, with those of `GROUPS` replaced."""
+  return [each for name in names for each in GROUPS.get(name, [name])]
+
 
 def get(name: str) -> Experiment:
   """Returns an experiment by name.
 
   Args:
-    name: A key of `EXPERIMENTS`; or "module:function", where the function
+    name: A key of `EXPERIMENTS`; "small-N", where N is the index of a
+      `problems.small_task`; or "module:function", where the function
       returns an `Experiment`, or any problem, on which the network of
       "paper-mnist" is trained. A function with arguments returns a problem;
       those named `split`, `data_dir`, `layers` and `activation` become
@@ -135,10 +150,14 @@ def get(name: str) -> Experiment:
   """
   if ":" in name:
     return _of_user(name)
+  if match := re.fullmatch(r"small-(\d+)", name):
+    return Experiment(
+        functools.partial(problems.small_task, int(match[1])),
+        {"cw": _GENERAL}, learning_rate=0.003, options=_DATA)
   if name not in EXPERIMENTS:
     raise ValueError(
-        f"problem is {name!r}, but must be one of {list(EXPERIMENTS)}, or "
-        "module:function.")
+        f"problem is {name!r}, but must be one of {list(EXPERIMENTS)}, small-N "
+        "(N is a number), or module:function.")
   return EXPERIMENTS[name]
 
 

@@ -16,9 +16,29 @@ from l2lgd.types import Params
 Draw = Callable[[tf.Tensor], tf.Tensor]
 """Draws the initial value of a parameter from a seed of shape [2]."""
 
-# DeepMind's program draws all weights and biases with this standard deviation.
-_STDDEV = 0.01
+Activation = Callable[[tf.Tensor], tf.Tensor]
+
 _EPSILON = 1e-3  # Added to the variance in batch normalization.
+
+
+class Init(NamedTuple):
+  """The distribution of the initial weights and biases, N(0, stddev^2)."""
+  stddev: float
+  # Whether weights have stddev / sqrt(fan-in) instead, and biases are 0.
+  scaled: bool = False
+
+  def weights(self, *shape: int) -> Draw:
+    """Returns what draws weights, whose last axis is that of the outputs."""
+    if self.scaled:
+      return _normal(shape, self.stddev / np.sqrt(np.prod(shape[:-1])))
+    return _normal(shape, self.stddev)
+
+  def biases(self, size: int) -> Draw:
+    """Returns what draws biases, shape [size]."""
+    return _normal([size], 0. if self.scaled else self.stddev)
+
+
+ORIGINAL = Init(0.01)  # That of DeepMind's program.
 
 
 class Layer(NamedTuple):
@@ -57,7 +77,7 @@ def apply(network: Iterable[Layer], params: Params,
   return h
 
 
-def function(f: Callable[[tf.Tensor], tf.Tensor]) -> Layer:
+def function(f: Activation) -> Layer:
   """Returns a layer without parameters."""
   return Layer({}, lambda params, x: f(x))
 
@@ -67,14 +87,16 @@ def flatten() -> Layer:
   return function(lambda x: tf.reshape(x, [-1, np.prod(x.shape[1:])]))
 
 
-def linear(name: str, fan_in: int, fan_out: int) -> Layer:
-  """Returns a dense layer, x w + b, [B, fan_in] to [B, fan_out]."""
+def linear(name: str, fan_in: int, fan_out: int,
+           init: Init = ORIGINAL) -> Layer:
+  """Returns a dense layer, x w + b, [..., fan_in] to [..., fan_out]."""
   w, b = f"{name}/w", f"{name}/b"
-  return Layer({w: _normal(fan_in, fan_out), b: _normal(fan_out)},
+  return Layer({w: init.weights(fan_in, fan_out), b: init.biases(fan_out)},
                lambda params, x: x @ params[w] + params[b])
 
 
-def conv_2d(name: str, size: int, c_in: int, c_out: int) -> Layer:
+def conv_2d(name: str, size: int, c_in: int, c_out: int,
+            init: Init = ORIGINAL) -> Layer:
   """Returns a convolution that keeps the height and the width of images.
 
   Args:
@@ -82,10 +104,11 @@ def conv_2d(name: str, size: int, c_in: int, c_out: int) -> Layer:
     size: Height and width of the filters.
     c_in: Number of channels of the inputs, [B, height, width, c_in].
     c_out: Number of filters.
+    init: The distribution of the initial parameters.
   """
   w, b = f"{name}/w", f"{name}/b"
   return Layer(
-      {w: _normal(size, size, c_in, c_out), b: _normal(c_out)},
+      {w: init.weights(size, size, c_in, c_out), b: init.biases(c_out)},
       lambda params, x: tf.nn.conv2d(x, params[w], 1, "SAME") + params[b])
 
 
@@ -104,18 +127,67 @@ def batch_norm(name: str, *shape: int) -> Layer:
                lambda params, x: _normalize(x, params[beta]))
 
 
-def mlp(sizes: Sequence[int], activation: Callable[[tf.Tensor], tf.Tensor],
-        normalized: bool = False) -> list[Layer]:
+def recurrent(name: str, fan_in: int, units: int,
+              init: Init = ORIGINAL) -> Layer:
+  """Returns a recurrent layer, from [B, T, fan_in] to its last state, [B, H].
+
+  The state is h = tanh(x w + h u + b), from 0 (Elman 1990).
+
+  Args:
+    name: Name of the layer.
+    fan_in: Number of inputs at each of the T positions.
+    units: Number of units, H.
+    init: The distribution of the initial parameters.
+  """
+  w, u, b = f"{name}/w", f"{name}/u", f"{name}/b"
+
+  def unroll(params: Params, x: tf.Tensor) -> tf.Tensor:
+    inputs = tf.unstack(x @ params[w] + params[b], axis=1)
+    h = tf.tanh(inputs[0])
+    for x_t in inputs[1:]:
+      h = tf.tanh(x_t + h @ params[u])
+    return h
+
+  return Layer({w: init.weights(fan_in, units), u: init.weights(units, units),
+                b: init.biases(units)}, unroll)
+
+
+def self_attention(name: str, size: int, init: Init = ORIGINAL) -> Layer:
+  """Returns attention of one head plus its inputs, [B, T, F] to [B, T, F].
+
+  It is softmax(q k' / sqrt(F)) v o, where q, k and v are linear functions of
+  the inputs, normalized over F (Vaswani et al. 2017, section 3.2.1).
+
+  Args:
+    name: Name of the layer.
+    size: Number of features, F.
+    init: The distribution of the initial parameters.
+  """
+  names = [f"{name}/{letter}" for letter in "qkvo"]
+
+  def attend(params: Params, x: tf.Tensor) -> tf.Tensor:
+    query, key, value, out = (params[n] for n in names)
+    mean, variance = tf.nn.moments(x, [-1], keepdims=True)
+    z = (x - mean) * tf.math.rsqrt(variance + _EPSILON)
+    logits = tf.matmul(z @ query, z @ key, transpose_b=True) / np.sqrt(size)
+    return x + tf.nn.softmax(logits) @ (z @ value) @ out
+
+  return Layer({n: init.weights(size, size) for n in names}, attend)
+
+
+def mlp(sizes: Sequence[int], activation: Activation,
+        normalized: bool = False, init: Init = ORIGINAL) -> list[Layer]:
   """Returns the layers of a multilayer perceptron, "mlp".
 
   Args:
     sizes: Number of inputs, of the units of each hidden layer, and of outputs.
     activation: What follows each hidden layer.
     normalized: Whether batch normalization precedes the activation.
+    init: The distribution of the initial parameters.
   """
   network = []
   for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
-    network.append(linear(f"mlp/linear_{i}", fan_in, fan_out))
+    network.append(linear(f"mlp/linear_{i}", fan_in, fan_out, init))
     if i == len(sizes) - 2:
       break  # The outputs are linear.
     if normalized:
@@ -126,8 +198,8 @@ def mlp(sizes: Sequence[int], activation: Callable[[tf.Tensor], tf.Tensor],
   return network
 
 
-def _normal(*shape: int) -> Draw:
-  return lambda seed: _STDDEV * tf.random.stateless_normal(
+def _normal(shape: Sequence[int], stddev: float) -> Draw:
+  return lambda seed: stddev * tf.random.stateless_normal(
       shape, seed, alg="philox")
 
 

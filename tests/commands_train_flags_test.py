@@ -160,6 +160,11 @@ class FlagsTest(programs.TestCase):
     _, (_, scales) = passed["problem"].sample(tf.constant([1, 2]))
     self.assertBetween(np.max(np.abs(np.log(scales["x"]))), 2.4, 2.5)
 
+  def test_group_of_problems_is_all_of_them(self):
+    passed = self.passed("--problem=small-tasks")
+    self.assertEqual([*passed["problem"]], [f"small-{i}" for i in range(22)])
+    self.assertEqual(passed["description"]["problem"], "small-tasks")
+
   def test_several_problems_have_the_networks_of_the_first(self):
     fake_data.write_mnist(self.folder)
     fake_data.write_neural_art(self.folder, "train", image_size=64)

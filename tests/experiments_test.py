@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from meta import evaluation, experiments, meta_optimizer
 import networks
+import problems
 from tests import eager, fake_data
 
 SIZES = {  # Numbers of coordinates and of functions, as published.
@@ -61,6 +62,19 @@ class ExperimentsTest(parameterized.TestCase):
         sum(int(tf.size(p)) for p in run.params.values()), sizes[0])
     self.assertEqual(info.losses.shape.num_elements(), 3 * sizes[1])
     self.assertTrue(np.isfinite(info.gradient_norm))
+
+  def test_small_n_is_the_small_task_of_this_index(self):
+    for index in (0, 17):
+      actual, _ = self.make(f"small-{index}")
+      expected = problems.small_task(index, self.folder, "test")
+      params, constants = expected.sample(tf.constant([1, 2]))
+      seed = tf.constant([3, 4])
+      self.assertEqual(actual.loss(params, constants, seed),
+                       expected.loss(params, constants, seed))
+
+  def test_group_stands_for_its_experiments(self):
+    names = experiments.expand(["mnist", "small-tasks"])
+    self.assertEqual(names, ["mnist", *(f"small-{i}" for i in range(22))])
 
   @parameterized.parameters("mnist", "paper-mnist", "quadratic",
                             "paper-quadratic", "paper-neural-art",

@@ -41,6 +41,40 @@ class LayersTest(parameterized.TestCase):
         layer.apply({"n/beta": beta.reshape([1] * len(axes) + [4])}, x),
         expected, rtol=1e-4, atol=1e-4)
 
+  def test_recurrent_layer_ends_with_its_last_state(self):
+    layer = layers.recurrent("r", 4, 5)
+    x, w, u, b = normal(B, 6, 4), normal(4, 5), normal(5, 5), normal(5)
+    h = np.zeros([B, 5])
+    for t in range(6):
+      h = np.tanh(x[:, t] @ w + h @ u + b)
+    np.testing.assert_allclose(
+        layer.apply({"r/w": w, "r/u": u, "r/b": b}, x), h, rtol=1e-4)
+
+  def test_self_attention_adds_weighted_means_of_values(self):
+    layer = layers.self_attention("a", 4)
+    x = normal(B, 6, 4)
+    q, k, v, o = np.split(normal(16, 4), 4)
+    actual = layer.apply({"a/q": q, "a/k": k, "a/v": v, "a/o": o}, x)
+    for inputs, outputs in zip(x, actual, strict=True):  # [T, F]
+      z = inputs - inputs.mean(1, keepdims=True)
+      z /= np.sqrt(inputs.var(1, keepdims=True) + 1e-3)
+      for i in range(6):
+        weights = np.exp([(z[i] @ q) @ (z[j] @ k) / 2 for j in range(6)])
+        mean = sum(weights[j] * (z[j] @ v) for j in range(6)) / weights.sum()
+        np.testing.assert_allclose(
+            outputs[i], inputs[i] + mean @ o, rtol=1e-3, atol=1e-4)
+
+  def test_scaled_weights_start_with_a_deviation_by_fan_in(self):
+    init = layers.Init(2., scaled=True)
+    network = [layers.linear("l", 50, 1000, init),
+               layers.conv_2d("c", 5, 10, 1000, init),
+               layers.recurrent("r", 50, 200, init)]
+    params = layers.initial_params(network, tf.constant(SEED))
+    for name, fan_in in {"l/w": 50, "c/w": 250, "r/w": 50, "r/u": 200}.items():
+      self.assertBetween(np.std(params[name]) * fan_in**0.5, 1.9, 2.1)
+    for name in ("l/b", "c/b", "r/b"):
+      np.testing.assert_array_equal(params[name], 0.)
+
   def test_flatten_keeps_the_order(self):
     x = normal(B, 2, 3, 4)
     np.testing.assert_array_equal(

@@ -12,11 +12,14 @@ import problems
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("problem", "simple",
-                    f"One of {', '.join(experiments.EXPERIMENTS)}; or "
+                    f"One of {', '.join(experiments.EXPERIMENTS)}; "
+                    "small-N, a small task (N is a number); or "
                     "module:function, a function of yours that returns a "
                     "problems.Problem, and may take the arguments split, "
                     "data_dir, layers and activation. train.py also takes "
-                    "several, separated by commas.")
+                    "several, separated by commas, and small-tasks, which "
+                    f"stands for {len(experiments.GROUPS['small-tasks'])} of "
+                    "them.")
 flags.DEFINE_integer("num_steps", 100, "Updates of the optimizee in an epoch. "
                      "(128 for neural art)")
 flags.DEFINE_list("layers", None, "Units of each hidden layer of the network "

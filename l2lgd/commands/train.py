@@ -111,7 +111,7 @@ def problem_names() -> list[str]:
   Raises:
     ValueError: One is there twice.
   """
-  names = FLAGS.problem.split(",")
+  names = experiments.expand(FLAGS.problem.split(","))
   if len(set(names)) < len(names):
     raise ValueError(f"--problem is {FLAGS.problem}, but must not name a "
                      "problem twice: give it a larger one of the "

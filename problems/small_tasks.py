@@ -1,0 +1,224 @@
+"""A family of small tasks, on which general optimizers are trained."""
+
+from collections.abc import Callable, Sequence
+import functools
+import itertools
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from problems import base, datasets, layers, quadratic, random_scaling
+
+_NUM_CLASSES = 10
+_ACTIVATIONS: list[layers.Activation] = [
+    tf.sigmoid, tf.tanh, tf.nn.relu, tf.nn.gelu]
+# Standard deviations of the initial weights: those of DeepMind's program, and
+# those of LeCun et al. 1998 and of He et al. 2015.
+_INITS = [layers.ORIGINAL, layers.Init(1., scaled=True),
+          layers.Init(np.sqrt(2.), scaled=True)]
+
+
+def small_task(index: int, data_dir: str | None = None, split: str = "train",
+               download: bool = False) -> base.Problem:
+  """Returns a member of a family of small tasks.
+
+  An optimizer that is trained on many of them works for others, and for much
+  larger ones (after Metz et al. 2022, "Practical tradeoffs between memory,
+  compute, and performance in learned optimizers"). The index determines what
+  the task is: a multilayer perceptron, convolutional, recurrent or attention
+  network, an autoencoder, a logistic regression or a quadratic function; its
+  size, activation, initialization and batch size; and whether its coordinates
+  are scaled at random. Half of the networks read digits of MNIST, made smaller,
+  and the others synthetic images, which are drawn anew for each run.
+
+  Example:
+
+    tasks = {f"task_{i}": problems.small_task(i, "data") for i in range(20)}
+    meta.train(tasks, num_epochs=1000)
+
+  Args:
+    index: Which member, from 0 on. Eleven in a row have members of all kinds.
+    data_dir: The directory of MNIST's files; see `datasets.mnist.read`. None
+      replaces the digits by synthetic images.
+    split: The part of MNIST: "train", "validation" or "test".
+    download: Whether to download MNIST to the directory if it is not there.
+
+  Raises:
+    ValueError: `index` is negative, or see `datasets.mnist.read`.
+    OSError: See `datasets.mnist.read`.
+  """
+  if index < 0:
+    raise ValueError(f"index is {index}, but must not be negative.")
+  rng = np.random.default_rng(index)
+  kind = _KINDS[index % len(_KINDS)]
+  if kind is None:
+    problem: base.Problem = quadratic.Quadratic(
+        batch_size=8, num_dims=_size(rng, 4, 40), stddev=1.,
+        distribution="normal")
+  else:
+    side = 14 if index // len(_KINDS) % 2 else 8
+    images = _SyntheticImages(side, noise=rng.uniform(0.3, 1.2))
+    if data_dir is not None and index % 2:
+      images = _digits(data_dir, split, download, side)
+    problem = _SmallNetwork(
+        images, kind(rng, side, _INITS[rng.choice(3, p=[.2, .4, .4])]),
+        batch_size=_size(rng, 16, 128), reconstructs=kind is _autoencoder)
+  if rng.uniform() < 0.5:
+    problem = random_scaling.RandomScaling(problem, rng.uniform(0.2, 1.))
+  return problem
+
+
+class _SyntheticImages:
+  """Images of ten classes: the pattern of the class, and noise."""
+
+  def __init__(self, side: int, noise: float):
+    self._side = side
+    self._noise = noise
+
+  def sample(self, seed: tf.Tensor) -> tf.Tensor:
+    """Draws the patterns of a run, smooth over three pixels."""
+    patterns = tf.random.stateless_normal(
+        [_NUM_CLASSES, self._side, self._side, 1], seed, alg="philox")
+    return 2 * tf.nn.avg_pool2d(patterns, 3, 1, "SAME")
+
+  def minibatch(self, patterns: tf.Tensor, size: int,
+                seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Draws images and labels."""
+    label_seed, noise_seed = tf.unstack(tf.random.split(seed, alg="philox"))
+    labels = tf.random.stateless_uniform(
+        [size], label_seed, maxval=_NUM_CLASSES, dtype=tf.int32, alg="philox")
+    noise = self._noise * tf.random.stateless_normal(
+        [size, self._side, self._side, 1], noise_seed, alg="philox")
+    return tf.gather(patterns, labels) + noise, labels
+
+
+class _Digits:
+  """Digits of MNIST, made smaller."""
+
+  def __init__(self, images: np.ndarray, labels: np.ndarray, side: int):
+    self._images = tf.cast(tf.round(tf.image.resize(
+        images[..., np.newaxis], [side, side], "area")), tf.uint8)
+    self._labels = tf.constant(labels, tf.int32)
+
+  def sample(self, seed: tf.Tensor) -> tuple[()]:
+    """Draws nothing: all runs have the same images."""
+    del seed
+    return ()
+
+  def minibatch(self, constants: tuple[()], size: int,
+                seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Draws images and labels."""
+    del constants
+    indices = tf.random.stateless_uniform(
+        [size], seed, maxval=len(self._labels), dtype=tf.int32, alg="philox")
+    return (tf.cast(tf.gather(self._images, indices), tf.float32) / 255.,
+            tf.gather(self._labels, indices))
+
+
+@functools.cache  # Several tasks have the same digits.
+def _digits(data_dir: str, split: str, download: bool, side: int) -> _Digits:
+  return _Digits(*datasets.mnist.read(data_dir, split, download), side)
+
+
+class _SmallNetwork(base.Problem):
+  """Training a small network to classify or to reconstruct images."""
+
+  def __init__(self, images: _SyntheticImages | _Digits,
+               network: Sequence[layers.Layer], batch_size: int,
+               reconstructs: bool):
+    self._images = images
+    self._network = network
+    self._batch_size = batch_size
+    self._reconstructs = reconstructs
+
+  def sample(self, seed: tf.Tensor) -> tuple[base.Params, base.Constants]:
+    params_seed, images_seed = tf.unstack(tf.random.split(seed, alg="philox"))
+    return (layers.initial_params(self._network, params_seed),
+            self._images.sample(images_seed))
+
+  def loss(self, params: base.Params, constants: base.Constants,
+           seed: tf.Tensor) -> tf.Tensor:
+    images, labels = self._images.minibatch(constants, self._batch_size, seed)
+    outputs = layers.apply(self._network, params, images)
+    if self._reconstructs:
+      return tf.reduce_mean((outputs - tf.reshape(images, outputs.shape))**2)
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(
+        labels=labels, logits=outputs))
+
+
+def _size(rng: np.random.Generator, smallest: int, largest: int) -> int:
+  """Draws an integer whose logarithm is uniform."""
+  return round(smallest * (largest / smallest)**rng.uniform())
+
+
+def _activation(rng: np.random.Generator) -> layers.Activation:
+  return _ACTIVATIONS[rng.integers(len(_ACTIVATIONS))]
+
+
+# Each returns the layers of a network whose inputs are [B, side, side, 1].
+
+
+def _perceptron(rng: np.random.Generator, side: int,
+                init: layers.Init) -> list[layers.Layer]:
+  hidden = [_size(rng, 8, 64) for _ in range(rng.integers(1, 4))]
+  return [layers.flatten(), *layers.mlp(
+      [side * side, *hidden, _NUM_CLASSES], _activation(rng), False, init)]
+
+
+def _logistic(rng: np.random.Generator, side: int,
+              init: layers.Init) -> list[layers.Layer]:
+  del rng
+  return [layers.flatten(), layers.linear(
+      "linear", side * side, _NUM_CLASSES, init)]
+
+
+def _convolutional(rng: np.random.Generator, side: int,
+                   init: layers.Init) -> list[layers.Layer]:
+  channels = [1, *(_size(rng, 4, 16) for _ in range(rng.integers(1, 3)))]
+  activation, normalized = _activation(rng), rng.uniform() < 0.5
+  network = []
+  for i, (c_in, c_out) in enumerate(itertools.pairwise(channels)):
+    network.append(layers.conv_2d(f"conv_{i}", 3, c_in, c_out, init))
+    if normalized:
+      network.append(layers.batch_norm(f"batch_norm_{i}", 1, 1, 1, c_out))
+    network += [layers.function(activation), layers.function(
+        lambda x: tf.nn.avg_pool2d(x, 2, 2, "VALID"))]
+    side //= 2
+  return [*network, layers.flatten(), layers.linear(
+      "linear", side * side * channels[-1], _NUM_CLASSES, init)]
+
+
+def _recurrent(rng: np.random.Generator, side: int,
+               init: layers.Init) -> list[layers.Layer]:
+  units = _size(rng, 8, 48)
+  return [_rows(), layers.recurrent("recurrent", side, units, init),
+          layers.linear("linear", units, _NUM_CLASSES, init)]
+
+
+def _attention(rng: np.random.Generator, side: int,
+               init: layers.Init) -> list[layers.Layer]:
+  size = _size(rng, 8, 32)
+  return [_rows(), layers.linear("embed", side, size, init),
+          layers.self_attention("attention", size, init),
+          layers.function(_activation(rng)), layers.flatten(),
+          layers.linear("linear", side * size, _NUM_CLASSES, init)]
+
+
+def _autoencoder(rng: np.random.Generator, side: int,
+                 init: layers.Init) -> list[layers.Layer]:
+  width, code = _size(rng, 16, 64), _size(rng, 4, 12)
+  return [layers.flatten(), *layers.mlp(
+      [side * side, width, code, width, side * side], _activation(rng), False,
+      init)]
+
+
+def _rows() -> layers.Layer:
+  """Returns a layer that makes sequences of the rows of images."""
+  return layers.function(lambda x: tf.squeeze(x, -1))
+
+
+# In turn; None is a quadratic function.
+_KINDS: list[Callable[..., Any] | None] = [
+    _perceptron, _perceptron, _convolutional, _convolutional, _recurrent,
+    _perceptron, None, _attention, _perceptron, _autoencoder, _logistic]

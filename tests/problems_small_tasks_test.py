@@ -1,0 +1,107 @@
+"""Tests of the family of small tasks."""
+
+import functools
+import tempfile
+
+from absl.testing import absltest, parameterized
+import numpy as np
+import tensorflow as tf
+
+import problems
+from tests import fake_data
+
+SEED = tf.constant([1, 2])
+NOISE = tf.constant([3, 4])
+NUM_KINDS = 11
+INDICES = [*range(2 * NUM_KINDS)]
+
+
+@functools.cache
+def task(index):
+  """A task that reads noise in the place of MNIST, or none for some."""
+  with tempfile.TemporaryDirectory() as folder:
+    fake_data.write_mnist(folder)
+    return problems.small_task(index, folder)
+
+
+def loss_of_one(problem, seed):
+  params, constants = problem.sample(seed)
+  return float(problem.loss(params, constants, NOISE))
+
+
+class SmallTaskTest(parameterized.TestCase):
+
+  @parameterized.parameters(*INDICES)
+  def test_task_is_a_problem_of_moderate_size(self, index):
+    problems.check(task(index))
+    params, _ = task(index).sample(SEED)
+    self.assertBetween(
+        sum(tf.size(p).numpy() for p in params.values()), 30, 20_000)
+
+  @parameterized.parameters(*INDICES)
+  def test_gradient_step_lowers_the_loss(self, index):
+    params, constants = task(index).sample(SEED)
+    with tf.GradientTape() as tape:
+      tape.watch(params)
+      before = task(index).loss(params, constants, NOISE)
+    gradients = tape.gradient(before, params)
+    norm = tf.linalg.global_norm([*gradients.values()])
+    after = task(index).loss(
+        {k: x - 1e-3 * gradients[k] / norm for k, x in params.items()},
+        constants, NOISE)
+    self.assertLess(after, before)
+
+  def test_index_determines_the_task(self):
+    again = problems.small_task(0)
+    self.assertEqual(loss_of_one(again, SEED), loss_of_one(task(0), SEED))
+
+  def test_tasks_differ_in_shape(self):
+    shapes = {
+        str([(name, x.shape) for name, x in task(i).sample(SEED)[0].items()])
+        for i in INDICES}
+    self.assertLen(shapes, len(INDICES))
+
+  def test_synthetic_images_are_others_in_each_run(self):
+    losses = {loss_of_one(task(0), tf.constant([i, 0])) for i in range(5)}
+    self.assertLen(losses, 5)
+
+  def test_labels_can_be_learned_from_synthetic_images(self):
+    problem = problems.small_task(2 * NUM_KINDS + 10)  # Logistic regression.
+    params, constants = problem.sample(SEED)
+    variables = {name: tf.Variable(x) for name, x in params.items()}
+    adam = tf.keras.optimizers.Adam(0.03)
+    first = None
+    for i in range(60):
+      with tf.GradientTape() as tape:
+        loss = problem.loss(
+            {k: tf.convert_to_tensor(v) for k, v in variables.items()},
+            constants, tf.constant([i, i]))
+      adam.apply(tape.gradient(loss, [*variables.values()]),
+                 [*variables.values()])
+      first = first or float(loss)
+    self.assertLess(loss, first / 4)
+
+  def test_odd_tasks_read_the_split_of_mnist(self):
+    with tempfile.TemporaryDirectory() as folder:
+      fake_data.write_mnist(folder, x_test=np.zeros([3, 28, 28], np.uint8))
+      losses = [loss_of_one(problems.small_task(1, folder, split), SEED)
+                for split in ("train", "test")]
+      even = [loss_of_one(problems.small_task(0, folder, split), SEED)
+              for split in ("train", "test")]
+    self.assertNotEqual(*losses)
+    self.assertEqual(*even)
+
+  def test_needs_no_files(self):
+    self.assertTrue(np.isfinite(loss_of_one(problems.small_task(1), SEED)))
+
+  def test_negative_index_is_refused(self):
+    with self.assertRaisesRegex(ValueError, "index is -1, but must not be"):
+      problems.small_task(-1)
+
+  def test_missing_data_are_named(self):
+    with self.assertRaisesRegex(FileNotFoundError, "No MNIST under"):
+      problems.small_task(1, "/nowhere")
+
+
+if __name__ == "__main__":
+  absltest.main()
