@@ -1,0 +1,218 @@
+"""Compares a trained optimizer with Adam on problems that it never saw.
+
+  python -m benchmarks.unseen --path=general --data_dir=data
+
+Both make the same runs, on the same functions and minibatches. Adam is tuned
+on these very runs: of seven learning rates, the one with the best final loss
+counts. Its default rate, 0.001, is among them.
+"""
+
+from collections.abc import Callable
+
+from absl import flags
+import keras
+import numpy as np
+import tabulate
+import tensorflow as tf
+import tqdm
+
+from l2lgd.commands import console, options, program
+import meta
+from meta import evaluation, experiments, seeds
+import networks
+import problems
+from problems import datasets
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("path", "general", "The trained optimizer: a folder, or "
+                    "the name of one of the library's own.")
+flags.DEFINE_list("only", [], "The problems to run on. (default: all)")
+flags.DEFINE_integer("runs", 3, "Runs on each problem.")
+flags.DEFINE_integer("seed", 0, "Seed of all functions.")
+flags.FLAGS.set_default("num_steps", 1000)
+_RATES = 1e-4 * np.sqrt(10.)**np.arange(7)
+_DEFAULT = 2  # The place of Adam's default rate, 0.001.
+
+
+def main() -> None:
+  console.print_device()
+  with program.user_errors():
+    options.check_positive("num_steps", "runs")
+    unknown = set(FLAGS.only) - set(PROBLEMS)
+    if unknown:
+      raise ValueError(f"--only has {sorted(unknown)}, but must be names of "
+                       f"{[*PROBLEMS]}.")
+    optimizer = meta.LearnedOptimizer.load(FLAGS.path)
+    network = networks.Partition(optimizer.networks)
+    rows = [(name, *measure(network, PROBLEMS[name]()))
+            for name in tqdm.tqdm(FLAGS.only or PROBLEMS)]
+  print(tabulate.tabulate(rows, headers=(
+      "Problem", "Start", "Learned", "Adam, 0.001", "Adam, tuned", "Rate",
+      "Highest"), floatfmt=".3g"))
+  learned, default, tuned = (
+      np.array([row[i] for row in rows]) for i in (2, 3, 4))
+  print(f"Under Adam's default on {np.sum(learned < default)} of {len(rows)} "
+        f"problems, under tuned Adam on {np.sum(learned < tuned)}")
+
+
+def measure(network: networks.Network, problem: problems.Problem
+            ) -> tuple[float, ...]:
+  """Compares the optimizers on one problem.
+
+  Returns:
+    Means over the runs: the first loss; the final losses of the trained
+    optimizer, of Adam at its default rate and at the best one; this rate; and
+    the highest loss of the trained optimizer, relative to the first.
+  """
+  run_seeds = [seeds.derive(FLAGS.seed, "test", i)
+               for i in range(FLAGS.runs)]
+  losses = evaluation.Evaluator(
+      network, problem, FLAGS.num_steps, options.jit_compile())(
+          run_seeds).losses
+  adam = evaluation.Evaluator(
+      networks.Adam(), problem, FLAGS.num_steps, options.jit_compile())
+  finals = np.array([
+      np.mean(adam(run_seeds, learning_rates=[rate] * FLAGS.runs).losses[:, -1])
+      for rate in _RATES])
+  best = int(np.nanargmin(np.where(np.isfinite(finals), finals, np.inf)))
+  return (losses[:, 0].mean(), losses[:, -1].mean(), finals[_DEFAULT],
+          finals[best], _RATES[best], np.max(losses) / losses[:, 0].mean())
+
+
+def _cross_entropy() -> keras.losses.Loss:
+  return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+  """Returns images of MNIST, float32, [n, 28, 28, 1], and their labels."""
+  images, labels = datasets.mnist.read(FLAGS.data_dir, "test", FLAGS.download)
+  return images[..., np.newaxis] / np.float32(255), labels
+
+
+def _perceptron() -> problems.Problem:
+  return problems.KerasProblem(lambda: keras.Sequential([
+      keras.Input([28, 28, 1]), keras.layers.Flatten(),
+      keras.layers.Dense(128, "relu"), keras.layers.Dense(128, "relu"),
+      keras.layers.Dense(10)]), _cross_entropy(), _digits())
+
+
+def _convolutional() -> problems.Problem:
+  return problems.KerasProblem(lambda: keras.Sequential([
+      keras.Input([28, 28, 1]),
+      keras.layers.Conv2D(16, 3, strides=2, activation="relu"),
+      keras.layers.Conv2D(32, 3, strides=2, activation="relu"),
+      keras.layers.Flatten(), keras.layers.Dense(10)]),
+      _cross_entropy(), _digits(), batch_size=64)
+
+
+def _autoencoder() -> problems.Problem:
+  images, _ = _digits()
+  images = images.reshape([len(images), -1])
+  return problems.KerasProblem(lambda: keras.Sequential([
+      keras.Input([784]), keras.layers.Dense(100, "elu"),
+      keras.layers.Dense(16), keras.layers.Dense(100, "elu"),
+      keras.layers.Dense(784, "sigmoid")]), "mse", (images, images))
+
+
+def _regression() -> problems.Problem:
+  """The first function of Friedman 1991, of ten inputs with noise."""
+  rng = np.random.default_rng(0)
+  x = rng.uniform(size=[5000, 10]).astype(np.float32)
+  y = (10 * np.sin(np.pi * x[:, 0] * x[:, 1]) + 20 * (x[:, 2] - .5)**2
+       + 10 * x[:, 3] + 5 * x[:, 4] + rng.normal(size=5000))
+  return problems.KerasProblem(lambda: keras.Sequential([
+      keras.Input([10]), keras.layers.Dense(64, "relu"),
+      keras.layers.BatchNormalization(), keras.layers.Dense(32, "relu"),
+      keras.layers.Dense(1)]), "mse", (x, y[:, np.newaxis]), batch_size=64)
+
+
+def _rare_class() -> problems.Problem:
+  """A table with columns of very different sizes, and one label in twenty."""
+  rng = np.random.default_rng(1)
+  x = rng.normal(size=[5000, 20])
+  score = x[:, 0] * x[:, 1] + np.sin(2 * x[:, 2]) + x[:, 3]
+  y = (score > np.quantile(score, .95)).astype(np.float32)
+  x = (x * 10**rng.uniform(-1, 1, [20])).astype(np.float32)
+  return problems.KerasProblem(lambda: keras.Sequential([
+      keras.Input([20]), keras.layers.Dense(32, "relu"),
+      keras.layers.Dropout(0.1), keras.layers.Dense(32, "relu"),
+      keras.layers.Dense(1)]), keras.losses.BinaryCrossentropy(
+          from_logits=True), (x, y[:, np.newaxis]), batch_size=32)
+
+
+def _adding() -> problems.Problem:
+  """The adding problem of Hochreiter and Schmidhuber 1997, by a GRU."""
+  rng = np.random.default_rng(2)
+  values = rng.uniform(size=[5000, 12]).astype(np.float32)
+  marks = np.zeros_like(values)
+  for row in marks:
+    row[rng.choice(12, 2, replace=False)] = 1.
+  sums = np.sum(values * marks, axis=1, keepdims=True)
+  return problems.KerasProblem(lambda: keras.Sequential([
+      keras.Input([12, 2]), keras.layers.GRU(24, unroll=True),
+      keras.layers.Dense(1)]), "mse",
+      (np.stack([values, marks], -1), sums), batch_size=32)
+
+
+def _transformer() -> problems.Problem:
+  """Which token is the most frequent in a sequence, by a small transformer."""
+  rng = np.random.default_rng(3)
+  tokens = rng.integers(0, 8, [5000, 12])
+  counts = np.sum(tokens[..., np.newaxis] == np.arange(8), axis=1)
+
+  def make_model():
+    inputs = keras.Input([12], dtype="int32")
+    x = keras.layers.Embedding(8, 32)(inputs)
+    x += keras.layers.MultiHeadAttention(4, 8)(x, x)
+    x = keras.layers.LayerNormalization()(x)
+    x += keras.layers.Dense(32)(keras.layers.Dense(64, "gelu")(x))
+    x = keras.layers.LayerNormalization()(x)
+    return keras.Model(inputs, keras.layers.Dense(8)(
+        keras.layers.GlobalAveragePooling1D()(x)))
+
+  return problems.KerasProblem(
+      make_model, _cross_entropy(),
+      (tokens.astype(np.int32), np.argmax(counts, 1)), batch_size=64)
+
+
+class Factorization(problems.Problem):
+  """Matrix factorization: the mean of (U V' - A)^2, where A has rank 5."""
+
+  def sample(self, seed):
+    u, v, a, b = (
+        tf.random.stateless_normal(shape, own_seed, alg="philox")
+        for shape, own_seed in zip(
+            ([60, 8], [40, 8], [60, 5], [5, 40]),
+            tf.unstack(tf.random.split(seed, 4, alg="philox")), strict=True))
+    return {"u": 0.1 * u, "v": 0.1 * v}, a @ b
+
+  def loss(self, params, constants, seed):
+    product = tf.matmul(params["u"], params["v"], transpose_b=True)
+    return tf.reduce_mean((product - constants)**2)
+
+
+def _experiment(name: str) -> Callable[[], problems.Problem]:
+  """Returns what makes the problem of one of the experiments."""
+  def make() -> problems.Problem:
+    experiment = experiments.get(name)
+    return options.make_problems({name: experiment}, "test")[name]
+  return make
+
+
+PROBLEMS: dict[str, Callable[[], problems.Problem]] = {
+    "mnist-mlp": _perceptron,
+    "mnist-sigmoid": _experiment("paper-mnist"),
+    "mnist-conv": _convolutional,
+    "cifar10-conv": _experiment("paper-cifar10"),
+    "autoencoder": _autoencoder,
+    "regression": _regression,
+    "rare-class": _rare_class,
+    "gru": _adding,
+    "transformer": _transformer,
+    "quadratic": _experiment("paper-quadratic"),
+    "factorization": Factorization,
+    "neural-art": _experiment("paper-neural-art")}
+
+
+if __name__ == "__main__":
+  program.run(main)
