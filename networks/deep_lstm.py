@@ -58,8 +58,9 @@ class StandardDeepLSTM(base.Network):
       initializer: Initial values of the variables, in one of the forms that
         `initializers.Initializers` takes. The layers are `lstm_1`, `lstm_2`
         and so on, with the fields `w_gates` [F + H, 4 H] and `b_gates` [4 H],
-        `linear`, with `w` [H, output_size] and `b` [output_size], and `dense`,
-        if there is one, with `w` [F, dense] and `b` [dense].
+        `linear`, with `w` [H, D] and `b` [D], where D is `output_size`, or
+        twice that for a `log_range`, and `dense`, if there is one, with `w`
+        [F, dense] and `b` [dense].
       seed: Seed of the random initial values.
       name: Name of the module.
       dense: Number of units of a dense layer before the LSTM layers, with the
@@ -195,7 +196,8 @@ class StandardDeepLSTM(base.Network):
           self._initializers(name, "w_gates", [f + h, 4 * h], dtype),
           self._initializers(name, "b_gates", [4 * h], dtype), name))
     self._linear = self._make_linear(
-        "linear", sizes[-1], self._output_size, dtype)
+        "linear", sizes[-1],
+        self._output_size * self._postprocess.num_outputs, dtype)
 
   def _make_linear(self, name: str, num_inputs: int, num_outputs: int,
                    dtype: tf.DType) -> snt.Linear:

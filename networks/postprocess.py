@@ -1,6 +1,6 @@
 """Postprocessing: the outputs of a learned network become updates."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -13,28 +13,31 @@ _MAX_DIRECTION = 3.
 
 
 class Factors(NamedTuple):
-  """What a step's outputs are multiplied by, and what is added to them."""
-  factor: Any  # Tensor [1, N] or [D, N]; () for 1.
-  offset: Any  # Tensor [D, N]; () for 0.
+  """What an update consists of beside the outputs; () stands for nothing."""
+  size: Any  # Factor s, [1, N].
+  moved: Any  # 1 where a coordinate has had gradients and 0 elsewhere, [D, N].
+  nominal: Any  # The nominal step, [D, N].
+  decay: Any  # The weight decay, [D, N].
 
 
 class Postprocessing:
   """Turns outputs into updates, by default a multiple of them.
 
-  An update is s (scale * h(output) - nominal_step * direction)
+  An update is s e (scale * h(output) - nominal_step * direction)
   - weight_decay * parameter. With `nonlinearity="tanh"` and a `min_size`, its
   root mean square over a tensor is bounded by a multiple of that of the tensor,
   whatever the network computes: no gradient can make the optimizee diverge in a
   few steps.
 
   Attributes:
+    num_outputs: Number of outputs for each coordinate.
     options: The arguments but for the scale, as JSON values; those that are at
       their defaults are left out.
   """
 
   def __init__(self, scale: float = 1., nonlinearity: str = "linear",
                nominal_step: float = 0., min_size: float | None = None,
-               weight_decay: float = 0.):
+               weight_decay: float = 0., log_range: float = 0.):
     """Sets the parts of the formula.
 
     Args:
@@ -50,6 +53,10 @@ class Postprocessing:
         8). Otherwise, s is 1.
       weight_decay: Fraction of the parameter that is subtracted at each step,
         independently of the gradients (Loshchilov and Hutter 2019).
+      log_range: If it is positive, e is exp(log_range * tanh(m)), where m is a
+        second output: the network sets the size of steps over orders of
+        magnitude, and their direction apart from it (after Metz et al. 2020,
+        "Tasks, stability, architecture, and compute"). Otherwise, e is 1.
 
     Raises:
       ValueError: An argument is not as described.
@@ -61,10 +68,13 @@ class Postprocessing:
     self._min_size = (
         None if min_size is None else checks.positive("min_size", min_size))
     self._weight_decay = checks.fraction("weight_decay", weight_decay)
+    self._log_range = checks.finite("log_range", log_range, 0.)
+    self.num_outputs = 2 if log_range else 1
     defaults = {"nonlinearity": "linear", "nominal_step": 0.,
-                "min_size": None, "weight_decay": 0.}
+                "min_size": None, "weight_decay": 0., "log_range": 0.}
     given = {"nonlinearity": nonlinearity, "nominal_step": nominal_step,
-             "min_size": min_size, "weight_decay": weight_decay}
+             "min_size": min_size, "weight_decay": weight_decay,
+             "log_range": log_range}
     self.options = {name: value for name, value in given.items()
                     if value != defaults[name]}
 
@@ -87,32 +97,35 @@ class Postprocessing:
         gradients have been 0, the parameter is not moved. None has none.
       params: The parameters, each in rows [D, N], if they are needed.
     """
-    factor: Any = ()
-    offset: Any = ()
+    size: Any = ()
+    moved: Any = ()
+    nominal: Any = ()
+    decay: Any = ()
     if self._min_size is not None:
-      factor = tf.concat([
+      size = tf.concat([
           tf.ones_like(p[:1]) * tf.maximum(_rms(p), self._min_size)
-          for p in params], 1)  # [1, N]
+          for p in params], 1)
     if direction is not None:
-      if self._nominal_step:
-        offset = -self._nominal_step * tf.clip_by_value(
-            direction, -_MAX_DIRECTION, _MAX_DIRECTION)
-        offset = offset if self._min_size is None else offset * factor
       moved = tf.cast(direction != 0., direction.dtype)
-      factor = moved if self._min_size is None else moved * factor
+      if self._nominal_step:
+        nominal = -self._nominal_step * tf.clip_by_value(
+            direction, -_MAX_DIRECTION, _MAX_DIRECTION)
     if self._weight_decay:
       decay = -self._weight_decay * tf.concat(params, 1)
-      offset = offset + decay if self._nominal_step else decay
-    return Factors(factor, offset)
+    return Factors(size, moved, nominal, decay)
 
   def __call__(self, outputs: tf.Tensor, factors: Factors) -> tf.Tensor:
-    """Returns the updates [D, N] for outputs [D, N]."""
+    """Returns the updates [D, N] for outputs [D, N] or [2 D, N]."""
+    magnitudes: Any = ()
+    if self._log_range:
+      outputs, magnitudes = tf.split(outputs, 2)
+      magnitudes = tf.exp(self._log_range * tf.tanh(magnitudes))
     updates = self._nonlinearity(outputs) * self._scale
-    if not isinstance(factors.factor, tuple):
-      updates *= factors.factor
-    if not isinstance(factors.offset, tuple):
-      updates += factors.offset
-    return updates
+    updates = _unless_empty(tf.multiply, updates, factors.moved)
+    updates = _unless_empty(tf.add, updates, factors.nominal)
+    updates = _unless_empty(tf.multiply, updates, magnitudes)
+    updates = _unless_empty(tf.multiply, updates, factors.size)
+    return _unless_empty(tf.add, updates, factors.decay)
 
 
 def from_options(scale: float, options: dict[str, Any] | None,
@@ -139,3 +152,9 @@ def from_options(scale: float, options: dict[str, Any] | None,
 
 def _rms(x: tf.Tensor) -> tf.Tensor:
   return tf.sqrt(tf.reduce_mean(x**2))
+
+
+def _unless_empty(function: Callable[..., tf.Tensor], x: tf.Tensor,
+                  y: Any) -> tf.Tensor:
+  """Returns function(x, y), and x if y is ()."""
+  return x if isinstance(y, tuple) else function(x, y)

@@ -10,7 +10,7 @@ from tests import assertions
 
 RNG = np.random.default_rng(0)
 SAFE = {"nonlinearity": "tanh", "nominal_step": 0.1, "min_size": 0.5,
-        "weight_decay": 0.01}
+        "weight_decay": 0.01, "log_range": 2.}
 
 
 def make(layers=(4,), scale=0.2, preprocess_name="NormalizedMomenta",
@@ -46,7 +46,7 @@ class PostprocessingTest(parameterized.TestCase):
     self.assertEqual(processing.options, {})
 
   def test_is_the_formula(self):
-    outputs, direction = RNG.normal(size=[2, 2, 5])
+    outputs, magnitudes, direction = RNG.normal(size=[3, 2, 5])
     direction[0, 1] = 0.
     params = [10 * RNG.normal(size=[2, 3]), 0.01 * RNG.normal(size=[2, 2])]
     processing = postprocess.Postprocessing(0.3, **SAFE)
@@ -55,17 +55,18 @@ class PostprocessingTest(parameterized.TestCase):
     size = np.sqrt(np.mean(params[0]**2))
     self.assertGreater(size, 0.5)
     size = np.array([size] * 3 + [0.5] * 2)
-    expected = (size * (0.3 * np.tanh(outputs) * (direction != 0)
-                        - 0.1 * direction)
+    expected = (size * np.exp(2 * np.tanh(magnitudes)) * (
+        0.3 * np.tanh(outputs) * (direction != 0) - 0.1 * direction)
                 - 0.01 * np.concatenate(params, axis=1))
-    np.testing.assert_allclose(
-        processing(tf.constant(outputs), factors), expected)
+    np.testing.assert_allclose(processing(
+        tf.constant(np.concatenate([outputs, magnitudes])), factors), expected)
     self.assertEqual(processing.options, SAFE)
 
   @parameterized.parameters(
       ({"nonlinearity": "relu"}, "nonlinearity is 'relu', but must be one of"),
       ({"nominal_step": -1}, "nominal_step is -1, but must be"),
       ({"min_size": 0}, "min_size is 0, but must be a positive number"),
+      ({"log_range": -1}, "log_range is -1, but must be a finite number of at"),
       ({"weight_decay": 1}, r"weight_decay is 1, but must be in \[0, 1\)"),
       ({"bound": 1}, "postprocess_options are {'bound': 1}, but must be"))
   def test_bad_options_are_named(self, options, message):
@@ -103,7 +104,8 @@ class NetworkTest(parameterized.TestCase):
       for name, update in step.items():
         size = max(np.sqrt(np.mean(self.params[name]**2)), 0.5)
         self.assertLessEqual(
-            np.sqrt(np.mean(update**2)), (0.2 + 3 * 0.1) * size * (1 + 1e-6))
+            np.sqrt(np.mean(update**2)),
+            np.exp(2) * (0.2 + 3 * 0.1) * size * (1 + 1e-6))
 
   @parameterized.parameters("RNNprop", "NormalizedMomenta")
   def test_coordinate_without_gradients_stays(self, preprocess_name):
