@@ -38,14 +38,11 @@ def main() -> None:
   console.print_device()
   with program.user_errors():
     options.check_positive("num_steps", "runs")
-    unknown = set(FLAGS.only) - set(PROBLEMS)
-    if unknown:
-      raise ValueError(f"--only has {sorted(unknown)}, but must be names of "
-                       f"{[*PROBLEMS]}.")
+    names = chosen(FLAGS.only)
     optimizer = meta.LearnedOptimizer.load(FLAGS.path)
     network = networks.Partition(optimizer.networks)
     rows = [(name, *measure(network, PROBLEMS[name]()))
-            for name in tqdm.tqdm(FLAGS.only or PROBLEMS)]
+            for name in tqdm.tqdm(names)]
   print(tabulate.tabulate(rows, headers=(
       "Problem", "Start", "Learned", "Adam, 0.001", "Adam, tuned", "Rate",
       "Highest"), floatfmt=".3g"))
@@ -53,6 +50,18 @@ def main() -> None:
       np.array([row[i] for row in rows]) for i in (2, 3, 4))
   print(f"Under Adam's default on {np.sum(learned < default)} of {len(rows)} "
         f"problems, under tuned Adam on {np.sum(learned < tuned)}")
+
+
+def chosen(names: list[str]) -> list[str]:
+  """Returns the names of the problems to run on; no name stands for all.
+
+  Raises:
+    ValueError: A name is unknown.
+  """
+  unknown = sorted(set(names) - set(PROBLEMS))
+  if unknown:
+    raise ValueError(f"--only has {unknown}, but must be among {[*PROBLEMS]}.")
+  return names or [*PROBLEMS]
 
 
 def measure(network: networks.Network, problem: problems.Problem

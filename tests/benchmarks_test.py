@@ -1,15 +1,17 @@
 """Tests of the benchmarks, on small sizes."""
 
-from absl.testing import absltest
+from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
 import meta
+import networks
 import problems
 from tests import programs
 
-apply, engine = (
-    programs.load(f"benchmarks.{name}") for name in ("apply", "engine"))
+apply, engine, unseen = (
+    programs.load(f"benchmarks.{name}")
+    for name in ("apply", "engine", "unseen"))
 
 
 class ApplyTest(programs.TestCase):
@@ -52,6 +54,33 @@ class EngineTest(programs.TestCase):
 
   def test_alone_is_the_time_of_one_call(self):
     self.assertGreater(engine.alone(tf.sin, tf.ones([2])), 0.)
+
+
+class UnseenTest(programs.TestCase, parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.enter_context(programs.given_flags(
+        "benchmarks.unseen", "--runs=2", "--num_steps=3",
+        "--jit_compile=false"))
+
+  def test_adam_is_tuned_on_the_same_runs(self):
+    results = unseen.measure(
+        networks.Adam(0.001), unseen.Factorization())
+    start, learned, default, tuned, rate, highest = results
+    self.assertAlmostEqual(learned, default, places=5)
+    self.assertLess(tuned, learned)
+    self.assertAlmostEqual(rate, 0.1)
+    self.assertAlmostEqual(highest, 1., delta=0.5)
+    self.assertAlmostEqual(start, 5., delta=2.)
+
+  def test_unknown_problem_is_named(self):
+    with self.assertRaisesRegex(ValueError, "only has .'cubic'., but must be"):
+      unseen.chosen(["cubic"])
+
+  @parameterized.parameters("regression", "rare-class", "gru", "transformer")
+  def test_synthetic_problem_can_be_computed(self, name):
+    problems.check(unseen.PROBLEMS[name]())
 
 
 if __name__ == "__main__":
