@@ -60,11 +60,14 @@ def _neural_art(style: str, image_size: int) -> Callable[..., problems.Problem]:
 
 
 _ZERO = _lstm(layers=(), initializer="zeros")
-# What it learns is added to the step of a hand-designed optimizer, and bounded.
+# For any problem. What it learns is added to the step of a hand-designed
+# optimizer, and bounded.
 _GENERAL = _lstm(
-    preprocess_name="NormalizedMomenta", scale=0.1,
+    preprocess_name="NormalizedMomenta",
+    preprocess_options={"time_scales": (10, 100, 1000)}, scale=0.02,
     initializer={"linear": "zeros"},
-    postprocess_options={"nonlinearity": "tanh", "nominal_step": 0.01})
+    postprocess_options={"nonlinearity": "tanh", "nominal_step": 0.01,
+                         "log_range": 4})
 
 # The kernels of the convolutions have a network of their own.
 _CIFAR10_ASSIGNMENTS = [

@@ -14,6 +14,17 @@ RECIPES: dict[str, dict[str, Any]] = {
         "decay_epochs": NUM_EPOCHS,
         "max_gradient_norm": 1.,
         "sampled_coordinates": 2000},
+    # For several problems: losses of all sizes count alike, and short runs as
+    # much as long ones.
+    "general": {
+        "learning_rate": 0.003,
+        "decay_epochs": NUM_EPOCHS,
+        "max_gradient_norm": 1.,
+        "sampled_coordinates": 2000,
+        "objective": "log",
+        "num_steps": 1000,
+        "min_num_steps": 20,
+        "evaluation_epochs": 2},
 }
 
 

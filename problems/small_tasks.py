@@ -58,7 +58,8 @@ def small_task(index: int, data_dir: str | None = None, split: str = "train",
         distribution="normal")
   else:
     side = 14 if index // len(_KINDS) % 2 else 8
-    images = _SyntheticImages(side, noise=rng.uniform(0.3, 1.2))
+    images: _SyntheticImages | _Digits = _SyntheticImages(
+        side, noise=rng.uniform(0.3, 1.2))
     if data_dir is not None and index % 2:
       images = _digits(data_dir, split, download, side)
     problem = _SmallNetwork(

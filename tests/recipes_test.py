@@ -19,7 +19,8 @@ class RecipesTest(parameterized.TestCase):
 
   def test_unknown_recipe_is_named(self):
     with self.assertRaisesRegex(
-        ValueError, r"^recipe is 'cake', but must be one of \['robust'\]"):
+        ValueError,
+        r"^recipe is 'cake', but must be one of \['general', 'robust'\]"):
       recipes.get("cake", 600)
 
 
