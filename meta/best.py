@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from meta import settings as settings_lib
 
+_MIN_VALIDATIONS = 3  # In a stage of the curriculum, after the first.
+
 
 class Best:
   """Compares validations, and remembers what is needed of the best.
@@ -16,6 +18,14 @@ class Best:
   is the mean over the problems of log10 of the final loss relative to the
   initial loss of the same runs, so that no problem drowns the others; their
   losses must be above 0.
+
+  With `curriculum`, the runs become longer from stage to stage (Chen et al.
+  2020, "Training Stronger Baselines for Learning to Optimize", section 3.1). A
+  stage begins with a validation, and all of its validations have the length of
+  the next stage. It is over when there have been three more, and the last is no
+  better than the best. The next stage then begins with the best networks, and
+  Adam, of this one. If none of its validations was better than the first, or if
+  it was the last stage, the training stops.
   """
 
   def __init__(self, settings: settings_lib.Settings, variables: Sequence[Any]):
@@ -26,24 +36,41 @@ class Best:
       variables: The variables of the networks and of the meta-optimizer.
     """
     self._patience = settings.patience
+    self._num_stages = len(settings.curriculum or ())
     self._variables = variables
     self._score = tf.Variable(np.inf, trainable=False, dtype=tf.float64)
     # Number of validations since the best one.
     self._num_stale = tf.Variable(0, trainable=False, dtype=tf.int64)
+    self._stage = tf.Variable(0, trainable=False, dtype=tf.int64)
+    # Number of validations in the stage.
+    self._num_validations = tf.Variable(0, trainable=False, dtype=tf.int64)
     self._values = [tf.Variable(np.array(v), trainable=False) for v in variables
-                   ] if settings.restart_from_best else []
+                   ] if settings.restart_from_best or self._num_stages else []
+
+  @property
+  def stage(self) -> int:
+    """The number of stages of the curriculum that are over."""
+    return int(self._stage)
 
   @property
   def has_stalled(self) -> bool:
-    """Whether `patience` validations in a row have brought no improvement."""
+    """Whether the training is to stop.
+
+    That is when `patience` validations in a row have brought no improvement, or
+    at the end of a stage that has no next one.
+    """
+    if self._num_stages:
+      return self._is_stage_over()
     return self._patience is not None and (
         int(self._num_stale) >= self._patience)
 
   def state(self) -> dict[str, Any]:
     """Returns what a checkpoint needs, by its name in the file format."""
     state = {"best": self._score}
-    if self._patience is not None:
+    if self._patience is not None or self._num_stages:
       state["num_stale"] = self._num_stale
+    if self._num_stages:
+      state |= {"stage": self._stage, "num_validations": self._num_validations}
     if self._values:
       state["best_variables"] = self._values
     return state
@@ -51,20 +78,39 @@ class Best:
   def compare(self, losses: Sequence[np.ndarray]) -> bool:
     """Returns whether a validation is the best so far, and remembers it.
 
+    At the end of a stage of the curriculum, the next one begins.
+
     Args:
       losses: The losses of each problem, [runs, T + 1].
     """
     score = _score(losses)
     improved = bool(score < self._score)
     self._num_stale.assign(0 if improved else self._num_stale + 1)
+    self._num_validations.assign_add(1)
     if improved:
       self._score.assign(score)
       _assign(self._values, self._variables)
+    # The last improvement was not the first validation.
+    has_improved = int(self._num_stale) < int(self._num_validations) - 1
+    if (self._is_stage_over() and has_improved
+        and self.stage + 1 < self._num_stages):
+      self._begin_next_stage()
     return improved
 
   def restore(self) -> None:
-    """With `restart_from_best`, gives all variables their best values."""
+    """With `restart_from_best` or `curriculum`, restores the best values."""
     _assign(self._variables, self._values)
+
+  def _is_stage_over(self) -> bool:
+    return (int(self._num_validations) > _MIN_VALIDATIONS
+            and int(self._num_stale) > 0)
+
+  def _begin_next_stage(self) -> None:
+    self.restore()
+    self._stage.assign_add(1)
+    self._score.assign(np.inf)  # That of longer runs is another.
+    self._num_stale.assign(0)
+    self._num_validations.assign(0)
 
 
 def _assign(variables: Sequence[Any], values: Sequence[Any]) -> None:

@@ -74,7 +74,8 @@ class Evaluator:
 
   def __call__(self, seeds: Sequence[int | tf.Tensor],
                progress: Callable = lambda x: x,
-               learning_rates: Sequence[float] | None = None) -> Evaluation:
+               learning_rates: Sequence[float] | None = None,
+               num_steps: int | None = None) -> Evaluation:
     """Makes a run for every seed.
 
     Args:
@@ -82,6 +83,7 @@ class Evaluator:
       progress: Wraps the sequence of chunks of runs in a progress bar.
       learning_rates: One learning rate per seed, in place of the optimizer's
         own (baselines only). New rates do not cause recompilation.
+      num_steps: Number of updates, if it is not that of the constructor.
 
     Returns:
       The losses and the final parameters. If the problem is one of S functions
@@ -105,7 +107,7 @@ class Evaluator:
       if learning_rates is not None:
         run = run._replace(state=self._network.with_learning_rate(
             run.state, [learning_rates[i] for i in chunk]))
-      chunk_losses, run = self._unroller.unroll(run)
+      chunk_losses, run = self._unroller.unroll(run, num_steps)
       count = min(size, len(seeds) - start)
       losses.append(_rows(chunk_losses, size, count))
       params.append({name: (p[tf.newaxis] if size == 1 else p)[:count].numpy()

@@ -95,16 +95,17 @@ class RunFolder(recorders.Recorder):
   def epoch(self, epoch: trainer_lib.Epoch) -> None:
     """Writes the scalars of an epoch for TensorBoard."""
     self._num_dropped += epoch.num_dropped
-    settings, problem = self._trainer.settings, _of_problem(epoch.problem)
-    num_steps = schedules.num_steps(settings, epoch.number - 1)
+    problem = _of_problem(epoch.problem)
     scalars = {
         f"training/meta_loss{problem}": epoch.meta_loss,
         f"training/final_loss{problem}": epoch.final_loss,
         f"training/meta_gradient_norm{problem}": np.mean(epoch.gradient_norms),
         "training/meta_gradients_dropped": self._num_dropped,
         "training/learning_rate": schedules.learning_rate(
-            settings, epoch.number - 1),
-        f"training/steps_per_second{problem}": num_steps / epoch.seconds,
+            self._trainer.settings, epoch.number - 1),
+        f"training/num_steps{problem}": epoch.num_steps,
+        f"training/steps_per_second{problem}":
+            epoch.num_steps / epoch.seconds,
         **{f"meta_gradient_norm/unroll_{i + 1}{problem}": norm
            for i, norm in enumerate(epoch.gradient_norms)}}
     with self._writer.as_default(step=epoch.number):

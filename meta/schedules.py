@@ -1,6 +1,7 @@
 """What changes from epoch to epoch, as functions of the number of the epoch.
 
-They depend on nothing else, so a run that is resumed goes on as it would have.
+They depend on nothing else but the stage of the curriculum, which is part of a
+checkpoint, so a run that is resumed goes on as it would have.
 """
 
 import math
@@ -28,7 +29,8 @@ def learning_rate(settings: settings_lib.Settings, epoch: int) -> float:
   return settings.learning_rate * (1 + math.cos(math.pi * progress)) / 2
 
 
-def num_steps(settings: settings_lib.Settings, epoch: int) -> int:
+def num_steps(settings: settings_lib.Settings, epoch: int,
+              stage: int = 0) -> int:
   """Returns the number of updates in the runs of an epoch.
 
   With `min_num_steps`, its logarithm is drawn uniformly, so that short runs are
@@ -38,12 +40,29 @@ def num_steps(settings: settings_lib.Settings, epoch: int) -> int:
   Args:
     settings: The settings of the training.
     epoch: Number of the epochs before it.
+    stage: Number of the stages of the curriculum before it.
   """
+  if settings.curriculum is not None:
+    return settings.curriculum[stage]
   if settings.min_num_steps is None:
     return settings.num_steps
   ratio = settings.num_steps / settings.min_num_steps
   length = settings.min_num_steps * ratio**_uniform(settings, "length", epoch)
   return settings.unroll_length * round(length / settings.unroll_length)
+
+
+def validation_steps(settings: settings_lib.Settings, stage: int = 0) -> int:
+  """Returns the number of updates in the runs of a validation.
+
+  With a curriculum, it is that of the next stage, or the last one's own.
+
+  Args:
+    settings: The settings of the training.
+    stage: Number of the stages of the curriculum before it.
+  """
+  if settings.curriculum is None:
+    return settings.num_steps
+  return settings.curriculum[min(stage + 1, len(settings.curriculum) - 1)]
 
 
 def problem(settings: settings_lib.Settings, epoch: int,

@@ -42,6 +42,8 @@ class Settings(NamedTuple):
   # which `train` stops. None never stops early.
   restart_from_best: bool = False  # Whether networks and Adam go back to the
   # best validation after an epoch without any finite meta-gradient.
+  curriculum: Sequence[int] | None = None  # Updates in an epoch, stage by
+  # stage, in place of `num_steps`; see `best.Best`.
 
   def check(self) -> None:
     """Raises a ValueError that names a setting which is out of its range."""
@@ -57,6 +59,8 @@ class Settings(NamedTuple):
     checks.one_of("objective", self.objective, meta_gradient.OBJECTIVES)
     for i, weight in enumerate(self.problem_weights or ()):
       checks.positive(f"problem_weights[{i}]", weight)
+    if self.curriculum is not None:
+      self._check_curriculum(self.curriculum)
     if self.min_num_steps is not None:
       self._check_lengths(self.min_num_steps)
     if self.stagger and self.num_steps % self.unroll_length:
@@ -74,6 +78,19 @@ class Settings(NamedTuple):
       raise ValueError(
           f"problem_weights is {list(weights)}, but must be as many numbers as "
           f"there are problems, {num_problems}.")
+
+  def _check_curriculum(self, curriculum: Sequence[int]) -> None:
+    """Checks that runs become longer, and that nothing else changes them."""
+    lengths = checks.positive_integers("curriculum", curriculum)
+    if not lengths or lengths != sorted(set(lengths)):
+      raise ValueError(
+          f"curriculum is {lengths}, but must be increasing numbers.")
+    for name in ("stagger", "min_num_steps", "patience"):
+      if getattr(self, name):
+        raise ValueError(
+            f"{name} is {getattr(self, name)}, but must be "
+            f"{self._field_defaults[name]} with a curriculum, which says how "
+            "long runs are and when the training stops.")
 
   def _check_lengths(self, min_num_steps: int) -> None:
     """Checks that runs of different lengths consist of whole unrolls."""

@@ -31,6 +31,7 @@ class Epoch(NamedTuple):
   meta_loss: float  # Sum of the meta-losses of the unrolls.
   gradient_norms: list[float]  # Norm of the meta-gradient of each unroll.
   seconds: float  # Time that the epoch took.
+  num_steps: int  # Number of updates in its runs.
   problem: str | None = None  # The problem, if networks are trained on several.
 
   @property
@@ -83,7 +84,7 @@ class _Compiled(NamedTuple):
   name: str | None  # None if there are no others.
   meta_step: meta_step_lib.MetaStep
   evaluate: evaluation.Evaluator
-  trace: Callable[[], diagnostics.Trace]
+  trace: Callable[[int], diagnostics.Trace]  # Of a number of updates.
 
 
 class Trainer:
@@ -160,7 +161,7 @@ class Trainer:
             step.network, problem, settings.num_steps, settings.jit_compile),
         tf.function(functools.partial(
             diagnostics.trace, step.network, problem,
-            self._validation_seeds[0], settings.num_steps), autograph=False))
+            self._validation_seeds[0]), autograph=False))
 
   @property
   def num_epochs(self) -> int:
@@ -168,8 +169,13 @@ class Trainer:
     return int(self._num_epochs)
 
   @property
+  def stage(self) -> int:
+    """The number of stages of the curriculum that are over."""
+    return self._best.stage
+
+  @property
   def has_stalled(self) -> bool:
-    """Whether `patience` validations in a row have brought no improvement."""
+    """Whether the training is to stop; see `best.Best`."""
     return self._best.has_stalled
 
   def checkpoint(self) -> tf.train.Checkpoint:
@@ -189,7 +195,7 @@ class Trainer:
           settings, number)
     compiled = self._compiled[
         schedules.problem(settings, number, len(self._compiled))]
-    num_steps = schedules.num_steps(settings, number)
+    num_steps = schedules.num_steps(settings, number, self.stage)
     infos, final_losses = self._unroll(compiled.meta_step, num_steps)
     self._num_epochs.assign_add(1)
     epoch = Epoch(
@@ -197,8 +203,9 @@ class Trainer:
         final_loss=float(np.mean(final_losses, dtype=np.float64)),
         meta_loss=float(sum(i.meta_loss for i in infos)),
         gradient_norms=[float(i.gradient_norm) for i in infos],
-        seconds=time.perf_counter() - start_time, problem=compiled.name)
-    if epoch.num_dropped == len(infos):
+        seconds=time.perf_counter() - start_time, num_steps=num_steps,
+        problem=compiled.name)
+    if settings.restart_from_best and epoch.num_dropped == len(infos):
       self._best.restore()
     return epoch
 
@@ -227,16 +234,23 @@ class Trainer:
     return infos, final_losses
 
   def validate(self) -> list[Validation]:
-    """Evaluates the networks on the validation runs of each problem."""
+    """Evaluates the networks on the validation runs of each problem.
+
+    Where this ends a stage of the curriculum, `stage` is the next one after it.
+    """
+    num_steps = schedules.validation_steps(self.settings, self.stage)
     results = []
     for compiled in self._compiled:
       start_time = time.perf_counter()
-      losses = compiled.evaluate(self._validation_seeds).losses
-      results.append((losses, time.perf_counter() - start_time))
-    improved = self._best.compare([losses for losses, _ in results])
-    return [Validation(self.num_epochs, losses, compiled.trace(), improved,
-                       seconds, compiled.name)
-            for compiled, (losses, seconds) in zip(
+      losses = compiled.evaluate(
+          self._validation_seeds, num_steps=num_steps).losses
+      seconds = time.perf_counter() - start_time
+      results.append((losses, compiled.trace(num_steps), seconds))
+    # After the traces, as it may go back to the best networks.
+    improved = self._best.compare([losses for losses, *_ in results])
+    return [Validation(self.num_epochs, losses, trace, improved, seconds,
+                       compiled.name)
+            for compiled, (losses, trace, seconds) in zip(
                 self._compiled, results, strict=True)]
 
   def _start(self, meta_step: meta_step_lib.MetaStep,

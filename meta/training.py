@@ -111,6 +111,9 @@ def _follow(trainer: trainer_lib.Trainer, num_epochs: int,
 
 def _validate(trainer: trainer_lib.Trainer,
               recorders: Sequence[recorders_lib.Recorder]) -> None:
-  for validation in trainer.validate():
-    for recorder in recorders:
-      recorder.validation(validation)
+  stage = None
+  while stage != trainer.stage:  # A new one begins with a validation.
+    stage = trainer.stage
+    for validation in trainer.validate():
+      for recorder in recorders:
+        recorder.validation(validation)

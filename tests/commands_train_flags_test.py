@@ -58,7 +58,7 @@ class FlagsTest(programs.TestCase):
         evaluation_period=11, evaluation_epochs=13, jit_compile=False,
         decay_epochs=19, max_gradient_norm=0.25, objective="log",
         min_num_steps=3, problem_weights=[1., 0.5], patience=2,
-        restart_from_best=True)
+        restart_from_best=True, curriculum=[3, 6])
     for name, default in meta.Settings()._asdict().items():
       self.assertNotEqual(getattr(settings, name), default)
     passed = self.passed(
@@ -128,6 +128,8 @@ class FlagsTest(programs.TestCase):
       (("--min_num_steps=15",), "min_num_steps is 15, but must be a multiple "),
       (("--problem_weights=1,many",),
        "--problem_weights is 1,many, but must be numbers"),
+      (("--curriculum=3,six",), "--curriculum has 'six', but must be whole"),
+      (("--curriculum=3,2",), r"curriculum is \[3, 2\], but must be incre"),
       (("--problem_weights=1,2",), r"problem_weights is \[1.0, 2.0\], but must "
        "be as many numbers as there are problems, 1"),
       (("--problem=simple,simple",),

@@ -18,7 +18,7 @@ from meta import diagnostics
 def make_epoch(number, final_loss=1., seconds=1., gradient_norms=(1., 1.)):
   return meta.Epoch(
       number=number, final_loss=final_loss, meta_loss=0.,
-      gradient_norms=list(gradient_norms), seconds=seconds)
+      gradient_norms=list(gradient_norms), seconds=seconds, num_steps=1)
 
 
 def make_validation(final_losses, seconds):

@@ -23,7 +23,8 @@ def make_trainer(layers=(), **settings):
 
 def make_epoch(number=1, gradient_norms=(1., 3.)):
   return meta.Epoch(number=number, final_loss=0.25, meta_loss=0.75,
-                    gradient_norms=list(gradient_norms), seconds=0.5)
+                    gradient_norms=list(gradient_norms), seconds=0.5,
+                    num_steps=2)
 
 
 def make_validation(epoch=1, losses=((4., 3., 2.), (2., 2., 1.)),

@@ -89,7 +89,7 @@ def make_problems(found: Mapping[str, experiments.Experiment],
   if FLAGS.data_dir is not None:
     values["data_dir"] = FLAGS.data_dir
   if FLAGS.layers is not None:
-    values["layers"] = [_integer("layers", units) for units in FLAGS.layers]
+    values["layers"] = integers("layers")
   if FLAGS.activation is not None:
     values["activation"] = FLAGS.activation
   for flag in ("layers", "activation"):
@@ -111,6 +111,16 @@ def _unused(name: str) -> str:
             "which it would be passed to. (The network that is trained has "
             "its options in --net_options of train.py.)")
   return f"--{name} is for mnist and paper-mnist, not {FLAGS.problem}."
+
+
+def integers(name: str) -> list[int] | None:
+  """Returns the value of a flag that is a list of integers.
+
+  Raises:
+    ValueError: Something is no integer.
+  """
+  values = FLAGS[name].value
+  return values and [_integer(name, text) for text in values]
 
 
 def _integer(name: str, text: str) -> int:

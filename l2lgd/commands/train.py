@@ -53,6 +53,9 @@ flags.DEFINE_enum("objective", "sum", ["sum", "log"],
 flags.DEFINE_integer("min_num_steps", None,
                      "Draw the length of each epoch's runs, from this to "
                      "--num_steps, log-uniformly.")
+flags.DEFINE_list("curriculum", None,
+                  "Updates of the optimizee in an epoch, stage by stage, in "
+                  "place of --num_steps, such as 100,200,500.")
 flags.DEFINE_list("problem_weights", None,
                   "How often each of several problems is trained on, in "
                   "relation to the others.")
@@ -137,6 +140,7 @@ def make_settings(experiment: experiments.Experiment) -> meta.Settings:
   return meta.Settings(**values | {
       "sampled_coordinates": sampled_coordinates(),
       "problem_weights": problem_weights(),
+      "curriculum": options.integers("curriculum"),
       "jit_compile": options.jit_compile()})
 
 
