@@ -73,6 +73,17 @@ def fraction(name: str, value: Any) -> float:
   return float(value)
 
 
+def probability(name: str, value: Any) -> float:
+  """Returns the value, which must be a number in [0, 1].
+
+  Raises:
+    ValueError: It is something else.
+  """
+  if not _is_finite(value) or not 0 <= value <= 1:
+    raise ValueError(f"{name} is {value!r}, but must be in [0, 1].")
+  return float(value)
+
+
 def one_of(name: str, value: Any, allowed: Collection[str]) -> str:
   """Returns the value, which must be one of the allowed strings.
 

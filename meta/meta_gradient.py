@@ -79,63 +79,53 @@ def meta_gradient(
     The losses and the run, as `unroll.unroll` returns them, and the derivatives
     of the meta-loss by the network's trainable variables.
   """
-  vectorized = _vectorizer(network, run)
-  sample = vectorized(functools.partial(_draw, num_sampled=num_sampled),
-                      run.params, run.seed, run.step)
-  losses, run, saved, d_params = _forward(
-      network, problem, run, num_steps, sample, jit_network)
+  recording = forward(
+      network, problem, run, num_steps, num_sampled, jit_network)
+  losses, run = recording.losses, recording.run
   slopes = _slopes(losses, run.is_batched) if objective == "log" else None
 
   def derivatives(gradients, t):
-    """Returns the derivatives of the t-th term of the meta-loss."""
     if slopes is None:
       return gradients
-    return vectorized(_scale, gradients, slopes[t])
+    return vectorizer(network, run)(_scale, gradients, slopes[t])
 
-  vjp = unroll.compiled(
-      functools.partial(_network_vjp, network, run.is_batched), jit_network)
-
-  def backward(i, d_variables, d_rows, d_state):
-    t = num_steps - 1 - i
-    gradients, inputs, state = saved(t)
-    d_step, d_state = vjp(inputs, state, d_rows, d_state)
-    return (i + 1, unroll.add(d_variables, d_step),
-            unroll.add(d_rows, derivatives(gradients, t)), d_state)
-
-  d_rows, state = vectorized(_end, d_params, run.state, sample)
-  _, d_variables, _, _ = unroll.while_loop(
-      num_steps, backward,
-      [tf.zeros_like(v) for v in network.trainable_variables],
-      derivatives(d_rows, num_steps),
-      [tf.zeros_like(t) for t in _floating(state)])
+  d_variables = backward(
+      network, recording, derivatives,
+      tf.nest.map_structure(tf.zeros_like, recording.state), jit_network)
   return losses, run, [d / losses[0].shape.num_elements() for d in d_variables]
 
 
-def _vectorizer(network: networks.Network, run: unroll.Run
-                ) -> Callable[..., Any]:
+def vectorizer(network: networks.Network, run: unroll.Run
+               ) -> Callable[..., Any]:
   """Returns what calls a function of a network, for one run or for each."""
   return lambda function, *args: unroll.vectorized(
       functools.partial(function, network), run.is_batched)(*args)
 
 
-class _Saved(NamedTuple):
+class Saved(NamedTuple):
   """What the derivatives of a step need, of the rows in the sample."""
   gradients: Any  # As `_sampled_rows` returns them.
   inputs: Any  # The inputs of `Network.update_rows`.
   state: networks.State  # The state that it reads.
 
 
-def _forward(
-    network: networks.Network, problem: problems.Problem, run: unroll.Run,
-    num_steps: int, sample: Any, jit_network: bool
-) -> tuple[tf.Tensor, unroll.Run, Callable[[Any], _Saved], problems.Params]:
-  """Makes the updates.
+class Recording(NamedTuple):
+  """What an unroll returns, and what its derivatives need."""
+  losses: tf.Tensor  # As `unroll.unroll` returns them.
+  run: unroll.Run  # After the last update.
+  sample: Any  # The rows in the sample; see `sampling.draw`.
+  saved: Callable[[Any], Saved]  # Returns what was saved of a step.
+  gradients: Any  # Those of the last loss, of the rows in the sample.
+  state: networks.State  # That after the last update, of the same rows.
 
-  Returns:
-    The losses and the run, as `unroll.unroll` returns them; a function that
-    returns what was saved of a step; and the gradients of the last loss.
-  """
-  vectorized = _vectorizer(network, run)
+
+def forward(network: networks.Network, problem: problems.Problem,
+            run: unroll.Run, num_steps: int, num_sampled: int | None,
+            jit_network: bool) -> Recording:
+  """Makes the updates; see `meta_gradient`."""
+  vectorized = vectorizer(network, run)
+  sample = vectorized(functools.partial(_draw, num_sampled=num_sampled),
+                      run.params, run.seed, run.step)
   first, gradients = unroll.loss_and_gradients(problem, run)
   losses = unroll.tensor_array(num_steps, first)
   like = vectorized(
@@ -154,11 +144,41 @@ def _forward(
   _, losses, arrays, run = unroll.while_loop(
       num_steps, body, losses, arrays, run)
   loss, gradients = unroll.loss_and_gradients(problem, run)
+  return Recording(
+      tf.concat([losses.stack(), loss[tf.newaxis]], 0), run, sample,
+      lambda t: tf.nest.pack_sequence_as(
+          like, [array.read(t) for array in arrays]),
+      *vectorized(_end, gradients, run.state, sample))
 
-  def saved(t):
-    return tf.nest.pack_sequence_as(like, [array.read(t) for array in arrays])
 
-  return tf.concat([losses.stack(), loss[tf.newaxis]], 0), run, saved, gradients
+def backward(network: networks.Network, recording: Recording,
+             derivatives: Callable[[Any, Any], Any], d_state: networks.State,
+             jit_network: bool) -> list[tf.Tensor]:
+  """Returns derivatives by the variables: a vector-Jacobian product a step.
+
+  Args:
+    network: The optimizer.
+    recording: What `forward` returned.
+    derivatives: Returns the derivatives of the t-th term of the meta-loss by
+      the rows of the parameters, from their gradients and t.
+    d_state: Derivatives of the meta-loss by the last state.
+    jit_network: See `unroll.step`.
+  """
+  num_steps = recording.losses.shape[0] - 1
+  vjp = unroll.compiled(functools.partial(
+      _network_vjp, network, recording.run.is_batched), jit_network)
+
+  def body(i, d_variables, d_rows, d_state):
+    t = num_steps - 1 - i
+    gradients, inputs, state = recording.saved(t)
+    d_step, d_state = vjp(inputs, state, d_rows, d_state)
+    return (i + 1, unroll.add(d_variables, d_step),
+            unroll.add(d_rows, derivatives(gradients, t)), d_state)
+
+  return unroll.while_loop(
+      num_steps, body,
+      [tf.zeros_like(v) for v in network.trainable_variables],
+      derivatives(recording.gradients, num_steps), _floating(d_state))[1]
 
 
 def _draw(network: networks.Network, params: problems.Params, seed: tf.Tensor,
@@ -171,17 +191,17 @@ def _draw(network: networks.Network, params: problems.Params, seed: tf.Tensor,
 
 def _prepare(network: networks.Network, gradients: problems.Params,
              state: networks.State, params: problems.Params, sample: Any
-             ) -> tuple[Any, networks.State, _Saved]:
+             ) -> tuple[Any, networks.State, Saved]:
   """Returns what `Network.prepare` returns, and what is to be saved."""
   inputs, state = network.prepare(gradients, state, params)
-  return inputs, state, _Saved(
+  return inputs, state, Saved(
       _sampled_rows(network, gradients, sample),
       sampling.take(inputs, sample), sampling.take(state, sample))
 
 
 def _apply(network: networks.Network, gradients: problems.Params,
            state: networks.State, params: problems.Params, sample: Any
-           ) -> tuple[problems.Params, networks.State, _Saved]:
+           ) -> tuple[problems.Params, networks.State, Saved]:
   """Returns the updates, the next state, and what is to be saved."""
   inputs, state, saved = _prepare(network, gradients, state, params, sample)
   updates, state = network.update_rows(inputs, state)

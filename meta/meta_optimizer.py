@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from l2lgd import files
-from meta import meta_step
+from meta import imitation, meta_step
 import networks
 from networks import net_config as net_config_lib
 import problems
@@ -79,7 +79,8 @@ class MetaOptimizer:
       num_sampled: int | None = None,
       max_gradient_norm: float | None = None,
       objective: str = "sum",
-      adam: tf.keras.optimizers.Optimizer | None = None
+      adam: tf.keras.optimizers.Optimizer | None = None,
+      teacher: networks.Network | None = None
   ) -> meta_step.MetaStep:
     """Returns an object whose `step` trains the networks on a problem.
 
@@ -94,13 +95,22 @@ class MetaOptimizer:
       max_gradient_norm: See `meta_step.MetaStep`.
       objective: See `meta_step.MetaStep`.
       adam: See `meta_step.MetaStep`.
+      teacher: A hand-designed optimizer to imitate, in place of minimizing the
+        losses; see `imitation.ImitationStep`. `second_derivatives` and
+        `objective` do not matter then.
 
     Raises:
-      ValueError: See `meta_step.MetaStep` and `networks.Partition`.
+      ValueError: See `meta_step.MetaStep`, `networks.Partition` and
+        `imitation.Student`.
     """
-    return meta_step.MetaStep(
-        networks.Partition(self.networks, net_assignments), problem,
-        len_unroll, learning_rate, second_derivatives, jit_compile, num_sampled,
+    step_class, nets = meta_step.MetaStep, self.networks
+    if teacher is not None:
+      step_class, second_derivatives = imitation.ImitationStep, False
+      nets = {key: imitation.Student(network, teacher)
+              for key, network in nets.items()}
+    return step_class(
+        networks.Partition(nets, net_assignments), problem, len_unroll,
+        learning_rate, second_derivatives, jit_compile, num_sampled,
         max_gradient_norm, objective, adam)
 
   def save(self, path: files.Path, trained_on: dict[str, Any] | None = None,

@@ -168,17 +168,27 @@ class MetaStep(Unroller):
     self.optimizer = adam
     self._max_gradient_norm = max_gradient_norm
     self._objective = objective
-    second_order = functools.partial(
-        meta_gradient.second_order_meta_gradient, objective=objective)
-    if not second_derivatives:
-      self._meta_gradient = self._compiled(functools.partial(
-          meta_gradient.meta_gradient, num_sampled=num_sampled,
-          objective=objective))
-    elif jit_compile:
-      self._meta_gradient = self._compiled(second_order)
-    else:
-      self._meta_gradient = functools.partial(second_order, network, problem)
+    self._meta_gradient = self._make_meta_gradient(num_sampled)
     self._train = tf.function(self._differentiate_and_apply, autograph=False)
+
+  def _make_meta_gradient(
+      self, num_sampled: int | None) -> Callable[..., meta_gradient.Result]:
+    """Returns a function of a run and a number of steps."""
+    if not self._second_derivatives:
+      return self._compiled(functools.partial(
+          meta_gradient.meta_gradient, num_sampled=num_sampled,
+          objective=self._objective))
+    second_order = functools.partial(
+        meta_gradient.second_order_meta_gradient, objective=self._objective)
+    if self._jit_compile:
+      return self._compiled(second_order)
+    return functools.partial(second_order, self.network, self.problem)
+
+  def _meta_loss(self, losses: tf.Tensor, before: unroll.Run,
+                 after: unroll.Run) -> tf.Tensor:
+    """Returns the meta-loss of an unroll, shape []."""
+    del after
+    return meta_gradient.meta_loss(losses, self._objective, before.is_batched)
 
   def step(self, run: unroll.Run) -> tuple[tf.Tensor, unroll.Run]:
     """Makes the updates of one unroll, then one update of the weights.
@@ -215,9 +225,9 @@ class MetaStep(Unroller):
 
   def _differentiate_and_apply(
       self, run: unroll.Run, num_steps: int) -> tuple[StepInfo, unroll.Run]:
+    before = run
     losses, run, gradients = self._meta_gradient(run, num_steps)
-    meta_loss = meta_gradient.meta_loss(
-        losses, self._objective, run.is_batched)
+    meta_loss = self._meta_loss(losses, before, run)
     variables = self.network.trainable_variables
     if not variables:  # All networks are hand-designed.
       return StepInfo(losses, meta_loss, tf.zeros([], meta_loss.dtype)), run

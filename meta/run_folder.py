@@ -96,6 +96,8 @@ class RunFolder(recorders.Recorder):
     """Writes the scalars of an epoch for TensorBoard."""
     self._num_dropped += epoch.num_dropped
     problem = _of_problem(epoch.problem)
+    if epoch.is_imitation:
+      problem += "/imitation"
     scalars = {
         f"training/meta_loss{problem}": epoch.meta_loss,
         f"training/final_loss{problem}": epoch.final_loss,

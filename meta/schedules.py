@@ -84,6 +84,16 @@ def problem(settings: settings_lib.Settings, epoch: int,
       ends[:-1], _uniform(settings, "problem", epoch), side="right"))
 
 
+def imitates(settings: settings_lib.Settings, epoch: int) -> bool:
+  """Returns whether an epoch imitates the teacher.
+
+  Args:
+    settings: The settings of the training.
+    epoch: Number of the epochs before it.
+  """
+  return _uniform(settings, "imitation", epoch) < settings.imitation
+
+
 def _uniform(settings: settings_lib.Settings, purpose: str,
              epoch: int) -> float:
   """Draws a number of [0, 1) for an epoch."""

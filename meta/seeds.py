@@ -5,7 +5,8 @@ import numbers
 
 import tensorflow as tf
 
-_PURPOSES = ("training", "validation", "test", "length", "problem")
+_PURPOSES = ("training", "validation", "test", "length", "problem",
+             "imitation")
 
 
 def as_seed(seed: int | tf.Tensor) -> tf.Tensor:
@@ -39,8 +40,8 @@ def derive(seed: int | tf.Tensor, purpose: str, index: int) -> tf.Tensor:
 
   Args:
     seed: The seed of the whole program.
-    purpose: "training", "validation" or "test"; "length" or "problem" for what
-      an epoch draws.
+    purpose: "training", "validation" or "test"; "length", "problem" or
+      "imitation" for what an epoch draws.
     index: Number of the run, or of the epoch.
   """
   return _fold_in(as_seed(seed), tf.constant(_PURPOSES.index(purpose)),

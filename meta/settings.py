@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from l2lgd import checks
 from meta import meta_gradient
+from networks import baselines
 
 
 class Settings(NamedTuple):
@@ -44,6 +45,10 @@ class Settings(NamedTuple):
   # best validation after an epoch without any finite meta-gradient.
   curriculum: Sequence[int] | None = None  # Updates in an epoch, stage by
   # stage, in place of `num_steps`; see `best.Best`.
+  imitation: float = 0.  # The probability that an epoch imitates a teacher; see
+  # `imitation.ImitationStep`.
+  teacher: str = "Adam"  # The class of the teacher, a hand-designed optimizer.
+  teacher_learning_rate: float = 0.01  # Its learning rate.
 
   def check(self) -> None:
     """Raises a ValueError that names a setting which is out of its range."""
@@ -57,6 +62,9 @@ class Settings(NamedTuple):
     if self.max_gradient_norm is not None:
       checks.positive("max_gradient_norm", self.max_gradient_norm)
     checks.one_of("objective", self.objective, meta_gradient.OBJECTIVES)
+    checks.probability("imitation", self.imitation)
+    checks.one_of("teacher", self.teacher, baselines.BY_NAME)
+    checks.positive("teacher_learning_rate", self.teacher_learning_rate)
     for i, weight in enumerate(self.problem_weights or ()):
       checks.positive(f"problem_weights[{i}]", weight)
     if self.curriculum is not None:
@@ -67,6 +75,10 @@ class Settings(NamedTuple):
       raise ValueError(
           f"num_steps is {self.num_steps}, but must be a multiple of "
           f"unroll_length, {self.unroll_length}, for tasks to be staggered.")
+    if self.stagger and self.imitation:
+      raise ValueError(
+          f"imitation is {self.imitation}, but must be 0 for tasks to be "
+          "staggered: their runs last longer than an epoch.")
 
   def check_problems(self, num_problems: int) -> None:
     """Raises a ValueError if these settings do not fit so many problems."""

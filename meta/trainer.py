@@ -21,6 +21,7 @@ from meta import (
 from meta import meta_step as meta_step_lib
 from meta import settings as settings_lib
 import networks
+from networks import baselines
 import problems
 
 
@@ -33,6 +34,8 @@ class Epoch(NamedTuple):
   seconds: float  # Time that the epoch took.
   num_steps: int  # Number of updates in its runs.
   problem: str | None = None  # The problem, if networks are trained on several.
+  is_imitation: bool = False  # Whether its runs are a teacher's; then its
+  # meta-losses are those of `imitation.ImitationStep`.
 
   @property
   def num_dropped(self) -> int:
@@ -83,6 +86,7 @@ class _Compiled(NamedTuple):
   """What is compiled for one of the problems."""
   name: str | None  # None if there are no others.
   meta_step: meta_step_lib.MetaStep
+  imitation_step: meta_step_lib.MetaStep  # The same if there is no teacher.
   evaluate: evaluation.Evaluator
   trace: Callable[[int], diagnostics.Trace]  # Of a number of updates.
 
@@ -149,14 +153,20 @@ class Trainer:
 
   def _compile(self, name: str | None, problem: problems.Problem) -> _Compiled:
     settings = self.settings
-    step = self.optimizer.meta_minimize(
-        problem, settings.unroll_length, settings.learning_rate,
-        self.net_assignments, settings.second_derivatives, settings.jit_compile,
+    minimize = functools.partial(
+        self.optimizer.meta_minimize, problem, settings.unroll_length,
+        settings.learning_rate, self.net_assignments,
+        settings.second_derivatives, settings.jit_compile,
         settings.sampled_coordinates, settings.max_gradient_norm,
-        settings.objective,
+        settings.objective)
+    step = minimize(
         self._compiled[0].meta_step.optimizer if self._compiled else None)
+    imitation_step = minimize(
+        step.optimizer,
+        baselines.BY_NAME[settings.teacher](settings.teacher_learning_rate)
+    ) if settings.imitation else step
     return _Compiled(
-        name, step,
+        name, step, imitation_step,
         evaluation.Evaluator(
             step.network, problem, settings.num_steps, settings.jit_compile),
         tf.function(functools.partial(
@@ -196,7 +206,10 @@ class Trainer:
     compiled = self._compiled[
         schedules.problem(settings, number, len(self._compiled))]
     num_steps = schedules.num_steps(settings, number, self.stage)
-    infos, final_losses = self._unroll(compiled.meta_step, num_steps)
+    is_imitation = schedules.imitates(settings, number)
+    infos, final_losses = self._unroll(
+        compiled.imitation_step if is_imitation else compiled.meta_step,
+        num_steps)
     self._num_epochs.assign_add(1)
     epoch = Epoch(
         number=self.num_epochs,
@@ -204,7 +217,7 @@ class Trainer:
         meta_loss=float(sum(i.meta_loss for i in infos)),
         gradient_norms=[float(i.gradient_norm) for i in infos],
         seconds=time.perf_counter() - start_time, num_steps=num_steps,
-        problem=compiled.name)
+        problem=compiled.name, is_imitation=is_imitation)
     if settings.restart_from_best and epoch.num_dropped == len(infos):
       self._best.restore()
     return epoch

@@ -50,7 +50,8 @@ class ChecksTest(parameterized.TestCase):
   @parameterized.parameters(
       (checks.finite, (-2, 0, 1.5, np.float32(0.5), np.int64(3))),
       (checks.positive, (2, 1.5, 1e-300, np.float32(0.5), np.int64(3))),
-      (checks.fraction, (0, 0., 0.5, 0.999, np.float32(0.5))))
+      (checks.fraction, (0, 0., 0.5, 0.999, np.float32(0.5))),
+      (checks.probability, (0, 0., 0.5, 1, np.float32(1.))))
   def test_number_is_returned_as_a_float(self, check, values):
     for value in values:
       result = check("the_name", value)
@@ -64,6 +65,7 @@ class ChecksTest(parameterized.TestCase):
         checks.finite, value, "a finite number of at least 1.0", 1.)
     self.assert_refused(checks.positive, value, "a positive number")
     self.assert_refused(checks.fraction, value, "in [0, 1)")
+    self.assert_refused(checks.probability, value, "in [0, 1]")
 
   def test_bounds(self):
     self.assertEqual(checks.finite("the_name", 1, 1.), 1.)
@@ -73,6 +75,8 @@ class ChecksTest(parameterized.TestCase):
       self.assert_refused(checks.positive, value, "a positive number")
     for value in (-0.1, 1, 1.5):
       self.assert_refused(checks.fraction, value, "in [0, 1)")
+    for value in (-0.1, 1.1):
+      self.assert_refused(checks.probability, value, "in [0, 1]")
 
   @parameterized.parameters([["b", "a"]], [{"a": 1, "b": 2}], [{"a", "b"}])
   def test_one_of_the_allowed_strings_is_returned(self, allowed):

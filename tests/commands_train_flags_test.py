@@ -58,11 +58,12 @@ class FlagsTest(programs.TestCase):
         evaluation_period=11, evaluation_epochs=13, jit_compile=False,
         decay_epochs=19, max_gradient_norm=0.25, objective="log",
         min_num_steps=3, problem_weights=[1., 0.5], patience=2,
-        restart_from_best=True, curriculum=[3, 6])
+        restart_from_best=True, curriculum=[3, 6], imitation=0.25,
+        teacher="Momentum", teacher_learning_rate=0.125)
     for name, default in meta.Settings()._asdict().items():
       self.assertNotEqual(getattr(settings, name), default)
     passed = self.passed(
-        *(f"--{name}={str(value).lower().strip('[]')}"
+        *(f"--{name}=" + json.dumps(value).strip('[]"')
           for name, value in settings._asdict().items()),
         "--num_epochs=17", "--log_period=19", f"--save_path={self.folder}/run",
         "--resume")

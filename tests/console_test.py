@@ -175,6 +175,13 @@ class ConsoleTest(parameterized.TestCase):
         ["Saved runs/a after epoch 2. It was stopped early, as the validations "
          "no longer improved."])
 
+  def test_losses_of_imitation_are_left_out(self):
+    epochs = [make_epoch(1, 2.), make_epoch(2, 5.)._replace(is_imitation=True),
+              make_epoch(3, 4.), make_epoch(4)._replace(is_imitation=True)]
+    lines = self.record(num_epochs=4, log_period=3, epochs=epochs)
+    self.assertIn("mean 3, median 3", lines[3])
+    self.assertEqual(len(lines), 5)  # There is nothing to say of the last one.
+
   def test_several_problems_are_reported_by_name(self):
     epochs = [make_epoch(1, 2.)._replace(problem="a"),
               make_epoch(2, 5.)._replace(problem="b"),

@@ -192,6 +192,17 @@ class RunFolderTest(parameterized.TestCase):
     logged = run_files.scalars(self.folder)["training/steps_per_second"]
     self.assertEqual(logged, {1: 20., 2: 40.})
 
+  @parameterized.parameters((None, ""), ("f", "/f"))
+  def test_curves_of_imitation_are_others(self, problem, name):
+    folder = self.claim()
+    folder.epoch(make_epoch()._replace(problem=problem, is_imitation=True))
+    folder.save_checkpoint()
+    logged = run_files.scalars(self.folder)
+    self.assertContainsSubset(
+        [f"training/meta_loss{name}/imitation",
+         f"meta_gradient_norm/unroll_1{name}/imitation"], logged)
+    self.assertNotIn(f"training/meta_loss{name}", logged)
+
   def test_curves_of_several_problems_have_their_names(self):
     folder = self.claim()
     folder.epoch(make_epoch()._replace(problem="mine:f"))

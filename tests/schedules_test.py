@@ -60,6 +60,16 @@ class NumStepsTest(parameterized.TestCase):
     self.assertLen({*lengths(3, range(8)), *lengths(-4, range(8))}, 16)
 
 
+class ImitatesTest(parameterized.TestCase):
+
+  @parameterized.parameters((0., 0, 0), (0.3, 38, 82), (1., 200, 200))
+  def test_epochs_are_drawn_with_the_probability(self, imitation, low, high):
+    settings = meta.Settings(imitation=imitation, seed=8)
+    # The standard deviation of the count is 6.5.
+    count = sum(schedules.imitates(settings, epoch) for epoch in range(200))
+    self.assertBetween(count, low, high)
+
+
 class ProblemTest(parameterized.TestCase):
 
   def draw(self, count, num_problems, **settings):

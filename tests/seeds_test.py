@@ -10,7 +10,8 @@ from meta import seeds
 
 INTEGERS = (0, 1, -1, 2, 2**31, -2**31, 2**32, 2**32 + 1, 2**33, 2**63 - 1,
             -2**63)
-PURPOSES = ("training", "validation", "test", "length", "problem")
+PURPOSES = ("training", "validation", "test", "length", "problem",
+            "imitation")
 
 
 class SeedsTest(parameterized.TestCase):

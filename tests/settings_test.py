@@ -20,16 +20,19 @@ class SettingsTest(parameterized.TestCase):
       meta.Settings(**{name: value}).check()
 
   @parameterized.product(
-      name=("learning_rate", "max_gradient_norm"), value=(0, -0.5))
+      name=("learning_rate", "max_gradient_norm", "teacher_learning_rate"),
+      value=(0, -0.5))
   def test_number_that_is_not_positive_is_named(self, name, value):
     with self.assertRaisesRegex(
         ValueError, f"^{name} is {value}, but must be a positive number"):
       meta.Settings(**{name: value}).check()
 
-  def test_unknown_objective_is_named(self):
+  @parameterized.parameters(
+      ("objective", r"\['log', 'sum'\]"), ("teacher", r"\['Adagrad', 'Adam', "))
+  def test_unknown_name_is_named(self, name, allowed):
     with self.assertRaisesRegex(
-        ValueError, "^objective is 'mean', but must be one of .'log', 'sum'"):
-      meta.Settings(objective="mean").check()
+        ValueError, f"^{name} is 'mean', but must be one of {allowed}"):
+      meta.Settings(**{name: "mean"}).check()
 
   @parameterized.parameters(
       ({"num_steps": 50, "min_num_steps": 20}, "num_steps is 50, but must be "),
@@ -38,6 +41,9 @@ class SettingsTest(parameterized.TestCase):
       ({"min_num_steps": 20, "stagger": True},
        "min_num_steps is 20, but must be None for tasks to be staggered"),
       ({"num_steps": 50, "stagger": True}, "num_steps is 50, but must be a m"),
+      ({"imitation": 1.5}, r"imitation is 1.5, but must be in \[0, 1\]"),
+      ({"imitation": 0.5, "stagger": True},
+       "imitation is 0.5, but must be 0 for tasks to be staggered"),
       ({"problem_weights": [1., 0.]}, r"problem_weights\[1\] is 0.0, but must"))
   def test_settings_that_do_not_fit_are_refused(self, settings, message):
     with self.assertRaisesRegex(ValueError, f"^{message}"):

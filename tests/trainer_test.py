@@ -260,9 +260,8 @@ class TrainerTest(parameterized.TestCase):
 
   def test_num_dropped_counts_what_is_not_finite(self):
     epoch = trainer.Epoch(
-        number=1, final_loss=1., meta_loss=2.,
-        gradient_norms=[1., np.inf, 0., np.nan, -np.inf], seconds=1.,
-        num_steps=5)
+        number=1, final_loss=1., meta_loss=2., seconds=1., num_steps=5,
+        gradient_norms=[1., np.inf, 0., np.nan, -np.inf])
     self.assertEqual(epoch.num_dropped, 3)
 
   @parameterized.parameters(

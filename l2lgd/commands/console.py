@@ -193,10 +193,10 @@ class Console(meta.Recorder):
     if self._is_first_epoch and len(epochs) > 1:
       del seconds[0]  # Most of it is compilation.
     self._is_first_epoch = False
-    for problem in dict.fromkeys(e.problem for e in epochs):
+    own = [e for e in epochs if not e.is_imitation]
+    for problem in dict.fromkeys(e.problem for e in own):
       print_stats(_titled(f"Epoch {epochs[-1].number}", problem),
-                  np.array([e.final_loss for e in epochs
-                            if e.problem == problem]),
+                  np.array([e.final_loss for e in own if e.problem == problem]),
                   float(np.mean(seconds)), with_compilation)
     dropped = sum(e.num_dropped for e in epochs)
     if dropped:

@@ -10,7 +10,7 @@ from l2lgd.commands import console, options, program
 import meta
 from meta import experiments, pretrained_networks, recipes, seeds
 import networks
-from networks import net_config
+from networks import baselines, net_config
 import problems
 
 FLAGS = flags.FLAGS
@@ -56,6 +56,11 @@ flags.DEFINE_integer("min_num_steps", None,
 flags.DEFINE_list("curriculum", None,
                   "Updates of the optimizee in an epoch, stage by stage, in "
                   "place of --num_steps, such as 100,200,500.")
+flags.DEFINE_float("imitation", 0., "Probability that an epoch imitates the "
+                   "--teacher.")
+flags.DEFINE_enum("teacher", "Adam", list(baselines.BY_NAME),
+                  "Hand-designed optimizer to imitate.")
+flags.DEFINE_float("teacher_learning_rate", 0.01, "Its learning rate.")
 flags.DEFINE_list("problem_weights", None,
                   "How often each of several problems is trained on, in "
                   "relation to the others.")
@@ -85,7 +90,7 @@ def main() -> int:
         "num_steps", "num_epochs", "log_period", "evaluation_period",
         "evaluation_epochs", "unroll_length", "learning_rate", "num_tasks",
         "decay_epochs", "max_gradient_norm", "min_num_steps", "random_scaling",
-        "patience")
+        "patience", "teacher_learning_rate")
     if FLAGS.resume and FLAGS.save_path is None:
       raise ValueError("--resume needs the --save_path of the run to resume.")
     found = options.experiments_by_name(problem_names())
