@@ -21,8 +21,8 @@ class StudentState(NamedTuple):
   """The state of a student."""
   own: networks.State  # That of the network.
   teacher: networks.State  # That of the teacher, in rows of the network.
-  losses: Any  # Sums over the steps so far of 1/2 (g - g_teacher)^2, where the
-  # unit of the updates g is the teacher's learning rate; in rows.
+  losses: Any  # Sums over the steps of the unroll of 1/2 (g - g_teacher)^2, in
+  # rows. The unit of the updates g is the teacher's learning rate.
 
 
 @snt.allow_empty_variables
@@ -98,22 +98,21 @@ class ImitationStep(meta_step.MetaStep):
   `MetaOptimizer.meta_minimize` returns one if it is given a teacher. The losses
   are those of the teacher. The meta-loss is the sum over T of the mean over the
   coordinates of 1/2 (g - g_teacher)^2, where the unit of the updates g is the
-  teacher's learning rate, and its mean over K. So it does not depend on the
-  number of coordinates, nor on the learning rate, and its size is that of the
-  sum of T losses of about 1: Adam's updates are at most about 1 in this unit.
-  Of several networks, each has its own mean, and these are added.
+  teacher's learning rate, and its mean over K. The paper has the sum over the
+  coordinates, and no unit. Here, the size of the meta-loss depends on neither
+  the number of coordinates nor the learning rate: Adam's updates are about 1 in
+  this unit, and so a network without updates has a meta-loss of at most about
+  T / 2, which is the size of a sum of T losses. Of several networks, each has
+  its own mean, and these are added.
   """
 
   def _make_meta_gradient(self, num_sampled: int | None) -> Any:
     return self._compiled(functools.partial(
         imitation_gradient, num_sampled=num_sampled))
 
-  def _meta_loss(self, losses: tf.Tensor, before: unroll.Run,
-                 after: unroll.Run) -> tf.Tensor:
+  def _meta_loss(self, losses: tf.Tensor, run: unroll.Run) -> tf.Tensor:
     del losses
-    return tf.add_n([
-        _mean(after.state[key].losses) - _mean(before.state[key].losses)
-        for key in after.state])
+    return tf.add_n([_mean(state.losses) for state in run.state.values()])
 
 
 def imitation_gradient(
@@ -132,15 +131,17 @@ def imitation_gradient(
     num_sampled: See `meta_gradient.meta_gradient`.
     jit_network: See `unroll.step`.
   """
+  run = run._replace(state={
+      key: state._replace(losses=elementwise.zeros(state.losses))
+      for key, state in run.state.items()})
   recording = meta_gradient.forward(
       network, problem, run, num_steps, num_sampled, jit_network)
-  run = recording.run
   d_variables = meta_gradient.backward(
       network, recording, lambda gradients, t: elementwise.zeros(gradients),
       unroll.vectorized(_d_state, run.is_batched)(
           recording.state, recording.sample), jit_network)
   num_runs = run.seed.shape[0] if run.is_batched else 1
-  return recording.losses, run, [d / num_runs for d in d_variables]
+  return recording.losses, recording.run, [d / num_runs for d in d_variables]
 
 
 def _d_state(state: dict[str, StudentState], sample: Any

@@ -85,9 +85,10 @@ def meta_gradient(
   slopes = _slopes(losses, run.is_batched) if objective == "log" else None
 
   def derivatives(gradients, t):
+    """Returns the derivatives of the t-th term of the meta-loss."""
     if slopes is None:
       return gradients
-    return vectorizer(network, run)(_scale, gradients, slopes[t])
+    return _vectorizer(network, run)(_scale, gradients, slopes[t])
 
   d_variables = backward(
       network, recording, derivatives,
@@ -95,14 +96,14 @@ def meta_gradient(
   return losses, run, [d / losses[0].shape.num_elements() for d in d_variables]
 
 
-def vectorizer(network: networks.Network, run: unroll.Run
-               ) -> Callable[..., Any]:
+def _vectorizer(network: networks.Network, run: unroll.Run
+                ) -> Callable[..., Any]:
   """Returns what calls a function of a network, for one run or for each."""
   return lambda function, *args: unroll.vectorized(
       functools.partial(function, network), run.is_batched)(*args)
 
 
-class Saved(NamedTuple):
+class _Saved(NamedTuple):
   """What the derivatives of a step need, of the rows in the sample."""
   gradients: Any  # As `_sampled_rows` returns them.
   inputs: Any  # The inputs of `Network.update_rows`.
@@ -114,7 +115,7 @@ class Recording(NamedTuple):
   losses: tf.Tensor  # As `unroll.unroll` returns them.
   run: unroll.Run  # After the last update.
   sample: Any  # The rows in the sample; see `sampling.draw`.
-  saved: Callable[[Any], Saved]  # Returns what was saved of a step.
+  saved: Callable[[Any], _Saved]  # Returns what was saved of a step.
   gradients: Any  # Those of the last loss, of the rows in the sample.
   state: networks.State  # That after the last update, of the same rows.
 
@@ -122,8 +123,11 @@ class Recording(NamedTuple):
 def forward(network: networks.Network, problem: problems.Problem,
             run: unroll.Run, num_steps: int, num_sampled: int | None,
             jit_network: bool) -> Recording:
-  """Makes the updates; see `meta_gradient`."""
-  vectorized = vectorizer(network, run)
+  """Makes the updates, and saves what `backward` needs of them.
+
+  The arguments are those of `meta_gradient`.
+  """
+  vectorized = _vectorizer(network, run)
   sample = vectorized(functools.partial(_draw, num_sampled=num_sampled),
                       run.params, run.seed, run.step)
   first, gradients = unroll.loss_and_gradients(problem, run)
@@ -154,13 +158,13 @@ def forward(network: networks.Network, problem: problems.Problem,
 def backward(network: networks.Network, recording: Recording,
              derivatives: Callable[[Any, Any], Any], d_state: networks.State,
              jit_network: bool) -> list[tf.Tensor]:
-  """Returns derivatives by the variables: a vector-Jacobian product a step.
+  """Returns the derivatives of a meta-loss by the network's variables.
 
   Args:
     network: The optimizer.
     recording: What `forward` returned.
     derivatives: Returns the derivatives of the t-th term of the meta-loss by
-      the rows of the parameters, from their gradients and t.
+      the parameters, in rows. Its arguments are those of the t-th loss, and t.
     d_state: Derivatives of the meta-loss by the last state.
     jit_network: See `unroll.step`.
   """
@@ -191,17 +195,17 @@ def _draw(network: networks.Network, params: problems.Params, seed: tf.Tensor,
 
 def _prepare(network: networks.Network, gradients: problems.Params,
              state: networks.State, params: problems.Params, sample: Any
-             ) -> tuple[Any, networks.State, Saved]:
+             ) -> tuple[Any, networks.State, _Saved]:
   """Returns what `Network.prepare` returns, and what is to be saved."""
   inputs, state = network.prepare(gradients, state, params)
-  return inputs, state, Saved(
+  return inputs, state, _Saved(
       _sampled_rows(network, gradients, sample),
       sampling.take(inputs, sample), sampling.take(state, sample))
 
 
 def _apply(network: networks.Network, gradients: problems.Params,
            state: networks.State, params: problems.Params, sample: Any
-           ) -> tuple[problems.Params, networks.State, Saved]:
+           ) -> tuple[problems.Params, networks.State, _Saved]:
   """Returns the updates, the next state, and what is to be saved."""
   inputs, state, saved = _prepare(network, gradients, state, params, sample)
   updates, state = network.update_rows(inputs, state)

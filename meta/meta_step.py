@@ -184,11 +184,9 @@ class MetaStep(Unroller):
       return self._compiled(second_order)
     return functools.partial(second_order, self.network, self.problem)
 
-  def _meta_loss(self, losses: tf.Tensor, before: unroll.Run,
-                 after: unroll.Run) -> tf.Tensor:
-    """Returns the meta-loss of an unroll, shape []."""
-    del after
-    return meta_gradient.meta_loss(losses, self._objective, before.is_batched)
+  def _meta_loss(self, losses: tf.Tensor, run: unroll.Run) -> tf.Tensor:
+    """Returns the meta-loss of an unroll, shape []; `run` is after it."""
+    return meta_gradient.meta_loss(losses, self._objective, run.is_batched)
 
   def step(self, run: unroll.Run) -> tuple[tf.Tensor, unroll.Run]:
     """Makes the updates of one unroll, then one update of the weights.
@@ -225,9 +223,8 @@ class MetaStep(Unroller):
 
   def _differentiate_and_apply(
       self, run: unroll.Run, num_steps: int) -> tuple[StepInfo, unroll.Run]:
-    before = run
     losses, run, gradients = self._meta_gradient(run, num_steps)
-    meta_loss = self._meta_loss(losses, before, run)
+    meta_loss = self._meta_loss(losses, run)
     variables = self.network.trainable_variables
     if not variables:  # All networks are hand-designed.
       return StepInfo(losses, meta_loss, tf.zeros([], meta_loss.dtype)), run

@@ -43,18 +43,7 @@ def as_student(network, teacher):
 
 
 def imitate(network, teacher, problem, run, num_steps=T):
-  """The loss of imitation, from the networks alone.
-
-  Args:
-    network: The network that learns.
-    teacher: The teacher.
-    problem: The problem.
-    run: The start of a run of the network.
-    num_steps: Number of steps.
-
-  Returns:
-    The loss, the losses of the run, and its last parameters.
-  """
+  """The loss of imitation, the losses of the run, and its last parameters."""
   own_state, state = run.state, teacher.initial_state(run.params)
   total, losses = 0., []
   for _ in range(num_steps):
