@@ -6,6 +6,7 @@
 """
 
 from meta import experiments
+from meta.guard import Guard
 from meta.keras_optimizer import KerasLearnedOptimizer
 from meta.learned_optimizer import LearnedOptimizer
 from meta.meta_optimizer import MetaOptimizer
@@ -19,6 +20,7 @@ from meta.training import train
 from meta.unroll import Run
 
 __all__ = [
-    "Epoch", "KerasLearnedOptimizer", "LearnedOptimizer", "MetaOptimizer",
-    "MetaStep", "Recorder", "Run", "Settings", "StepInfo", "Trainer",
-    "Unroller", "Validation", "experiments", "export", "pretrained", "train"]
+    "Epoch", "Guard", "KerasLearnedOptimizer", "LearnedOptimizer",
+    "MetaOptimizer", "MetaStep", "Recorder", "Run", "Settings", "StepInfo",
+    "Trainer", "Unroller", "Validation", "experiments", "export", "pretrained",
+    "train"]

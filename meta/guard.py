@@ -1,0 +1,108 @@
+"""A guard of optimizers, for problems on which they may diverge."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sonnet as snt
+import tensorflow as tf
+
+from l2lgd import checks
+from meta import slots
+
+_DECAY = 0.99  # Of the running mean of the norms.
+_MIN_SIZE = 0.01  # Of a parameter, as those of zeros must move, too.
+
+
+class Guard(snt.Module):
+  """An optimizer, and a safe step in its place where gradients are too large.
+
+  The optimizer makes a step if the norm of all gradients is at most a multiple
+  of the running mean of the norms in its steps before. This is the safeguard
+  EMA of Heaton et al. 2023, "Safeguarded Learned Convex Optimization", with the
+  gradient as the residual; the multiple is above 1, as minibatches are noise.
+  Otherwise the optimizer is not called, so that its states stay. Each parameter
+  makes a step against its gradient then, of a size that is relative to its own.
+  If a gradient is not finite, nothing changes.
+
+  Example:
+
+    optimizer = meta.Guard(meta.LearnedOptimizer.load("paper-mnist"))
+    optimizer.apply(gradients, variables)
+    print(f"The guard made {int(optimizer.num_rejected)} of the steps.")
+
+  Attributes:
+    optimizer: The optimizer.
+    num_rejected: Number of steps that the optimizer did not make, a variable.
+  """
+
+  def __init__(self, optimizer: Any, factor: float = 3.,
+               step_size: float = 0.01, name: str | None = None):
+    """Sets when and how far the guard steps.
+
+    Args:
+      optimizer: A `LearnedOptimizer`, or another one that has its `apply`.
+      factor: The multiple of the mean norm; at least 1.
+      step_size: Root mean square of the safe step of a parameter, relative to
+        that of the parameter, or to 0.01 if that is larger; positive.
+      name: Name of the module.
+
+    Raises:
+      ValueError: An argument is not as described.
+    """
+    super().__init__(name)
+    self.optimizer = optimizer
+    self.num_rejected = tf.Variable(0, trainable=False, dtype=tf.int64)
+    self._factor = checks.finite("factor", factor, 1.)
+    self._step_size = checks.positive("step_size", step_size)
+    self._sum = tf.Variable(0., trainable=False)  # Of the weighted norms.
+    self._weight = tf.Variable(0., trainable=False)  # Sum of their weights.
+
+  def apply(self, gradients: Sequence[tf.Tensor | None],
+            parameters: Sequence[slots.Parameter]) -> None:
+    """Updates the parameters by one step.
+
+    Args:
+      gradients: See `LearnedOptimizer.apply`.
+      parameters: See `LearnedOptimizer.apply`.
+
+    Raises:
+      ValueError: See `LearnedOptimizer.apply`; or the call is under a
+        distribution strategy, whose replicas have gradients of their own.
+    """
+    if tf.distribute.has_strategy():
+      raise ValueError("A Guard is under a distribution strategy, but must be "
+                       "on one device.")
+    pairs = [(slots.as_gradient(g, p), p) for g, p in zip(gradients, parameters)
+             if g is not None]
+    norm = tf.linalg.global_norm([tf.cast(
+        g.values if isinstance(g, tf.IndexedSlices) else g, tf.float32)
+                                  for g, _ in pairs])
+    is_first = self._weight == 0.
+    is_usual = norm * self._weight <= self._factor * self._sum
+
+    def accept():
+      self.optimizer.apply(gradients, parameters)
+      for mean, value in ((self._sum, norm), (self._weight, 1.)):
+        mean.assign(_DECAY * mean + (1. - _DECAY) * value)
+
+    def reject():
+      self.num_rejected.assign_add(1)
+      for gradient, parameter in pairs:
+        self._step(gradient, parameter, tf.math.is_finite(norm))
+
+    tf.cond(tf.math.is_finite(norm) & (is_first | is_usual), accept, reject)
+
+  def _step(self, gradient: Any, parameter: slots.Parameter,
+            is_finite: tf.Tensor) -> None:
+    """Makes the safe step of a parameter."""
+    variable = (parameter.value if isinstance(parameter, tf.keras.Variable)
+                else parameter)
+    g = tf.cast(tf.convert_to_tensor(gradient), tf.float32)
+    size = tf.maximum(_rms(tf.cast(variable, tf.float32)), _MIN_SIZE)
+    update = self._step_size * size * tf.math.divide_no_nan(g, _rms(g))
+    variable.assign_sub(tf.cast(
+        tf.where(is_finite, update, 0.), variable.dtype))
+
+
+def _rms(x: tf.Tensor) -> tf.Tensor:
+  return tf.sqrt(tf.reduce_mean(x**2))
