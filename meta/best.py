@@ -20,12 +20,12 @@ class Best:
   losses must be above 0.
 
   With `curriculum`, the runs become longer from stage to stage (Chen et al.
-  2020, "Training Stronger Baselines for Learning to Optimize", section 3.1). A
-  stage begins with a validation, and all of its validations have the length of
-  the next stage. It is over when there have been three more, and the last is no
-  better than the best. The next stage then begins with the best networks, and
-  Adam, of this one. If none of its validations was better than the first, or if
-  it was the last stage, the training stops.
+  2020, "Training Stronger Baselines for Learning to Optimize"). A stage begins
+  with a validation, and all of its validations have the length of the next
+  stage. It is over when there have been three more, and the last is no better
+  than the best. The next stage then begins with the best networks, and Adam, of
+  this one. If none of its validations was better than the first, or if it was
+  the last stage, the training stops.
   """
 
   def __init__(self, settings: settings_lib.Settings, variables: Sequence[Any]):

@@ -2,7 +2,7 @@
 
 A run is made by the teacher. The network is fed with the gradients of this run,
 and learns to make the teacher's updates (Chen et al. 2020, "Training Stronger
-Baselines for Learning to Optimize", section 3.2).
+Baselines for Learning to Optimize").
 """
 
 import functools
