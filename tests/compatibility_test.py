@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import pickle
 import shutil
 import tempfile
 
@@ -12,9 +13,10 @@ import tensorflow as tf
 
 import meta
 from networks import weights
-from tests import programs, toys
+from tests import programs, toy_training, toys
 
 FILES = toys.DATA / "version_0"
+MOMENTA = FILES / "momenta"
 TRAINED = pathlib.Path(__file__).parents[1] / "trained"
 # Kernels of another TensorFlow may round differently.
 RTOL = 1e-5
@@ -85,6 +87,28 @@ class CompatibilityTest(absltest.TestCase):
     with np.load(FILES / "loop" / "after_2_more_steps.npz") as expected:
       np.testing.assert_allclose(variables[0], expected["w"], RTOL)
       np.testing.assert_allclose(variables[1], expected["b"], RTOL)
+
+  def test_pickled_optimizer_with_a_memory_goes_on(self):
+    optimizer = pickle.loads((MOMENTA / "optimizer.pickle").read_bytes())
+    gradients = [tf.constant([[.3, -.1], [1., 1e-4]]), tf.constant([-.2])]
+    with np.load(MOMENTA / "after_2_more_steps.npz") as expected:
+      variables = [tf.Variable(expected[name]) for name in ("w", "b")]
+      for _ in range(2):
+        optimizer.apply(gradients, variables)
+      for name, variable in zip(("w_after", "b_after"), variables):
+        np.testing.assert_allclose(variable, expected[name], RTOL)
+
+  def test_checkpoint_of_a_keras_model_with_a_memory_goes_on(self):
+    model = toy_training.make_model()
+    model.compile(meta.KerasLearnedOptimizer(str(MOMENTA)), "mse",
+                  jit_compile=False)
+    model.optimizer.build(model.trainable_variables)
+    tf.train.Checkpoint(model=model, optimizer=model.optimizer).read(
+        str(MOMENTA / "checkpoint")).assert_consumed()
+    toy_training.fit(model, 2)
+    with np.load(MOMENTA / "after_2_more_steps.npz") as expected:
+      for i, values in enumerate(model.get_weights()):
+        np.testing.assert_allclose(values, expected[f"keras_{i}"], RTOL)
 
   def test_exported_model_computes_the_updates_of_its_network(self):
     exported = tf.saved_model.load(str(FILES / "exported")).signatures
