@@ -61,35 +61,34 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
     if self.built:
       return
     super().build(variables)
-    self._slots = []
-    for variable in variables:
-      name = slots.parameter_name(variable)
+    self._learned.create_states(
+        [slots.parameter_name(v) for v in variables],
+        [v.value for v in variables])
+    for states in self._learned.states:
+      for state in states:
+        self._track_variable(state)
 
-      def make_variable(value, index, name=name):
-        return self.add_variable(
-            value.shape, lambda shape, dtype: value, value.dtype.name,
-            name=f"{name.replace('/', '_')}_state_{index}")
+  def _backend_update_step(self, grads: list[Any],
+                           trainable_variables: list[tf.keras.Variable],
+                           learning_rate: tf.Tensor) -> None:
+    super()._backend_update_step(
+        [slots.as_gradient(g, v) for g, v in zip(grads, trainable_variables)],
+        trainable_variables, learning_rate)
 
-      self._slots.append(slots.make_slot(
-          self._learned.network_for(name), name, variable.shape,
-          make_variable))
+  def _distributed_tf_update_step(
+      self, distribution: tf.distribute.Strategy,
+      grads_and_vars: list[tuple[Any, tf.Variable]],
+      learning_rate: tf.Tensor) -> None:
+    # Not `update_step`: one call is for all parameters.
+    gradients, variables = zip(*grads_and_vars)
+    self._learned.update(distribution, gradients, variables, learning_rate)
 
-  def update_step(self, gradient: tf.Tensor, variable: tf.keras.Variable,
-                  learning_rate: tf.Tensor) -> None:
-    gradient = slots.as_gradient(gradient, variable)
-    slot = self._slots[self._get_variable_index(variable)]
-    if isinstance(gradient, tf.IndexedSlices):
-      if slot.has_rows and not tf.distribute.has_strategy():
-        slot.update_rows(gradient, variable, learning_rate)
-        return
-      gradient = tf.convert_to_tensor(gradient)
-    update, next_state = slot.update(
-        gradient, tf.convert_to_tensor(variable),
-        [tf.convert_to_tensor(v) for v in slot.variables])
-    self.assign_add(variable, tf.cast(
-        update * tf.cast(learning_rate, update.dtype), variable.dtype))
-    for old, new in zip(slot.variables, next_state, strict=True):
-      self.assign(old, new)
+  def _trackable_children(self, save_type: str = "checkpoint",
+                          **kwargs: Any) -> dict[str, Any]:
+    children = super()._trackable_children(save_type, **kwargs)
+    if save_type != "checkpoint":
+      del children["_variables"]  # See `LearnedOptimizer`.
+    return children
 
   def get_config(self) -> dict[str, Any]:
     return super().get_config() | {

@@ -8,7 +8,7 @@ import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
-from meta import pretrained_networks, slots
+from meta import groups, pretrained_networks, slots
 import networks
 from networks import net_config as net_config_lib
 from networks import weights
@@ -39,9 +39,12 @@ class LearnedOptimizer(snt.Module):
     networks: The networks by id.
     net_assignments: Which parameters each network optimizes.
     learning_rate: Factor of the updates, a number or a scalar variable.
-    states: The variables of the state of each parameter, in the order in which
-      the parameters were first seen. The states of deleted parameters are
-      dropped when the next parameter is first seen.
+    states: The state of each parameter, in the order in which the parameters
+      were first seen: a list of objects with `numpy()`, `assign`, `shape` and
+      `dtype`. They are parts of variables that parameters share if they were
+      first seen together. The states of deleted parameters are dropped when the
+      next parameter is first seen; the memory is freed if none is left that
+      shares it.
   """
 
   def __init__(self, nets: Mapping[str, networks.Network],
@@ -67,7 +70,8 @@ class LearnedOptimizer(snt.Module):
     self.networks = dict(nets)
     self.net_assignments = net_assignments
     self.learning_rate = learning_rate
-    self.states: list[list[tf.Variable]] = []
+    self.states: list[list[Any]] = []
+    self._shared: list[tf.Variable] = []  # What the states are parts of.
     self._slots = slots.Slots()
 
   @classmethod
@@ -113,11 +117,12 @@ class LearnedOptimizer(snt.Module):
       parameters: Floating-point variables.
 
     Raises:
-      ValueError: The numbers of gradients and parameters differ or are 0; all
-        gradients are None, or one has another shape than its parameter; no
-        network is assigned to a parameter, or the network cannot optimize it;
-        or the call is in the scope of a distribution strategy, but not in one
-        of its replicas. No parameter has changed then.
+      ValueError: The numbers of gradients and parameters differ or are 0; a
+        parameter is given twice; all gradients are None, or one has another
+        shape than its parameter; no network is assigned to a parameter, or the
+        network cannot optimize it; or the call is in the scope of a
+        distribution strategy, but not in one of its replicas. No parameter has
+        changed then.
     """
     gradients, parameters = list(gradients), list(parameters)
     if len(gradients) != len(parameters) or not parameters:
@@ -131,6 +136,10 @@ class LearnedOptimizer(snt.Module):
           "All gradients are None: the loss does not depend on any of the "
           f"parameters {[slots.parameter_name(p) for p in parameters]}.")
     gradients, parameters = map(list, zip(*pairs))
+    if len(set(map(id, parameters))) < len(parameters):
+      raise ValueError(
+          "A parameter is given twice: apply needs one gradient for each. The "
+          f"parameters are {[slots.parameter_name(p) for p in parameters]}.")
     replica = tf.distribute.get_replica_context()
     if replica is None:
       raise ValueError("apply was called in the scope of a distribution "
@@ -147,87 +156,123 @@ class LearnedOptimizer(snt.Module):
 
   def reset(self) -> None:
     """Sets all states to those before the first step."""
-    for parameter, slot in self._slots.items():
-      state = slot.network.initial_state({slot.name: tf.zeros(parameter.shape)})
-      for variable, value in zip(slot.variables, tf.nest.flatten(state)):
-        variable.assign(value)
+    for group in self._groups():
+      group.reset()
 
-  def network_for(self, name: str) -> networks.Network:
-    """Returns the networks that optimize a parameter, as one.
+  def networks_for(self, name: str) -> dict[str, networks.Network]:
+    """Returns the networks that optimize a parameter, by id.
 
     Raises:
       ValueError: No network is assigned to it.
     """
     if self.net_assignments is None:
-      return networks.Partition(self.networks)
-    own = [(key, [name]) for key, names in self.net_assignments
-           if any(f"/{name}".endswith(f"/{end}") for end in names)]
+      return self.networks
+    own = {key: self.networks[key] for key, names in self.net_assignments
+           if any(f"/{name}".endswith(f"/{end}") for end in names)}
     if not own:
       raise ValueError(
           f"No network is assigned to the parameter {name!r}: give "
           f"net_assignments, pairs of one of {sorted(self.networks)} and the "
           "names of its parameters.")
-    return networks.Partition(self.networks, own)
+    return own
+
+  def create_states(self, names: Sequence[str],
+                    variables: Sequence[tf.Variable]) -> None:
+    """Creates the states of the parameters that have none.
+
+    Args:
+      names: The names of the parameters.
+      variables: The parameters.
+
+    Raises:
+      ValueError: See `apply`. No state has been created then.
+    """
+    new = [(name, v) for name, v in zip(names, variables, strict=True)
+           if v not in self._slots]
+    if not new:
+      return
+    self._drop_deleted()
+    names, variables = zip(*new)
+    # A checkpoint that was restored before assigns to new states at once.
+    with tf.init_scope():
+      new_slots = slots.make(
+          names, variables, [self.networks_for(name) for name in names])
+      for name, variable, slot in zip(names, variables, new_slots):
+        self._add_states(name, variable.shape, slot.states)
+        self._slots.add(variable, slot)
+      self._shared = [tensor.variable for group in self._groups()
+                      for tensor in group.tensors]
+
+  def update(self, strategy: tf.distribute.Strategy, gradients: Sequence[Any],
+             variables: Sequence[tf.Variable], learning_rate: Any) -> None:
+    """Updates parameters that have states, in the cross-replica context.
+
+    Args:
+      strategy: The distribution strategy.
+      gradients: The gradients.
+      variables: The parameters.
+      learning_rate: Factor of the updates.
+    """
+    dense: dict[groups.Group, dict[int, tuple[Any, tf.Variable]]] = {}
+    for gradient, variable in zip(gradients, variables):
+      group, place, _ = self._slots[variable]
+      if (isinstance(gradient, tf.IndexedSlices) and group.has_coordinates
+          and not tf.distribute.has_strategy()):
+        group.update_rows(place, gradient, variable, learning_rate)
+      else:
+        dense.setdefault(group, {})[place] = gradient, variable
+    for group, pairs in dense.items():
+      places = sorted(pairs)
+      gradients, variables = zip(*(pairs[i] for i in places))
+
+      def step(_, *args, group=group, places=places):
+        group.update(places, *args)
+
+      strategy.extended.update(variables[0], step, group=False, args=(
+          gradients, variables, [t.variable for t in group.tensors],
+          learning_rate))
+
+  def _groups(self) -> list[groups.Group]:
+    return list(dict.fromkeys(slot.group for _, slot in self._slots.items()))
+
+  def _trackable_children(self, save_type: str = "checkpoint",
+                          **kwargs: Any) -> dict[str, Any]:
+    # A checkpoint has the state of each parameter; a SavedModel, which cannot
+    # restore parts of variables, has the variables.
+    children = super()._trackable_children(save_type, **kwargs)
+    children.pop("_shared" if save_type == "checkpoint" else "states")
+    return children
 
   def _apply(self, strategy: tf.distribute.Strategy, names: list[str],
              gradients: list[tf.Tensor], variables: list[tf.Variable]) -> None:
-    # All slots first, as one of the parameters may be refused.
-    own_slots = [self._slot(strategy, name, variable)
-                 for name, variable in zip(names, variables)]
-    for slot, gradient, variable in zip(own_slots, gradients, variables):
-      if isinstance(gradient, tf.IndexedSlices) and not slot.has_rows:
-        gradient = tf.convert_to_tensor(gradient)
+    # All states first, as one of the parameters may be refused.
+    self.create_states(names, variables)
+    self.update(strategy, gradients, variables, self.learning_rate)
 
-      def assign(variable, gradient, *state, slot=slot):
-        if isinstance(gradient, tf.IndexedSlices):
-          slot.update_rows(gradient, variable, self.learning_rate)
-          return
-        update, next_state = slot.update(gradient, variable, state)
-        update *= tf.cast(self.learning_rate, update.dtype)
-        variable.assign_add(tf.cast(update, variable.dtype))
-        for old, new in zip(state, next_state, strict=True):
-          old.assign(new)
-
-      strategy.extended.update(
-          variable, assign, args=(gradient, *slot.variables), group=False)
-
-  def _slot(self, strategy: tf.distribute.Strategy, name: str,
-            variable: tf.Variable) -> slots.Slot:
-    """Returns the slot of a parameter, which is created the first time."""
-    slot = self._slots.find(variable)
-    if slot is None:
-      # A checkpoint that was restored before assigns to new states at once.
-      with tf.init_scope(), strategy.extended.colocate_vars_with(variable):
-        slot = self._new_slot(name, variable)
-      self._slots.add(variable, slot)
-    return slot
-
-  def _new_slot(self, name: str, variable: tf.Variable) -> slots.Slot:
-    """Returns a slot with the next state that is in no slot, or a new one."""
-    self._drop_deleted()
-    slot = slots.make_slot(
-        self.network_for(name), name, variable.shape,
-        lambda value, _: tf.Variable(
-            value, trainable=False, name=f"{name}/state"))
+  def _add_states(self, name: str, shape: tf.TensorShape,
+                  states: list[Any]) -> None:
+    """Adds the states of a new parameter, or replaces those of a copy."""
     index = len(self._slots)
     if index == len(self.states):
-      self.states.append(slot.variables)
-      return slot
-    state = self.states[index]
-    shapes = [[tuple(v.shape) for v in vs] for vs in (state, slot.variables)]
+      self.states.append(states)
+      return
+    copied = self.states[index]
+    shapes = [[tuple(v.shape) for v in vs] for vs in (copied, states)]
     if shapes[0] != shapes[1]:
       raise ValueError(
-          f"The parameter {name!r} of shape {variable.shape} comes at place "
-          f"{index}, where the copied optimizer had one of another shape: "
-          "apply it to the parameters in the same order.")
-    return slot._replace(variables=state)
+          f"The parameter {name!r} of shape {shape} comes at place {index}, "
+          "where the copied optimizer had one of another shape: apply it to "
+          "the parameters in the same order.")
+    for state, value in zip(states, copied, strict=True):
+      state.assign(value.numpy())
+    self.states = [*self.states[:index], states, *self.states[index + 1:]]
 
   def _drop_deleted(self) -> None:
     """Drops the states of parameters that no longer exist."""
     before = len(self._slots)
     self._slots.drop_deleted()
     if len(self._slots) < before:
-      kept = [slot.variables for _, slot in self._slots.items()]
+      kept = [slot.states for _, slot in self._slots.items()]
       self.states = [*kept, *self.states[before:]]
 
 

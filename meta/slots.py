@@ -1,75 +1,22 @@
 """What a trained optimizer keeps for each parameter of another program."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 import weakref
 
 import tensorflow as tf
 
+from meta import groups, states
 import networks
 
 Parameter: TypeAlias = "tf.Variable | tf.keras.Variable"
 
 
 class Slot(NamedTuple):
-  """The network that optimizes one parameter, and its state."""
-  name: str  # The name of the parameter.
-  network: networks.Network
-  template: Any  # The structure of the state.
-  variables: list[Any]  # The state, flat; variables of TensorFlow or Keras.
-
-  def update(self, gradient: tf.Tensor, parameter: tf.Tensor,
-             state: Sequence[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
-    """Returns what is to be added to the parameter, and its next state.
-
-    Args:
-      gradient: The gradient of the parameter, of any floating-point type. The
-        update is of float32.
-      parameter: The value of the parameter.
-      state: The values of `variables`.
-    """
-    updates, next_state = self.network.step(
-        {self.name: tf.cast(gradient, tf.float32)},
-        tf.nest.pack_sequence_as(self.template, state),
-        {self.name: tf.cast(parameter, tf.float32)})
-    return updates[self.name], tf.nest.flatten(next_state)
-
-  @property
-  def has_rows(self) -> bool:
-    """Whether `update_rows` can be called: coordinates have own states."""
-    of_networks = self.network.num_rows({self.name: tf.zeros([1])})
-    return all(num_rows == [1] for num_rows in of_networks.values())
-
-  def update_rows(self, gradient: tf.IndexedSlices, variable: tf.Variable,
-                  learning_rate: Any) -> None:
-    """Updates the rows of a variable that have gradients, and their states.
-
-    Args:
-      gradient: The gradient of the variable, an embedding say.
-      variable: The parameter.
-      learning_rate: Factor of the updates.
-    """
-    variable, *state = [v.value if isinstance(v, tf.keras.Variable) else v
-                        for v in (variable, *self.variables)]
-    rows = tf.cast(gradient.indices, tf.int32)
-    width = variable.shape[1:].num_elements()
-    columns = tf.reshape(
-        rows[:, tf.newaxis] * width + tf.range(width), [-1])  # [M]
-    # Rows that are there several times get the same update, for their sum.
-    values = tf.gather(variable, rows)
-    update, next_state = self.update(
-        tf.gather(tf.convert_to_tensor(gradient), rows), values,
-        [_columns(v, columns) for v in state])
-    update *= tf.cast(learning_rate, update.dtype)
-    variable.scatter_update(
-        tf.IndexedSlices(values + tf.cast(update, values.dtype), rows))
-    for v, value in zip(state, next_state, strict=True):
-      if not v.shape.rank:
-        v.assign(value)
-        continue
-      places = tf.meshgrid(
-          *map(tf.range, v.shape[:-1]), columns, indexing="ij")
-      v.scatter_nd_update(tf.stack(places, -1), value)
+  """Where the state of a parameter is."""
+  group: groups.Group
+  place: int  # Which of the parameters of the group it is.
+  states: list[states.ParameterState]
 
 
 class Slots:
@@ -87,11 +34,13 @@ class Slots:
     """Adds the slot of a variable."""
     self._by_id[id(variable)] = weakref.ref(variable), slot
 
-  def find(self, variable: tf.Variable) -> Slot | None:
-    """Returns the slot of a variable, or None."""
-    reference, slot = self._by_id.get(id(variable), (lambda: None, None))
+  def __contains__(self, variable: tf.Variable) -> bool:
+    reference, _ = self._by_id.get(id(variable), (lambda: None, None))
     # The id of a deleted variable may be that of a new one.
-    return slot if reference() is variable else None
+    return reference() is variable
+
+  def __getitem__(self, variable: tf.Variable) -> Slot:
+    return self._by_id[id(variable)][1]
 
   def items(self) -> Iterator[tuple[tf.Variable, Slot]]:
     """Yields the variables that exist and their slots, as they were added."""
@@ -107,34 +56,35 @@ class Slots:
                    if reference() is not None}
 
 
-def make_slot(network: networks.Network, name: str, shape: Sequence[int],
-              make_variable: Callable[[tf.Tensor, int], Any]) -> Slot:
-  """Returns a slot whose state is that before the first step.
+def make(names: Sequence[str], variables: Sequence[tf.Variable],
+         nets: Sequence[Mapping[str, networks.Network]]) -> list[Slot]:
+  """Returns slots with the states before the first step.
 
   Args:
-    network: The network that optimizes the parameter.
-    name: The name of the parameter.
-    shape: The shape of the parameter.
-    make_variable: Makes a variable from its initial value and its index.
+    names: The names of the parameters.
+    variables: The parameters.
+    nets: The networks that optimize each parameter, by id.
 
   Raises:
-    ValueError: The network cannot optimize parameters of this shape.
+    ValueError: A network cannot optimize a parameter of this shape.
   """
-  state = network.initial_state({name: tf.zeros(shape)})
-  return Slot(name, network, tf.nest.map_structure(lambda _: None, state), [
-      make_variable(t, i) for i, t in enumerate(tf.nest.flatten(state))])
-
-
-def _columns(variable: tf.Variable, columns: tf.Tensor) -> tf.Tensor:
-  """Returns columns of a variable, [..., M]; a scalar as it is."""
-  rank = variable.shape.rank
-  if not rank:
-    return tf.convert_to_tensor(variable)
-  # tf.gather would copy all of a variable that is also written to in places.
-  return tf.raw_ops.ResourceGather(
-      resource=variable.handle, dtype=variable.dtype, batch_dims=rank - 1,
-      indices=tf.broadcast_to(
-          columns, [*variable.shape[:-1], tf.shape(columns)[0]]))
+  sizes = [variable.shape.num_elements() for variable in variables]
+  keys = [(tuple(own), variable.device)
+          if size and groups.can_join(own.values()) else None
+          for own, size, variable in zip(nets, sizes, variables)]
+  made: dict[int, Slot] = {}
+  for indices in groups.divide(keys, sizes):
+    first = indices[0]
+    extended = tf.distribute.get_strategy().extended
+    with extended.colocate_vars_with(variables[first]):
+      group = groups.Group(nets[first], [variables[i].shape for i in indices],
+                           f"{names[first]}/state")
+    for place, i in enumerate(indices):
+      path = names[i].replace("/", "_")
+      made[i] = Slot(group, place, [
+          states.ParameterState(tensor, place, f"{path}_state_{j}")
+          for j, tensor in enumerate(group.tensors)])
+  return [made[i] for i in range(len(variables))]
 
 
 def parameter_name(parameter: Parameter) -> str:

@@ -92,7 +92,9 @@ class Network(snt.Module, abc.ABC):
     """Returns tensors that are named and shaped like the parameters as rows.
 
     N is the last axis of the result, as it is of all tensors of rows: those
-    that `prepare` and `update_rows` return, and of the state but for scalars.
+    that `prepare` and `update_rows` return, and of the state but for scalars. A
+    scalar of the state, such as a count of steps, may also come as a row
+    [1, N]: it differs where some parameters have made fewer steps.
     """
     return tensors
 

@@ -16,7 +16,7 @@ class Moments(NamedTuple):
   squares: tf.Tensor  # [L, D, N], for L decays.
   peaks: tf.Tensor  # The largest mean square of the parameter so far, the mean
   # over its coordinates of the first of `squares`; in each of its rows, [1, N].
-  step: tf.Tensor  # Number of gradients so far, int32, shape [].
+  step: tf.Tensor  # Number of gradients so far, int32, shape [], or [1, N].
 
 
 class RunningMoments:

@@ -51,6 +51,14 @@ class KerasLearnedOptimizerTest(FolderTest):
     tf.train.Checkpoint(model=model, optimizer=model.optimizer).restore(path)
     self.assertEqual(fit(model), expected)
 
+  def test_states_are_variables_of_the_optimizer(self):
+    model = self.compiled()
+    fit(model, 1)
+    own = model.get_state_tree("numpy_array")["optimizer_variables"]
+    name, = (key for key in own if key.endswith("a_bias_state_2"))
+    self.assertEqual(own[name].shape, (3, 4))
+    self.assertLen(model.optimizer.variables, 2 + 4 * 4)
+
   def test_configuration_makes_the_same_optimizer(self):
     config = meta.KerasLearnedOptimizer(
         self.path, learning_rate=0.5, clipnorm=1.).get_config()

@@ -215,6 +215,12 @@ class LearnedOptimizerTest(FolderTest):
           [None if g is None else tf.constant(g) for g in gradients],
           [tf.Variable(v, name="v") for v in values])
 
+  def test_parameter_that_is_given_twice_is_refused(self):
+    parameter = tf.Variable([1.], name="v")
+    with self.assertRaisesRegex(ValueError, r"given twice: .* \['v', 'v'\]"):
+      meta.LearnedOptimizer.load(self.path).apply(
+          [tf.ones([1])] * 2, [parameter] * 2)
+
   def test_parameter_that_is_no_variable_is_refused(self):
     with self.assertRaisesRegex(ValueError, "A parameter is .* a variable"):
       meta.LearnedOptimizer.load(self.path).apply([[1.]], [tf.ones([1])])

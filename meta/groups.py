@@ -1,0 +1,163 @@
+"""Groups of parameters that are optimized by one call of a network."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from meta import states
+import networks
+
+# A larger group is hardly faster, and needs more memory for what the network
+# computes: about a kilobyte a coordinate, for two layers of 20 units.
+_MAX_COORDINATES = 2**17
+
+
+class Group:
+  """Parameters that networks optimize in one call, and their states.
+
+  Attributes:
+    tensors: The states, in the order of `tf.nest.flatten`.
+    has_coordinates: Whether each coordinate has a state of its own, so that
+      rows of a parameter can be updated alone.
+  """
+
+  def __init__(self, nets: Mapping[str, networks.Network],
+               shapes: Sequence[Sequence[int]], name: str):
+    """Creates the states before the first step.
+
+    Args:
+      nets: The networks by id. The updates of several are added.
+      shapes: The shapes of the parameters; of one, if `can_join` is false.
+      name: Name of the variables.
+
+    Raises:
+      ValueError: A network cannot optimize a parameter of such a shape.
+    """
+    self._networks = nets
+    # In alphabetical order, as networks sort the parameters; their own names
+    # need not be unique.
+    self._shapes = {f"{i:09}": shape for i, shape in enumerate(shapes)}
+    self._network = self._network_of(list(self._shapes))
+    name_of_first = next(iter(self._shapes))
+    self._template = tf.nest.map_structure(
+        lambda _: None, self._network_of([name_of_first]).initial_state(
+            {name_of_first: tf.zeros(shapes[0])}))
+    self.tensors = [states.StateTensor(values, rows, name)
+                    for values, rows in self._initial_states()]
+    self.has_coordinates = all(
+        network.num_rows({"x": tf.zeros([1, 2])}) == [2]
+        for network in nets.values())
+
+  def reset(self) -> None:
+    """Sets the states to those before the first step."""
+    for tensor, (values, _) in zip(self.tensors, self._initial_states()):
+      tensor.reset(values)
+
+  def update(self, places: Sequence[int],
+             gradients: Sequence[tf.Tensor | tf.IndexedSlices],
+             parameters: Sequence[tf.Variable], state: Sequence[tf.Variable],
+             learning_rate: Any) -> None:
+    """Updates parameters by one step, and their states.
+
+    Args:
+      places: Some or all parameters of the group, in ascending order.
+      gradients: Their gradients, of any floating-point type.
+      parameters: Their variables.
+      state: The variables of the states, or their copies on a device.
+      learning_rate: Factor of the updates.
+    """
+    updates, next_state = self._step(
+        places, gradients, parameters,
+        [t.select(v, places) for t, v in zip(self.tensors, state)])
+    for variable, update in zip(parameters, updates, strict=True):
+      update *= tf.cast(learning_rate, update.dtype)
+      variable.assign_add(tf.cast(update, variable.dtype))
+    for tensor, variable, value in zip(self.tensors, state, next_state):
+      variable.assign(tensor.replace(variable, places, value))
+
+  def update_rows(self, place: int, gradient: tf.IndexedSlices,
+                  parameter: tf.Variable, learning_rate: Any) -> None:
+    """Updates the rows of a parameter that have gradients, and their states.
+
+    Args:
+      place: The parameter's place in the group.
+      gradient: Its gradient; it is an embedding, say.
+      parameter: The parameter.
+      learning_rate: See `update`.
+    """
+    rows = tf.cast(gradient.indices, tf.int32)
+    width = parameter.shape[1:].num_elements()
+    columns = tf.reshape(
+        rows[:, tf.newaxis] * width + tf.range(width), [-1])  # [M]
+    # Rows that are there several times get the same update, for their sum.
+    values = tf.gather(parameter, rows)
+    (update,), next_state = self._step(
+        [place], [tf.gather(tf.convert_to_tensor(gradient), rows)], [values],
+        [t.select_columns(place, columns) for t in self.tensors])
+    update *= tf.cast(learning_rate, update.dtype)
+    parameter.scatter_update(
+        tf.IndexedSlices(values + tf.cast(update, values.dtype), rows))
+    for tensor, value in zip(self.tensors, next_state, strict=True):
+      tensor.assign_columns(place, columns, value)
+
+  def _step(self, places: Sequence[int], gradients: Iterable[tf.Tensor],
+            parameters: Iterable[Any], state: Sequence[tf.Tensor]
+            ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    """Returns the updates of parameters, of float32, and the next state."""
+    names = list(self._shapes)
+    names = [names[i] for i in places]
+    network = (self._network if len(names) == len(self._shapes)
+               else self._network_of(names))
+    values = dict(zip(names, parameters)) if network.needs_params else {}
+    updates, next_state = network.step(
+        {name: tf.cast(tf.convert_to_tensor(g), tf.float32)
+         for name, g in zip(names, gradients)},
+        tf.nest.pack_sequence_as(self._template, state),
+        {name: tf.cast(p, tf.float32) for name, p in values.items()})
+    return [updates[name] for name in names], tf.nest.flatten(next_state)
+
+  def _network_of(self, names: Sequence[str]) -> networks.Network:
+    """Returns the networks as one, for some of the parameters."""
+    return networks.Partition(
+        self._networks, [(key, names) for key in self._networks])
+
+  def _initial_states(self) -> list[tuple[list[tf.Tensor], Any]]:
+    """Returns the states of each parameter, and their rows, for each tensor."""
+    initial = []
+    for _, network in sorted(self._networks.items()):
+      params = {name: tf.zeros(shape) for name, shape in self._shapes.items()}
+      of_params = [tf.nest.flatten(network.initial_state({name: p}))
+                   for name, p in params.items()]
+      rows = network.num_rows(params)
+      initial += [(list(values), rows) for values in zip(*of_params)]
+    return initial
+
+
+def can_join(nets: Iterable[networks.Network]) -> bool:
+  """Whether networks may optimize several parameters in one call.
+
+  If not, what they do with a parameter may depend on the others.
+  """
+  return all(isinstance(rows, list) and rows for rows in (
+      network.num_rows({"x": tf.zeros([1])}) for network in nets))
+
+
+def divide(keys: Sequence[Any], sizes: Sequence[int]) -> list[list[int]]:
+  """Returns the indices of the parameters of each group.
+
+  Args:
+    keys: What the parameters of a group have in common; None for a parameter
+      that is alone in its group.
+    sizes: The numbers of coordinates of the parameters.
+  """
+  divided: list[list[int]] = []
+  last: dict[Any, list[int]] = {}
+  for i, key in enumerate(keys):
+    group = last.get(key)
+    if key is None or group is None or (
+        sum(sizes[j] for j in group) + sizes[i] > _MAX_COORDINATES):
+      group = last[key] = []
+      divided.append(group)
+    group.append(i)
+  return divided

@@ -1,0 +1,163 @@
+"""The states of several parameters, side by side in one variable."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+
+class StateTensor:
+  """A tensor of the states of P parameters that one network optimizes.
+
+  Attributes:
+    variable: The states of the rows of all parameters, [..., N]. Where a state
+      is one number for a parameter, such as a count of steps, they are [P]. If
+      there is one parameter, it is the state as the network has it.
+  """
+
+  def __init__(self, values: Sequence[tf.Tensor], rows: Sequence[int],
+               name: str):
+    """Creates the variable.
+
+    Args:
+      values: The initial state of each parameter, [..., rows of it] or [].
+      rows: The number of rows of each parameter, if there are several.
+      name: Name of the variable.
+    """
+    self._num = len(values)
+    self._rows = rows
+    self._is_number = not values[0].shape.rank
+    self.variable = tf.Variable(
+        self._join(values), trainable=False, name=name)
+
+  def reset(self, values: Sequence[tf.Tensor]) -> None:
+    """Sets the state of each parameter."""
+    self.variable.assign(self._join(values))
+
+  def part(self, value: Any, place: int) -> tf.Tensor:
+    """Returns the state of one parameter, from a value of the variable."""
+    if self._num == 1:
+      return tf.convert_to_tensor(value)
+    if self._is_number:
+      return value[place]
+    start = sum(self._rows[:place])
+    return value[..., start:start + self._rows[place]]
+
+  def select(self, value: Any, places: Sequence[int]) -> tf.Tensor:
+    """Returns the states of some parameters, as a network takes them.
+
+    Numbers of several parameters become a row, as they may differ.
+    """
+    value = tf.convert_to_tensor(value)  # Read once, which may copy it.
+    if self._are_all(places):
+      return value
+    parts = [self.part(value, i) for i in places]
+    if len(parts) == 1:
+      return parts[0]
+    if self._is_number:
+      parts = [tf.fill([1, self._rows[i]], part)
+               for i, part in zip(places, parts)]
+    return tf.concat(parts, -1)
+
+  def replace(self, value: Any, places: Sequence[int],
+              selected: tf.Tensor) -> tf.Tensor:
+    """Returns a value in which the states of some parameters are others.
+
+    Args:
+      value: A value of the variable.
+      places: The parameters.
+      selected: Their states, in the form that `select` returns.
+    """
+    if self._are_all(places):
+      return selected
+    new = [selected] if len(places) == 1 else tf.split(
+        selected, [self._rows[i] for i in places], -1)
+    if self._is_number and len(places) > 1:
+      new = [row[0, 0] for row in new]
+    value = tf.convert_to_tensor(value)
+    parts = [self.part(value, i) for i in range(self._num)]
+    for i, part in zip(places, new, strict=True):
+      parts[i] = part
+    return self._join(parts)
+
+  def select_columns(self, place: int, columns: tf.Tensor) -> tf.Tensor:
+    """Returns the states of M rows of a parameter, [..., M]; a number as it is.
+
+    Args:
+      place: The parameter.
+      columns: Which of its rows, [M].
+    """
+    if self._is_number:
+      return self.part(self.variable, place)
+    # tf.gather would copy all of a variable that is also written to in places.
+    return tf.raw_ops.ResourceGather(
+        resource=self.variable.handle, dtype=self.variable.dtype,
+        batch_dims=self.variable.shape.rank - 1, indices=tf.broadcast_to(
+            columns + sum(self._rows[:place]),
+            [*self.variable.shape[:-1], tf.shape(columns)[0]]))
+
+  def assign_columns(self, place: int, columns: tf.Tensor,
+                     value: tf.Tensor) -> None:
+    """Sets what `select_columns` returns."""
+    if self._is_number:
+      self.variable.assign(self.replace(self.variable, [place], value))
+      return
+    cells = tf.meshgrid(
+        *map(tf.range, self.variable.shape[:-1]),
+        columns + sum(self._rows[:place]), indexing="ij")
+    self.variable.scatter_nd_update(tf.stack(cells, -1), value)
+
+  def _are_all(self, places: Sequence[int]) -> bool:
+    """Whether a network takes the variable as it is."""
+    return len(places) == self._num and (
+        self._num == 1 or not self._is_number)
+
+  def _join(self, parts: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Returns a value of the variable, from the state of each parameter."""
+    if self._num == 1:
+      return parts[0]
+    return tf.stack(parts) if self._is_number else tf.concat(parts, -1)
+
+
+class ParameterState(tf.Module):
+  """The state of one parameter: a part of a tensor, used like a variable.
+
+  In a checkpoint, it is a variable.
+
+  Attributes:
+    path: Its name.
+    shape: Its shape.
+    dtype: Its type.
+  """
+
+  def __init__(self, tensor: StateTensor, place: int, path: str):
+    """Takes the part of the parameter at `place`."""
+    super().__init__("state")
+    self.path = path
+    self.shape = tensor.part(tensor.variable, place).shape
+    self.dtype = tensor.variable.dtype
+    self._tensor = tensor
+    self._place = place
+
+  @property
+  def value(self) -> tf.Tensor:
+    """Its value."""
+    return self._tensor.part(self._tensor.variable, self._place)
+
+  def numpy(self) -> np.ndarray:
+    """Returns the value as an array."""
+    return self.value.numpy()
+
+  def assign(self, value: Any) -> None:
+    """Sets the value."""
+    value = tf.ensure_shape(
+        tf.convert_to_tensor(value, self.dtype), self.shape)
+    variable = self._tensor.variable
+    variable.assign(self._tensor.replace(variable, [self._place], value))
+
+  def _serialize_to_tensors(self) -> dict[str, tf.Tensor]:
+    return {"VARIABLE_VALUE": self.value}
+
+  def _restore_from_tensors(self, restored: dict[str, tf.Tensor]) -> None:
+    self.assign(restored["VARIABLE_VALUE"])
