@@ -1,13 +1,17 @@
-"""Times a step of `LearnedOptimizer` against one of Keras's Adam.
+"""Times a step of `LearnedOptimizer` against Keras's Adam and AdamW.
 
   python -m benchmarks.apply
 
-The network is the paper's: two layers of 20 units. Both optimizers update one
-vector in a compiled `tf.function`, in turn, with the same gradients.
+The network is the paper's: two layers of 20 units. For models of few and of
+many variables, it is applied eagerly, in a `tf.function`, and compiled by XLA.
+The optimizers make steps in turn, with the same gradients, and so does the
+floor: the matrix products and nonlinearities of the network alone, compiled.
 """
 
+from collections.abc import Callable
 import tempfile
 import time
+from typing import Any
 
 from absl import flags
 import numpy as np
@@ -19,52 +23,99 @@ import meta
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("repeats", 20, "Steps of which the median is taken.")
-_SIZES = (10**5, 10**6)
+_MODELS = ((4, 10**6), (60, 10**5), (300, 10**5))  # Variables, coordinates.
+_MODES = ("eager", "function", "compiled")
 
 
 def main() -> None:
   console.print_device()
   with program.user_errors():
     options.check_positive("repeats")
-  rows = [(size, *measure(size)) for size in _SIZES]
+  rows = [[num_variables, size, mode, *measure(num_variables, size, mode)]
+          for num_variables, size in _MODELS for mode in _MODES]
   print(tabulate.tabulate(
-      [(size, learned, adam, learned / adam, num_bytes)
-       for size, learned, adam, num_bytes in rows],
-      headers=("Parameters", "Learned ns/parameter", "Adam ns/parameter",
-               "Ratio", "State bytes/parameter"), floatfmt=".3g"))
+      rows, headers=(
+          "Variables", "Coordinates", "Mode", "ns/coordinate", "over floor",
+          "cores busy", "first step s", "Adam ns/coordinate",
+          "AdamW ns/coordinate", "state bytes/coordinate"), floatfmt=".3g"))
 
 
-def measure(size: int) -> tuple[float, float, float]:
-  """Returns nanoseconds per parameter of both, and bytes of the state."""
+def measure(num_variables: int, size: int, mode: str) -> list[float]:
+  """Returns what a row of the table has.
+
+  Args:
+    num_variables: Number of variables of the model, which are equally large.
+    size: Number of their coordinates.
+    mode: "eager", "function" or "compiled".
+  """
+  learned = make_learned()
+  optimizers = [learned, tf.keras.optimizers.Adam(),
+                tf.keras.optimizers.AdamW()]
+  sizes = [len(part) for part in np.array_split(np.arange(size), num_variables)]
+  steps = [make_step(optimizer, sizes, mode) for optimizer in optimizers]
+  network, = learned.networks.values()
+  steps.append(make_floor(network, size))
+  first, *_ = [seconds(step)[0] for step in steps]
+  for step in steps:
+    step()
+  times = np.median([[seconds(step) for step in steps]
+                     for _ in range(FLAGS.repeats)], axis=0)  # [4, 2]
+  state = sum(s.shape.num_elements() * s.dtype.size
+              for states in learned.states for s in states)
+  wall, *others = times[:, 0]
+  return [wall / size * 1e9, wall / others[-1], times[0, 1] / wall, first,
+          others[0] / size * 1e9, others[1] / size * 1e9, state / size]
+
+
+def make_learned() -> meta.LearnedOptimizer:
+  """Returns an untrained optimizer."""
   optimizer = meta.MetaOptimizer()
   network, = optimizer.networks.values()
   network.initial_state({"x": tf.zeros([1])})
   with tempfile.TemporaryDirectory() as folder:
     optimizer.save(folder)
-    learned = meta.LearnedOptimizer.load(folder)
-  gradient = tf.random.stateless_normal([size], (0, 0), alg="philox")
-  steps = [_step(o, tf.Variable(tf.zeros([size])), gradient)
-           for o in (learned, tf.keras.optimizers.Adam())]
-  times = []
-  for _ in range(FLAGS.repeats):
-    times.append([])
-    for step in steps:
-      start = time.perf_counter()
-      step()
-      times[-1].append(time.perf_counter() - start)
-  state = sum(v.shape.num_elements() * v.dtype.size for v in learned.states[0])
-  return *(np.median(times, axis=0) / size * 1e9), state / size
+    return meta.LearnedOptimizer.load(folder)
 
 
-def _step(optimizer, variable, gradient):
-  """Returns a compiled step that has run before."""
-  step = tf.function(lambda: optimizer.apply([gradient], [variable]),
-                     autograph=False, jit_compile=True)
-  if not isinstance(optimizer, meta.LearnedOptimizer):
-    optimizer.build([variable])
+def make_step(optimizer: Any, sizes: list[int],
+              mode: str) -> Callable[[], None]:
+  """Returns a step of an optimizer on new variables of these sizes."""
+  variables = [tf.Variable(tf.zeros([n])) for n in sizes]
+  gradients = [tf.random.stateless_normal([n], (0, i), alg="philox")
+               for i, n in enumerate(sizes)]
+  if isinstance(optimizer, tf.keras.optimizers.Optimizer):
+    optimizer.build(variables)
+
+  def step() -> None:
+    optimizer.apply(gradients, variables)
+
+  return step if mode == "eager" else tf.function(
+      step, autograph=False, jit_compile=mode == "compiled")
+
+
+def make_floor(network: Any, size: int) -> Callable[[], Any]:
+  """Returns what no step can do without, for this number of coordinates."""
+  def normal(*shape: int) -> tf.Variable:  # XLA would compute constants once.
+    return tf.Variable(
+        tf.random.stateless_normal(shape, (0, 0), alg="philox"))
+
+  layers = [(layer.w_gates, layer.hidden_size,
+             normal(layer.w_gates.shape[0], size),
+             normal(5 * layer.hidden_size, size)) for layer in network.lstms]
+  return tf.function(
+      lambda: [(tf.matmul(w, inputs, transpose_a=True),  # Of four gates,
+                tf.sigmoid(values[:3 * h]),  # three have a sigmoid,
+                tf.tanh(values[3 * h:]))  # and the new cell has a tanh.
+               for w, h, inputs, values in layers],
+      autograph=False, jit_compile=True)
+
+
+def seconds(step: Callable[[], None]) -> tuple[float, float]:
+  """Returns the wall-clock time of a step, and the processor time."""
+  wall, busy = time.perf_counter(), time.process_time()
   step()
-  step()
-  return lambda: (step(), variable.numpy()[:1])
+  tf.test.experimental.sync_devices()
+  return time.perf_counter() - wall, time.process_time() - busy
 
 
 if __name__ == "__main__":

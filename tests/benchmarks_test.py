@@ -14,13 +14,15 @@ apply, engine, unseen = (
     for name in ("apply", "engine", "unseen"))
 
 
-class ApplyTest(programs.TestCase):
+class ApplyTest(programs.TestCase, parameterized.TestCase):
 
-  def test_both_optimizers_are_measured(self):
+  @parameterized.parameters("eager", "function", "compiled")
+  def test_optimizers_are_measured(self, mode):
     with programs.given_flags("benchmarks.apply", "--repeats=1"):
-      learned, adam, num_bytes = apply.measure(4)
-    self.assertGreater(learned, 0.)
-    self.assertGreater(adam, 0.)
+      *times, num_bytes = apply.measure(2, 5, mode)
+    self.assertLen(times, 6)
+    for value in times:
+      self.assertGreater(value, 0.)
     self.assertEqual(num_bytes, 2 * (20 + 20) * 4)  # Two numbers a unit.
 
 
