@@ -10,7 +10,6 @@ floor: the matrix products and nonlinearities of the network alone, compiled.
 
 from collections.abc import Callable
 import tempfile
-import time
 from typing import Any
 
 from absl import flags
@@ -18,6 +17,7 @@ import numpy as np
 import tabulate
 import tensorflow as tf
 
+from benchmarks import timing
 from l2lgd.commands import console, options, program
 import meta
 
@@ -55,16 +55,15 @@ def measure(num_variables: int, size: int, mode: str) -> list[float]:
   steps = [make_step(optimizer, sizes, mode) for optimizer in optimizers]
   network, = learned.networks.values()
   steps.append(make_floor(network, size))
-  first, *_ = [seconds(step)[0] for step in steps]
+  first, *_ = [timing.of_call(step).seconds for step in steps]
   for step in steps:
     step()
-  times = np.median([[seconds(step) for step in steps]
-                     for _ in range(FLAGS.repeats)], axis=0)  # [4, 2]
+  own, adam, adamw, floor = timing.in_turn(steps, FLAGS.repeats)
   state = sum(s.shape.num_elements() * s.dtype.size
               for states in learned.states for s in states)
-  wall, *others = times[:, 0]
-  return [wall / size * 1e9, wall / others[-1], times[0, 1] / wall, first,
-          others[0] / size * 1e9, others[1] / size * 1e9, state / size]
+  return [own.seconds / size * 1e9, own.seconds / floor.seconds, own.busy,
+          first, adam.seconds / size * 1e9, adamw.seconds / size * 1e9,
+          state / size]
 
 
 def make_learned() -> meta.LearnedOptimizer:
@@ -108,14 +107,6 @@ def make_floor(network: Any, size: int) -> Callable[[], Any]:
                 tf.tanh(values[3 * h:]))  # and the new cell has a tanh.
                for w, h, inputs, values in layers],
       autograph=False, jit_compile=True)
-
-
-def seconds(step: Callable[[], None]) -> tuple[float, float]:
-  """Returns the wall-clock time of a step, and the processor time."""
-  wall, busy = time.perf_counter(), time.process_time()
-  step()
-  tf.test.experimental.sync_devices()
-  return time.perf_counter() - wall, time.process_time() - busy
 
 
 if __name__ == "__main__":

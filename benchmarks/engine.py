@@ -8,11 +8,14 @@ faster one counts.
 
   python -m benchmarks.engine --problem=quadratic,mnist --data_dir=DIR
 
-With `--growth`, it measures quadratics of 10^3 to 10^6 coordinates and unrolls
-of 5 to 200 steps instead.
+With `--compare=2000`, training is also timed with a sample of 2,000 coordinates
+for the meta-gradient, in turn with all of them. With `--growth`, quadratics of
+10^3 to 10^6 coordinates and unrolls of 5 to 200 steps are measured instead;
+with both, those of up to 10^7 coordinates, with the sample alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+import functools
 import json
 import multiprocessing
 import resource
@@ -24,6 +27,7 @@ import numpy as np
 import tabulate
 import tensorflow as tf
 
+from benchmarks import timing
 from l2lgd import files
 from l2lgd.commands import console, options, program
 import meta
@@ -37,6 +41,8 @@ flags.DEFINE_integer("unroll_length", 20, "Updates in an unroll. (32 for "
 flags.DEFINE_integer("repeats", 5, "Epochs of which the median is taken.")
 flags.DEFINE_bool("growth", False, "Whether to measure how time and memory "
                   "grow with the numbers of coordinates and steps.")
+flags.DEFINE_integer("compare", None, "Number of sampled coordinates with "
+                     "which to train, too.")
 flags.DEFINE_string("output", None, "JSON file to write.")
 flags.DEFINE_string("profile", None, "Folder for TensorFlow's profile of an "
                     "epoch of training.")
@@ -45,13 +51,14 @@ _RUNS = 100  # Runs that are evaluated, or as many as fit side by side.
 # Numbers of coordinates, and of steps in an unroll.
 _GROWTH = [(10**3, 20), (10**4, 20), (10**5, 20), (10**6, 20),
            (10**4, 5), (10**4, 50), (10**4, 200)]
+_SAMPLED_GROWTH = [(10**4, 20), (10**5, 20), (10**6, 20), (10**7, 20)]
 
 
 def main() -> None:
   FLAGS.set_default("problem", "quadratic")
   console.print_device()
   with program.user_errors():
-    options.check_positive("num_steps", "unroll_length", "repeats")
+    options.check_positive("num_steps", "unroll_length", "repeats", "compare")
     names = FLAGS.problem.split(",")
     for name in names:
       experiments.get(name)
@@ -65,19 +72,25 @@ def main() -> None:
 def problems_in_turn(names: list[str]) -> tuple[dict, str]:
   """Measures these problems; returns the results and their table."""
   results = {name: alone_in_process(measure, name) for name in names}
-  return results, tabulate.tabulate(
-      [(name, r["coordinates"], r["train"], r["train"] / r["train_floor"],
-        r["evaluate"], r["evaluate"] / r["evaluate_floor"],
-        r["num_steps"] / r["train"], r["first_step"], r["peak_mb"])
-       for name, r in results.items()],
-      headers=("Problem", "Coordinates", "Train s", "over floor", "Evaluate s",
-               "over floor", "Steps/s", "First step s", "Peak MB"),
-      floatfmt=("", "d", ".3f", ".2f", ".3f", ".2f", ".0f", ".1f", ".0f"))
+  rows = []
+  for name, r in results.items():
+    train, sampled, evaluate = (
+        (r[key], r[f"{key}_busy"]) if key in r else (None, None)
+        for key in ("train", "sampled", "evaluate"))
+    rows.append((
+        name, r["coordinates"], *train, train[0] / r["train_floor"], *sampled,
+        *evaluate, evaluate[0] / r["evaluate_floor"], r["first_step"],
+        r["peak_mb"]))
+  return results, tabulate.tabulate(rows, headers=(
+      "Problem", "Coordinates", "Train s", "cores busy", "over floor",
+      "Sampled s", "cores busy", "Evaluate s", "cores busy", "over floor",
+      "First step s", "Peak MB"), floatfmt=".3g")
 
 
 def growth() -> tuple[list, str]:
   """Measures how time and memory grow; returns the results and their table."""
-  results = [alone_in_process(measure_growth, *sizes) for sizes in _GROWTH]
+  results = [alone_in_process(measure_growth, *sizes) for sizes in (
+      _SAMPLED_GROWTH if FLAGS.compare else _GROWTH)]
   return results, tabulate.tabulate(
       [(r["coordinates"], r["unroll_length"], 1e9 * r["seconds"], r["bytes"])
        for r in results],
@@ -107,31 +120,41 @@ def measure(name: str) -> dict[str, float]:
   FLAGS.set_default("unroll_length", experiment.unroll_length)
   num_steps = FLAGS.num_steps
   num_unrolls = num_steps // FLAGS.unroll_length
-  start_time = time.perf_counter()
-  meta_step = meta.MetaOptimizer(**experiment.net_config).meta_minimize(
-      problem, FLAGS.unroll_length, experiment.learning_rate,
-      experiment.net_assignments, jit_compile=options.jit_compile())
 
-  def epoch(num_unrolls: int = num_unrolls) -> np.ndarray:
+  def make_step(num_sampled: int | None) -> meta.MetaStep:
+    return meta.MetaOptimizer(**experiment.net_config).meta_minimize(
+        problem, FLAGS.unroll_length, experiment.learning_rate,
+        experiment.net_assignments, jit_compile=options.jit_compile(),
+        num_sampled=num_sampled)
+
+  def epoch(meta_step: meta.MetaStep, num_unrolls: int = num_unrolls) -> None:
     run = meta_step.reset(0)
     for _ in range(num_unrolls):
       losses, run = meta_step.step(run)
-    return losses.numpy()
+    losses.numpy()
 
-  epoch(1)
+  start_time = time.perf_counter()
+  meta_step = make_step(None)
+  epoch(meta_step, 1)
   first_step = time.perf_counter() - start_time
-  train = median_seconds(epoch, repeats=FLAGS.repeats)
-  peak_mb = peak_bytes() / 2**20  # Of training, before the floors.
+  epochs = {"train": functools.partial(epoch, meta_step)}
+  epochs["train"]()
+  peak_mb = peak_bytes() / 2**20  # Of training, before anything else.
+  if FLAGS.compare:
+    epochs["sampled"] = functools.partial(epoch, make_step(FLAGS.compare))
+    epochs["sampled"]()
+  timings = dict(zip(
+      epochs, timing.in_turn([*epochs.values()], FLAGS.repeats), strict=True))
   if FLAGS.profile:
     tf.profiler.experimental.start(FLAGS.profile)
-    epoch()
+    epochs["train"]()
     tf.profiler.experimental.stop()
   run = meta_step.reset(0)
   function, forward, backward = floor(meta_step, run)
   return {
       "coordinates": sum(p.shape.num_elements() for p in run.params.values()),
-      "num_steps": num_steps, "train": train, "first_step": first_step,
-      "peak_mb": peak_mb,
+      "num_steps": num_steps, "first_step": first_step, "peak_mb": peak_mb,
+      **flat(timings),
       "train_floor": num_steps * (forward + backward)
                      + (num_steps + num_unrolls) * function,
       **measure_evaluation(meta_step, num_steps)}
@@ -147,10 +170,16 @@ def measure_evaluation(meta_step: meta.MetaStep,
   evaluate(run_seeds)
   functions, forwards, _ = floor(
       meta_step, meta_step.reset(seeds.stack(run_seeds)))
+  own, = timing.in_turn([lambda: evaluate(run_seeds)], FLAGS.repeats)
   return {
-      "evaluate": median_seconds(evaluate, run_seeds, repeats=FLAGS.repeats)
-                  / len(run_seeds),
+      **flat({"evaluate": own._replace(seconds=own.seconds / len(run_seeds))}),
       "evaluate_floor": num_steps * (forwards + functions) / len(run_seeds)}
+
+
+def flat(timings: Mapping[str, timing.Timing]) -> dict[str, float]:
+  """Returns the seconds of each timing, and the cores that were busy."""
+  return {key: value for name, own in timings.items()
+          for key, value in ((name, own.seconds), (f"{name}_busy", own.busy))}
 
 
 def floor(meta_step: meta.MetaStep, run: unroll.Run) -> list[float]:
@@ -204,7 +233,8 @@ def alone(function: Callable, args, num_calls: int = 20) -> float:
   def seconds(jit_compile):
     compiled = tf.function(loop, autograph=False, jit_compile=jit_compile)
     compiled(args)
-    return median_seconds(compiled, args, repeats=3) / (num_calls + 1)
+    own, = timing.in_turn([lambda: compiled(args)], 3)
+    return own.seconds / (num_calls + 1)
 
   return min(seconds(False), seconds(True))
 
@@ -213,7 +243,7 @@ def measure_growth(num_coordinates: int, unroll_length: int) -> dict:
   """Returns seconds and bytes of training per coordinate and step."""
   problem = problems.Quadratic(batch_size=num_coordinates // 10, num_dims=10)
   meta_step = meta.MetaOptimizer().meta_minimize(
-      problem, 1, jit_compile=options.jit_compile())
+      problem, 1, jit_compile=options.jit_compile(), num_sampled=FLAGS.compare)
   meta_step.step(meta_step.reset(0))
   before = peak_bytes()
   meta_step.len_unroll = unroll_length
@@ -221,27 +251,17 @@ def measure_growth(num_coordinates: int, unroll_length: int) -> dict:
   meta_step.step(run)
   peak = peak_bytes()
   total = num_coordinates * unroll_length
+  own, = timing.in_turn(
+      [lambda: meta_step.step(run)[0].numpy()], FLAGS.repeats)
   return {
       "coordinates": num_coordinates, "unroll_length": unroll_length,
-      "seconds": median_seconds(lambda: meta_step.step(run)[0].numpy(),
-                                repeats=FLAGS.repeats) / total,
+      "seconds": own.seconds / total,
       "bytes": (peak - before) / total}
 
 
 def peak_bytes() -> int:
   """Returns the peak memory of this process."""
   return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def median_seconds(function: Callable, *args, repeats: int) -> float:
-  """Returns the median time of a call."""
-  times = []
-  for _ in range(repeats):
-    start = time.perf_counter()
-    function(*args)
-    tf.test.experimental.sync_devices()
-    times.append(time.perf_counter() - start)
-  return float(np.median(times))
 
 
 if __name__ == "__main__":

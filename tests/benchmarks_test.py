@@ -4,6 +4,7 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
+from benchmarks import timing
 import meta
 import networks
 import problems
@@ -35,10 +36,19 @@ class EngineTest(programs.TestCase):
         "--unroll_length=1", "--jit_compile=false"))
 
   def test_engine_measures_an_experiment(self):
+    engine.FLAGS.compare = 1
     results = engine.measure("simple")
     self.assertEqual((results["coordinates"], results["num_steps"]), (1, 2))
+    self.assertIn("sampled", results)
     for name, value in results.items():
       self.assertGreaterEqual(value, 0., name)
+
+  def test_functions_are_called_in_turn(self):
+    calls = []
+    timings = timing.in_turn(
+        [lambda: calls.append("a"), lambda: calls.append("b")], 3)
+    self.assertEqual("".join(calls), "ababab")
+    self.assertLen(timings, 2)
 
   def test_growth_is_per_coordinate_and_step(self):
     results = engine.measure_growth(20, 3)
