@@ -104,17 +104,30 @@ def print_stats(header: str, final_losses: np.ndarray,
     mean_time: Seconds per epoch.
     with_compilation: Whether compilation is a part of this time.
   """
-  summary = evaluation.summarize(final_losses)
-  note = ", with compilation" if with_compilation else ""
-  tqdm.tqdm.write("\n".join([
-      header,
-      f"Log Mean Final Error: {summary.log_mean:.2f}",
-      f"Mean epoch time: {mean_time:.2f} s{note}",
-      f"Final error: mean {summary.mean:.4g}, median {summary.median:.4g}, "
-      f"quartiles {summary.lower_quartile:.4g} to "
-      f"{summary.upper_quartile:.4g}, {summary.num_diverged} of "
-      f"{summary.num_runs} diverged"]))
+  _print(header,
+         f"Log Mean Final Error: "
+         f"{evaluation.summarize(final_losses).log_mean:.2f}",
+         _time(mean_time, with_compilation),
+         f"Final error: {_distribution(final_losses)}")
+
+
+def _print(*lines: str) -> None:
+  tqdm.tqdm.write("\n".join(lines))
   sys.stdout.flush()
+
+
+def _time(mean_time: float, with_compilation: bool) -> str:
+  """Returns the line of the time of an epoch."""
+  note = ", with compilation" if with_compilation else ""
+  return f"Mean epoch time: {mean_time:.2f} s{note}"
+
+
+def _distribution(final_losses: np.ndarray) -> str:
+  """Returns the mean, the quartiles and the number that diverged, in words."""
+  s = evaluation.summarize(final_losses)
+  return (f"mean {s.mean:.4g}, median {s.median:.4g}, quartiles "
+          f"{s.lower_quartile:.4g} to {s.upper_quartile:.4g}, "
+          f"{s.num_diverged} of {s.num_runs} diverged")
 
 
 class Console(meta.Recorder):
@@ -140,7 +153,7 @@ class Console(meta.Recorder):
     self._epochs: list[meta.Epoch] = []  # Those since the last report.
     # Whether the next ones are the first, and have to be compiled.
     self._is_first_epoch = True
-    self._validated: set[str | None] = set()  # Problems that are compiled.
+    self._is_first_run = True  # The same for validations.
 
   def begin(self, num_epochs: int) -> None:
     print(self._describe(), flush=True)
@@ -166,10 +179,12 @@ class Console(meta.Recorder):
 
   def validation(self, validation: meta.Validation) -> None:
     final_losses = validation.losses[:, -1]
-    print_stats(_titled("EVALUATION", validation.problem), final_losses,
-                validation.seconds / len(final_losses),
-                validation.problem not in self._validated)
-    self._validated.add(validation.problem)
+    if validation.problem is not None:
+      _print(f"EVALUATION, {validation.problem}: {_distribution(final_losses)}")
+      return
+    print_stats("EVALUATION", final_losses,
+                validation.seconds / len(final_losses), self._is_first_run)
+    self._is_first_run = False
 
   def end(self, num_epochs: int) -> None:
     self._bar.close()
@@ -193,18 +208,19 @@ class Console(meta.Recorder):
     if self._is_first_epoch and len(epochs) > 1:
       del seconds[0]  # Most of it is compilation.
     self._is_first_epoch = False
-    own = [e for e in epochs if not e.is_imitation]
-    for problem in dict.fromkeys(e.problem for e in own):
-      print_stats(_titled(f"Epoch {epochs[-1].number}", problem),
-                  np.array([e.final_loss for e in own if e.problem == problem]),
-                  float(np.mean(seconds)), with_compilation)
+    losses: dict[str | None, list[float]] = {}  # By problem.
+    for e in epochs:
+      if not e.is_imitation:
+        losses.setdefault(e.problem, []).append(e.final_loss)
+    header, mean_time = f"Epoch {epochs[-1].number}", float(np.mean(seconds))
+    if None in losses:
+      print_stats(header, np.array(losses[None]), mean_time, with_compilation)
+    elif losses:
+      _print(header, _time(mean_time, with_compilation), *(
+          f"{problem}: {_distribution(np.array(of_one))}"
+          for problem, of_one in sorted(losses.items())))
     dropped = sum(e.num_dropped for e in epochs)
     if dropped:
       total = sum(len(e.gradient_norms) for e in epochs)
       tqdm.tqdm.write(f"{dropped} of {total} meta-gradients were not finite, "
                       "and were dropped.")
-
-
-def _titled(title: str, problem: str | None) -> str:
-  """Returns a title, with the problem if it is one of several."""
-  return title if problem is None else f"{title}, {problem}"
