@@ -12,7 +12,8 @@ from networks import net_config
 import problems
 
 _DATA = ("split", "data_dir", "download")
-_OF_USERS = ("split", "data_dir", "layers", "activation")
+_MLP = ("layers", "activation", "init_stddev")
+_OF_USERS = ("split", "data_dir", *_MLP)
 
 
 class Experiment(NamedTuple):
@@ -103,7 +104,7 @@ EXPERIMENTS = {
         {"cw": _lstm()}),
     "mnist": Experiment(
         problems.Mnist, {"cw": net_config.ORIGINAL},
-        options=(*_DATA, "layers", "activation")),
+        options=(*_DATA, *_MLP)),
     "cifar": Experiment(
         _cifar10(), {"cw": net_config.ORIGINAL}, options=_DATA),
     "cifar-multi": Experiment(
@@ -116,7 +117,7 @@ EXPERIMENTS = {
         {"cw": _lstm()}, learning_rate=0.003),
     "paper-mnist": Experiment(
         problems.Mnist, {"cw": _paper(scale=0.1)}, learning_rate=0.01,
-        options=(*_DATA, "layers", "activation")),
+        options=(*_DATA, *_MLP)),
     "paper-cifar10": _paper_cifar10(),
     "paper-cifar5": _paper_cifar10(0, 1, 2, 3, 4),
     "paper-cifar5-sub": _paper_cifar10(5, 6, 7, 8, 9),
@@ -144,8 +145,8 @@ def get(name: str) -> Experiment:
       `problems.small_task`; or "module:function", where the function
       returns an `Experiment`, or any problem, on which the network of
       "paper-mnist" is trained. A function with arguments returns a problem;
-      those named `split`, `data_dir`, `layers` and `activation` become
-      `options` of its experiment.
+      those named `split`, `data_dir`, `layers`, `activation` and `init_stddev`
+      become `options` of its experiment.
 
   Raises:
     ValueError: There is no experiment of that name, or the function of a user

@@ -28,7 +28,7 @@ class Mnist(classification.Classification):
   def __init__(self, layers: Sequence[int] = (20,),
                activation: str = "sigmoid", batch_size: int = 128,
                split: str = "train", data_dir: str | None = None,
-               download: bool = False):
+               download: bool = False, init_stddev: float = 0.01):
     """Reads the data set.
 
     Args:
@@ -38,20 +38,26 @@ class Mnist(classification.Classification):
       split: The part of the data set: "train", "validation" or "test".
       data_dir: The directory of the files; see `datasets.mnist.read`.
       download: Whether to download them if they are not there.
+      init_stddev: Standard deviation of the initial weights and biases, by
+        default DeepMind's. The paper does not say which one it has.
 
     Raises:
       ValueError: An argument is out of its range, or a file is broken.
       OSError: The files are not there, or could not be downloaded.
     """
-    network = _network(checks.positive_integers("layers", layers), activation)
+    network = _network(
+        checks.positive_integers("layers", layers), activation,
+        checks.positive("init_stddev", init_stddev))
     # Checked before the files are read, which takes a while.
     checks.positive_integer("batch_size", batch_size)
     images, labels = datasets.mnist.read(data_dir, split, download)
     super().__init__(images, labels, network, batch_size)
 
 
-def _network(hidden: Sequence[int], activation: str) -> list[layers.Layer]:
+def _network(hidden: Sequence[int], activation: str,
+             init_stddev: float) -> list[layers.Layer]:
   """Returns the layers of the classifier."""
   checks.one_of("activation", activation, _ACTIVATIONS)
   return [layers.flatten(), *layers.mlp(
-      [_NUM_PIXELS, *hidden, _NUM_CLASSES], _ACTIVATIONS[activation])]
+      [_NUM_PIXELS, *hidden, _NUM_CLASSES], _ACTIVATIONS[activation],
+      init=layers.Init(init_stddev))]

@@ -43,6 +43,10 @@ MISTAKES = (
     (("--problem=mnist", "--layers=0"),
      r"layers\[0\] is 0, but must be a positive integer"),
     (("--problem=mnist", "--activation=tanh"), "--activation=tanh"),
+    (("--problem=quadratic", "--init_stddev=0.1"),
+     "--init_stddev is for mnist and paper-mnist, not quadratic"),
+    (("--problem=mnist", "--init_stddev=0"),
+     "init_stddev is 0.0, but must be a positive number"),
     (("--jit_compile=maybe",), "--jit_compile=maybe"),
     (("--seed=9223372036854775808",), "seed is 9223372036854775808"),
     (("simple",), "'simple' is not a flag: write --name=value"))

@@ -43,7 +43,8 @@ class FlagsTest(programs.TestCase):
     self.assertEqual(passed["settings"], meta.Settings())
     self.assertEqual(passed["description"], {
         "problem": "simple", "layers": None, "activation": None,
-        "split": "train", "init": None, "net_options": None,
+        "init_stddev": None, "split": "train", "init": None,
+        "net_options": None,
         "random_scaling": None, "recipe": None})
     self.assertEqual(
         [passed[name] for name in (
@@ -106,13 +107,15 @@ class FlagsTest(programs.TestCase):
     fake_data.write_mnist(self.folder)
     passed = self.passed(
         "--problem=mnist", f"--data_dir={self.folder}", "--split=test",
-        "--layers=3,2", "--activation=relu")
+        "--layers=3,2", "--activation=relu", "--init_stddev=0.5")
     self.assertEqual(passed["description"], {
         "problem": "mnist", "layers": ["3", "2"], "activation": "relu",
+        "init_stddev": 0.5,
         "split": "test", "init": None, "net_options": None,
         "random_scaling": None, "recipe": None})
     expected = problems.Mnist(
-        layers=(3, 2), activation="relu", data_dir=self.folder, split="test")
+        layers=(3, 2), activation="relu", data_dir=self.folder, split="test",
+        init_stddev=0.5)
     params, constants = expected.sample(tf.constant([1, 2]))
     actual, _ = passed["problem"].sample(tf.constant([1, 2]))
     assertions.assert_equal(actual, params)

@@ -119,7 +119,10 @@ class CodeTest(programs.TestCase):
     program, *argv = shlex.split(command, comments=True)
     if program.startswith("l2l-"):
       name = program.removeprefix("l2l-")
-      argv = [a.replace("=DIR", f"={self.folder}") for a in argv]
+      argv = [a.replace("=DIR", f"={self.folder}").replace(
+          "=small-tasks", "=small-0,small-6") for a in argv]
+      if "--recipe=general" in argv:
+        argv += ["--min_num_steps=1"]
       if "--optimizer=all" in argv:
         argv += ["--optimizer=L2L,Sgd", "--tune"]
       # Drawing traces a graph for each coordinate if it is eager.

@@ -81,6 +81,7 @@ class MnistTest(parameterized.TestCase):
       ("layers", (20, 0), r"layers\[1\] is 0"),
       ("layers", (2.5,), r"layers\[0\] is 2.5"),
       ("activation", "tanh", r"'tanh', .* one of \['relu', 'sigmoid'\]"),
+      ("init_stddev", -1, "init_stddev is -1"),
       ("batch_size", 0, "batch_size is 0"),
       ("batch_size", 1.5, "batch_size is 1.5"),
       ("split", "dev", r"'dev', .*\['test', 'train', 'validation'\]"))

@@ -16,7 +16,8 @@ flags.DEFINE_string("problem", "simple",
                     "small-N, a small task (N is a number); or "
                     "module:function, a function of yours that returns a "
                     "problems.Problem, and may take the arguments split, "
-                    "data_dir, layers and activation. train.py also takes "
+                    "data_dir, layers, activation and init_stddev. train.py "
+                    "also takes "
                     "several, separated by commas, and small-tasks, which "
                     f"stands for {len(experiments.GROUPS['small-tasks'])} of "
                     "them.")
@@ -27,12 +28,17 @@ flags.DEFINE_list("layers", None, "Units of each hidden layer of the network "
                   "(default: 20)")
 flags.DEFINE_enum("activation", None, ["sigmoid", "relu"],
                   "Activation of these layers. (default: sigmoid)")
+flags.DEFINE_float("init_stddev", None, "Standard deviation of the initial "
+                   "weights and biases of this network. (default: 0.01)")
 flags.DEFINE_string("data_dir", None, "Folder of the data set.")
 flags.DEFINE_bool("download", False,
                   "Whether to download a data set that is not there.")
 flags.DEFINE_enum("jit_compile", "auto", ["auto", "true", "false"],
                   "Whether XLA compiles the unroll; auto: where that is "
                   "possible and faster.")
+
+OF_CLASSIFIER = ("layers", "activation", "init_stddev")
+"""Flags for the network that classifies MNIST."""
 
 
 def check_positive(*names: str) -> None:
@@ -86,13 +92,12 @@ def make_problems(found: Mapping[str, experiments.Experiment],
                   split: str) -> dict[str, problems.Problem]:
   """Returns the problems of several experiments; see `make_problem`."""
   values = {"split": split, "download": FLAGS.download}
-  if FLAGS.data_dir is not None:
-    values["data_dir"] = FLAGS.data_dir
+  for flag in ("data_dir", *OF_CLASSIFIER):
+    if FLAGS[flag].value is not None:
+      values[flag] = FLAGS[flag].value
   if FLAGS.layers is not None:
     values["layers"] = integers("layers")
-  if FLAGS.activation is not None:
-    values["activation"] = FLAGS.activation
-  for flag in ("layers", "activation"):
+  for flag in OF_CLASSIFIER:
     if flag in values and not any(flag in e.options for e in found.values()):
       raise ValueError(_unused(flag))
   made = {}

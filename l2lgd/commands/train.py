@@ -104,7 +104,7 @@ def main() -> int:
         FLAGS.num_epochs, settings, experiment.net_assignments,
         FLAGS.save_path, FLAGS.resume, FLAGS.log_period,
         description={name: FLAGS[name].value for name in (
-            "problem", "layers", "activation", "split", "init",
+            "problem", *options.OF_CLASSIFIER, "split", "init",
             "random_scaling", "recipe")} | {"net_options": net_options},
         recorders=[console.Console(
             FLAGS.num_epochs, FLAGS.log_period, FLAGS.save_path,

@@ -44,7 +44,7 @@ class Tuner:
         os.path.dirname(FLAGS.output), "tuning.json")
     self._cache = tuning.Cache(self._filename)
     self._settings = {flag: FLAGS[flag].value for flag in (
-        "problem", "layers", "activation", "num_steps", "tuning_epochs",
+        "problem", *options.OF_CLASSIFIER, "num_steps", "tuning_epochs",
         "data_dir")} | {"losses": tuning.fingerprint(problem)}
 
   def best(self, name: str) -> networks.Network:
