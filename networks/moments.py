@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-TINY = 1e-37  # Smaller squares, those of gradients below 3e-19, count as 0;
-# larger ones than its inverse are clipped, before they overflow.
+TINY = 1e-37  # Smaller squares, those of gradients below 3e-19, count as 0.
+_HUGE = 1e30  # Larger ones are clipped, so that sums of them do not overflow.
 
 
 class Moments(NamedTuple):
@@ -45,7 +45,7 @@ class RunningMoments:
     """
     moments = Moments(
         _mean(moments.means, rows, self._decays),
-        _mean(moments.squares, tf.minimum(rows**2, 1 / TINY),
+        _mean(moments.squares, tf.minimum(rows**2, _HUGE),
               self._square_decays),
         moments.peaks, moments.step + 1)
     fastest = self.unbiased(moments)[1][0]  # [D, N]
