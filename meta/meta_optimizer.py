@@ -6,8 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from l2lgd import files
-from meta import imitation, meta_step
+from l2lgd import checks, files
+from meta import evolution, imitation, meta_step
 import networks
 from networks import net_config as net_config_lib
 import problems
@@ -80,7 +80,10 @@ class MetaOptimizer:
       max_gradient_norm: float | None = None,
       objective: str = "sum",
       adam: tf.keras.optimizers.Optimizer | None = None,
-      teacher: networks.Network | None = None
+      teacher: networks.Network | None = None,
+      estimator: str = "backprop",
+      perturbation_stddev: float = 0.01,
+      perturbation_pairs: int = 8
   ) -> meta_step.MetaStep:
     """Returns an object whose `step` trains the networks on a problem.
 
@@ -97,17 +100,36 @@ class MetaOptimizer:
       adam: See `meta_step.MetaStep`.
       teacher: A hand-designed optimizer to imitate, in place of minimizing the
         losses; see `imitation.ImitationStep`. `second_derivatives` and
-        `objective` do not matter then.
+        `objective` and what follows do not matter then.
+      estimator: How the meta-gradient is computed: "backprop", by truncated
+        back-propagation; "es" or "pes", without back-propagation, from the
+        meta-losses of perturbed weights, see `evolution.EvolutionStep`.
+      perturbation_stddev: Standard deviation of the perturbations.
+      perturbation_pairs: Number of pairs of perturbed runs beside each run.
 
     Raises:
-      ValueError: See `meta_step.MetaStep`, `networks.Partition` and
-        `imitation.Student`.
+      ValueError: See `meta_step.MetaStep`, `networks.Partition`,
+        `imitation.Student` and `evolution.EvolutionStep`; `estimator` is
+        unknown; or there is an option of back-propagation without it.
     """
-    step_class, nets = meta_step.MetaStep, self.networks
+    checks.one_of("estimator", estimator, evolution.ESTIMATORS)
+    nets = self.networks
+    step_class: type[meta_step.MetaStep] = meta_step.MetaStep
     if teacher is not None:
       step_class, second_derivatives = imitation.ImitationStep, False
       nets = {key: imitation.Student(network, teacher)
               for key, network in nets.items()}
+    elif estimator != "backprop":
+      for name, value, allowed in (
+          ("second_derivatives", second_derivatives, False),
+          ("num_sampled", num_sampled, None)):
+        if value != allowed:
+          raise ValueError(f"{name} is {value}, but must be {allowed} with the "
+                           f"estimator {estimator!r}.")
+      return evolution.EvolutionStep(
+          networks.Partition(nets, net_assignments), problem, len_unroll,
+          learning_rate, jit_compile, max_gradient_norm, objective, adam,
+          estimator == "pes", perturbation_stddev, perturbation_pairs)
     return step_class(
         networks.Partition(nets, net_assignments), problem, len_unroll,
         learning_rate, second_derivatives, jit_compile, num_sampled,

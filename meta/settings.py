@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from l2lgd import checks
-from meta import meta_gradient
+from meta import evolution, meta_gradient
 from networks import baselines
 
 
@@ -49,22 +49,29 @@ class Settings(NamedTuple):
   # `imitation.ImitationStep`.
   teacher: str = "Adam"  # The class of the teacher, a hand-designed optimizer.
   teacher_learning_rate: float = 0.01  # Its learning rate.
+  estimator: str = "backprop"  # How the meta-gradient is computed; see
+  # `MetaOptimizer.meta_minimize`.
+  perturbation_stddev: float = 0.01  # Of the weights, for "es" and "pes".
+  perturbation_pairs: int = 8  # Pairs of perturbed runs beside each task's.
 
   def check(self) -> None:
     """Raises a ValueError that names a setting which is out of its range."""
     for name in ("num_steps", "unroll_length", "num_tasks",
-                 "evaluation_period", "evaluation_epochs"):
+                 "evaluation_period", "evaluation_epochs",
+                 "perturbation_pairs"):
       checks.positive_integer(name, getattr(self, name))
     for name in ("decay_epochs", "min_num_steps", "patience"):
       if getattr(self, name) is not None:
         checks.positive_integer(name, getattr(self, name))
-    checks.positive("learning_rate", self.learning_rate)
+    for name in ("learning_rate", "teacher_learning_rate",
+                 "perturbation_stddev"):
+      checks.positive(name, getattr(self, name))
     if self.max_gradient_norm is not None:
       checks.positive("max_gradient_norm", self.max_gradient_norm)
     checks.one_of("objective", self.objective, meta_gradient.OBJECTIVES)
     checks.probability("imitation", self.imitation)
     checks.one_of("teacher", self.teacher, baselines.BY_NAME)
-    checks.positive("teacher_learning_rate", self.teacher_learning_rate)
+    checks.one_of("estimator", self.estimator, evolution.ESTIMATORS)
     for i, weight in enumerate(self.problem_weights or ()):
       checks.positive(f"problem_weights[{i}]", weight)
     if self.curriculum is not None:

@@ -158,20 +158,21 @@ class Trainer:
         settings.learning_rate, self.net_assignments,
         settings.second_derivatives, settings.jit_compile,
         settings.sampled_coordinates, settings.max_gradient_norm,
-        settings.objective)
+        settings.objective, estimator=settings.estimator,
+        perturbation_stddev=settings.perturbation_stddev,
+        perturbation_pairs=settings.perturbation_pairs)
     step = minimize(
         self._compiled[0].meta_step.optimizer if self._compiled else None)
     imitation_step = minimize(
         step.optimizer,
         baselines.BY_NAME[settings.teacher](settings.teacher_learning_rate)
     ) if settings.imitation else step
-    return _Compiled(
-        name, step, imitation_step,
-        evaluation.Evaluator(
-            step.network, problem, settings.num_steps, settings.jit_compile),
-        tf.function(functools.partial(
-            diagnostics.trace, step.network, problem,
-            self._validation_seeds[0]), autograph=False))
+    evaluate = evaluation.Evaluator(
+        step.network, problem, settings.num_steps, settings.jit_compile)
+    trace = functools.partial(
+        diagnostics.trace, step.network, problem, self._validation_seeds[0])
+    return _Compiled(name, step, imitation_step, evaluate,
+                     tf.function(trace, autograph=False))
 
   @property
   def num_epochs(self) -> int:

@@ -26,6 +26,8 @@ class Run(NamedTuple):
   state: networks.State  # The network's memory of the run.
   seed: tf.Tensor  # Seed of the noise of the losses, int32, shape [2].
   step: tf.Tensor  # Number of updates made so far, int32, shape [].
+  particles: Any = ()  # With the estimator "pes", the perturbed runs beside it,
+  # `evolution.Particles`.
 
   @property
   def is_batched(self) -> bool:
@@ -70,9 +72,9 @@ def vectorized(function: Callable[..., Any], batched: bool
     except (TypeError, ValueError) as error:
       raise ValueError(
           "TensorFlow cannot vectorize this problem over several runs. Make "
-          "one run at a time (--num_tasks=1). The cause may be a loop or a "
-          "branch in its loss: a recurrent layer can do without by "
-          f"unroll=True. TensorFlow says: {str(error).splitlines()[0]}"
+          "one run at a time (--num_tasks=1, --estimator=backprop). The cause "
+          "may be a loop or a branch in its loss: a recurrent layer can do "
+          f"without by unroll=True. TensorFlow says: {str(error).splitlines()[0]}"
           ) from error
 
   return mapped

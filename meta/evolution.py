@@ -1,0 +1,202 @@
+"""Meta-gradients without back-propagation: evolution strategies.
+
+The weights phi are perturbed, and the meta-losses say which perturbations are
+good. With a standard deviation sigma, the estimates are those of the gradient
+of the meta-loss smoothed by it: of its mean over phi + N(0, sigma^2).
+"""
+
+from collections.abc import Callable
+import functools
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from l2lgd import checks
+from meta import meta_gradient, meta_step, unroll
+import networks
+from networks import weights_in_state
+import problems
+
+ESTIMATORS = ("backprop", "es", "pes")
+
+
+class Particles(NamedTuple):
+  """P pairs of runs with perturbed weights, beside a run with the weights."""
+  params: problems.Params  # [2 P, ...]: the first of all pairs, whose
+  # perturbations are added, then the second ones, from which they are
+  # subtracted.
+  state: networks.State  # [2 P, ...]
+  sums: tuple[tf.Tensor, ...]  # Sums xi of all perturbations so far of the
+  # first ones, [P, ...], of each variable.
+
+
+class EvolutionStep(meta_step.MetaStep):
+  """A step of meta-training whose meta-gradient is estimated by perturbations.
+
+  `MetaOptimizer.meta_minimize` returns one for the estimators "es" and "pes".
+  An unroll is made with the weights, whose losses are returned, and side by
+  side with 2 P perturbed ones, P of them epsilon ~ N(0, sigma^2) and their
+  antithetic partners -epsilon. The estimate is the mean over the pairs of
+  xi (L(phi + epsilon) - L(phi - epsilon)) / (2 sigma^2). Nothing is
+  differentiated, and the memory does not depend on T.
+
+  Evolution strategies, ES (Vicol et al. 2021, algorithm 1): each unroll starts
+  all perturbed runs where the run is, and xi = epsilon. What an update does
+  beyond the unroll is not counted, as in truncated back-propagation.
+
+  Persistent evolution strategies, PES (algorithm 2): the perturbed runs go on
+  from unroll to unroll with new perturbations, and xi is the sum of those since
+  the start of the run. The sum of the estimates of a run is unbiased for the
+  smoothed meta-loss of the whole run.
+
+  With the objective "log", the loss at which an unroll starts is a constant.
+  """
+
+  def __init__(self, network: networks.Network, problem: problems.Problem,
+               len_unroll: int, learning_rate: float,
+               jit_compile: bool | None = None,
+               max_gradient_norm: float | None = None,
+               objective: str = "sum",
+               adam: tf.keras.optimizers.Optimizer | None = None,
+               persistent: bool = False, stddev: float = 0.01,
+               num_pairs: int = 8):
+    """Creates the network's variables and Adam's slots.
+
+    Args:
+      network: See `meta_step.MetaStep`.
+      problem: See `meta_step.MetaStep`.
+      len_unroll: See `meta_step.MetaStep`.
+      learning_rate: See `meta_step.MetaStep`.
+      jit_compile: See `meta_step.MetaStep`.
+      max_gradient_norm: See `meta_step.MetaStep`.
+      objective: See `meta_step.MetaStep`.
+      adam: See `meta_step.MetaStep`.
+      persistent: Whether to estimate by PES. If not, it is ES.
+      stddev: Standard deviation of the perturbations, sigma.
+      num_pairs: Number of pairs, P, for each of K runs.
+
+    Raises:
+      ValueError: See `meta_step.MetaStep`; `stddev` or `num_pairs` is not
+        positive; or the weights of the network cannot be perturbed.
+    """
+    self._persistent = persistent
+    self._stddev = checks.positive("perturbation_stddev", stddev)
+    self._num_pairs = checks.positive_integer("perturbation_pairs", num_pairs)
+    super().__init__(
+        network, problem, len_unroll, learning_rate, jit_compile=jit_compile,
+        max_gradient_norm=max_gradient_norm, objective=objective, adam=adam)
+    self._perturbed = meta_step.Unroller(
+        weights_in_state.WeightsInState(network), problem, len_unroll,
+        jit_compile=jit_compile)
+
+  def reset(self, seed: int | tf.Tensor) -> unroll.Run:
+    run = super().reset(seed)
+    return run._replace(particles=self._start_particles(
+        run)) if self._persistent else run
+
+  def _make_meta_gradient(
+      self, num_sampled: int | None) -> Callable[..., meta_gradient.Result]:
+    del num_sampled
+    return self._estimate
+
+  def _estimate(self, run: unroll.Run, num_steps: int) -> meta_gradient.Result:
+    """Returns the losses, the next run and the meta-gradient."""
+    batched = run.is_batched
+    if not self._persistent:
+      run = run._replace(particles=self._start_particles(run))
+    perturbations = unroll.vectorized(self._draw, batched)(run.seed, run.step)
+    runs = unroll.vectorized(self._beside, batched)(run, perturbations)
+    if batched:  # [K, 1 + 2 P, ...]
+      runs = _map(lambda t: tf.reshape(t, [-1, *t.shape[2:]]), runs)
+    losses, runs = self._perturbed.unroll(runs, num_steps)
+    losses = _swap_axes(losses)  # [K (1 + 2 P), T + 1, ...]
+    if batched:
+      losses, runs = _map(
+          lambda t: tf.reshape(t, [run.seed.shape[0], -1, *t.shape[1:]]),
+          (losses, runs))
+    losses, run, gradients = unroll.vectorized(self._results, batched)(
+        losses, runs, run.particles, perturbations)
+    if batched:
+      losses, gradients = _swap_axes(losses), [
+          tf.reduce_mean(g, 0) for g in gradients]
+    return losses, run, gradients
+
+  def _start_particles(self, run: unroll.Run) -> Particles:
+    """Returns particles that are where the run is."""
+    def start(run):
+      return Particles(
+          *_map(functools.partial(_repeat, num=2 * self._num_pairs),
+                (run.params, run.state)),
+          tuple(tf.zeros([self._num_pairs, *v.shape], v.dtype)
+                for v in self.network.trainable_variables))
+
+    return unroll.vectorized(start, run.is_batched)(run)
+
+  def _draw(self, seed: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """Draws the perturbations epsilon of an unroll, [P, ...], for a run."""
+    seed = tf.random.fold_in(seed, -2, alg="philox")  # No step of a loss.
+    seed = tf.random.fold_in(seed, step, alg="philox")
+    return tuple(
+        self._stddev * tf.random.stateless_normal(
+            [self._num_pairs, *v.shape],
+            tf.random.fold_in(seed, i, alg="philox"), dtype=v.dtype,
+            alg="philox")
+        for i, v in enumerate(self.network.trainable_variables))
+
+  def _beside(self, run: unroll.Run,
+              perturbations: tuple[tf.Tensor, ...]) -> unroll.Run:
+    """Returns a run and its particles side by side, 1 + 2 P runs."""
+    params, state = _map(
+        lambda t, others: tf.concat([t[tf.newaxis], others], 0),
+        (run.params, run.state), (run.particles.params, run.particles.state))
+    weights = tuple(
+        v + tf.concat([tf.zeros_like(p[:1]), p, -p], 0)
+        for v, p in zip(self.network.trainable_variables, perturbations))
+    constants, seed, step = _map(
+        functools.partial(_repeat, num=1 + 2 * self._num_pairs),
+        (run.constants, run.seed, run.step))
+    return unroll.Run(
+        params, constants, weights_in_state.State(state, weights), seed, step)
+
+  def _results(self, losses: tf.Tensor, runs: unroll.Run, particles: Particles,
+               perturbations: tuple[tf.Tensor, ...]) -> meta_gradient.Result:
+    """Returns the results of one run.
+
+    Args:
+      losses: Those of the run and of its particles, [1 + 2 P, T + 1, ...].
+      runs: The run and its particles after the unroll.
+      particles: The particles before the unroll.
+      perturbations: Those of the unroll.
+    """
+    runs = runs._replace(state=runs.state.own)
+    sums = tuple(map(tf.add, particles.sums, perturbations))
+    _, added, subtracted = tf.split(
+        self._values(losses), [1, self._num_pairs, self._num_pairs])
+    slopes = (added - subtracted) / (
+        2 * self._stddev**2 * self._num_pairs)  # [P]
+    run = _map(lambda t: t[0], runs)
+    if self._persistent:
+      run = run._replace(particles=Particles(
+          *_map(lambda t: t[1:], (runs.params, runs.state)), sums))
+    return losses[0], run, [
+        tf.tensordot(tf.cast(slopes, xi.dtype), xi, 1) for xi in sums]
+
+  def _values(self, losses: tf.Tensor) -> tf.Tensor:
+    """Returns meta-losses, [1 + 2 P], up to what is a constant for a pair."""
+    means = tf.reduce_mean(losses, list(range(2, losses.shape.rank)))
+    if self._objective == "log":
+      means = tf.math.log(means + meta_gradient.EPSILON)
+    return tf.reduce_sum(means, 1)
+
+
+_map = tf.nest.map_structure
+
+
+def _repeat(tensor: tf.Tensor, num: int) -> tf.Tensor:
+  """Returns copies of a tensor, [num, ...]."""
+  return tf.broadcast_to(tensor, [num, *tensor.shape])
+
+
+def _swap_axes(tensor: tf.Tensor) -> tf.Tensor:
+  """Returns a tensor whose first two axes are swapped."""
+  return tf.transpose(tensor, [1, 0, *range(2, tensor.shape.rank)])
