@@ -7,7 +7,7 @@ of the meta-loss smoothed by it: of its mean over phi + N(0, sigma^2).
 
 from collections.abc import Callable
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -40,11 +40,11 @@ class EvolutionStep(meta_step.MetaStep):
   xi (L(phi + epsilon) - L(phi - epsilon)) / (2 sigma^2). Nothing is
   differentiated, and the memory does not depend on T.
 
-  Evolution strategies, ES (Vicol et al. 2021, algorithm 1): each unroll starts
+  Evolution strategies, ES: each unroll starts
   all perturbed runs where the run is, and xi = epsilon. What an update does
   beyond the unroll is not counted, as in truncated back-propagation.
 
-  Persistent evolution strategies, PES (algorithm 2): the perturbed runs go on
+  Persistent evolution strategies, PES (Vicol et al. 2021): the perturbed runs go on
   from unroll to unroll with new perturbations, and xi is the sum of those since
   the start of the run. The sum of the estimates of a run is unbiased for the
   smoothed meta-loss of the whole run.
@@ -124,11 +124,12 @@ class EvolutionStep(meta_step.MetaStep):
   def _start_particles(self, run: unroll.Run) -> Particles:
     """Returns particles that are where the run is."""
     def start(run):
-      return Particles(
-          *_map(functools.partial(_repeat, num=2 * self._num_pairs),
-                (run.params, run.state)),
-          tuple(tf.zeros([self._num_pairs, *v.shape], v.dtype)
-                for v in self.network.trainable_variables))
+      params, state = _map(
+          functools.partial(_repeat, num=2 * self._num_pairs),
+          (run.params, run.state))
+      return Particles(params, state, tuple(
+          tf.zeros([self._num_pairs, *v.shape], v.dtype)
+          for v in self.network.trainable_variables))
 
     return unroll.vectorized(start, run.is_batched)(run)
 
@@ -176,8 +177,8 @@ class EvolutionStep(meta_step.MetaStep):
         2 * self._stddev**2 * self._num_pairs)  # [P]
     run = _map(lambda t: t[0], runs)
     if self._persistent:
-      run = run._replace(particles=Particles(
-          *_map(lambda t: t[1:], (runs.params, runs.state)), sums))
+      params, state = _map(lambda t: t[1:], (runs.params, runs.state))
+      run = run._replace(particles=Particles(params, state, sums))
     return losses[0], run, [
         tf.tensordot(tf.cast(slopes, xi.dtype), xi, 1) for xi in sums]
 

@@ -74,7 +74,8 @@ def vectorized(function: Callable[..., Any], batched: bool
           "TensorFlow cannot vectorize this problem over several runs. Make "
           "one run at a time (--num_tasks=1, --estimator=backprop). The cause "
           "may be a loop or a branch in its loss: a recurrent layer can do "
-          f"without by unroll=True. TensorFlow says: {str(error).splitlines()[0]}"
+          "without by unroll=True. TensorFlow says: "
+          f"{str(error).splitlines()[0]}"
           ) from error
 
   return mapped

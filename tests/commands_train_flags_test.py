@@ -60,7 +60,8 @@ class FlagsTest(programs.TestCase):
         decay_epochs=19, max_gradient_norm=0.25, objective="log",
         min_num_steps=3, problem_weights=[1., 0.5], patience=2,
         restart_from_best=True, curriculum=[3, 6], imitation=0.25,
-        teacher="Momentum", teacher_learning_rate=0.125)
+        teacher="Momentum", teacher_learning_rate=0.125,
+        estimator="pes", perturbation_stddev=0.5, perturbation_pairs=3)
     for name, default in meta.Settings()._asdict().items():
       self.assertNotEqual(getattr(settings, name), default)
     passed = self.passed(

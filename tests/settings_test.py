@@ -12,7 +12,8 @@ class SettingsTest(parameterized.TestCase):
 
   @parameterized.product(
       name=("num_steps", "unroll_length", "num_tasks", "evaluation_period",
-            "evaluation_epochs", "decay_epochs", "min_num_steps", "patience"),
+            "evaluation_epochs", "decay_epochs", "min_num_steps", "patience",
+            "perturbation_pairs"),
       value=(0, -1, 2.5))
   def test_number_that_is_not_a_positive_integer_is_named(self, name, value):
     with self.assertRaisesRegex(
@@ -20,7 +21,8 @@ class SettingsTest(parameterized.TestCase):
       meta.Settings(**{name: value}).check()
 
   @parameterized.product(
-      name=("learning_rate", "max_gradient_norm", "teacher_learning_rate"),
+      name=("learning_rate", "max_gradient_norm", "teacher_learning_rate",
+            "perturbation_stddev"),
       value=(0, -0.5))
   def test_number_that_is_not_positive_is_named(self, name, value):
     with self.assertRaisesRegex(
@@ -28,7 +30,8 @@ class SettingsTest(parameterized.TestCase):
       meta.Settings(**{name: value}).check()
 
   @parameterized.parameters(
-      ("objective", r"\['log', 'sum'\]"), ("teacher", r"\['Adagrad', 'Adam', "))
+      ("objective", r"\['log', 'sum'\]"), ("teacher", r"\['Adagrad', 'Adam', "),
+      ("estimator", r"\['backprop', 'es', 'pes'\]"))
   def test_unknown_name_is_named(self, name, allowed):
     with self.assertRaisesRegex(
         ValueError, f"^{name} is 'mean', but must be one of {allowed}"):

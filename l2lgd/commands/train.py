@@ -8,7 +8,7 @@ from absl import flags
 
 from l2lgd.commands import console, options, program
 import meta
-from meta import experiments, pretrained_networks, recipes, seeds
+from meta import evolution, experiments, pretrained_networks, recipes, seeds
 import networks
 from networks import baselines, net_config
 import problems
@@ -61,6 +61,14 @@ flags.DEFINE_float("imitation", 0., "Probability that an epoch imitates the "
 flags.DEFINE_enum("teacher", "Adam", list(baselines.BY_NAME),
                   "Hand-designed optimizer to imitate.")
 flags.DEFINE_float("teacher_learning_rate", 0.01, "Its learning rate.")
+flags.DEFINE_enum("estimator", "backprop", list(evolution.ESTIMATORS),
+                  "How the meta-gradient is computed: by truncated "
+                  "back-propagation, or by evolution strategies, ES or "
+                  "persistent ES.")
+flags.DEFINE_float("perturbation_stddev", 0.01, "Standard deviation of the "
+                   "perturbations of evolution strategies.")
+flags.DEFINE_integer("perturbation_pairs", 8, "Pairs of perturbed runs beside "
+                     "each run.")
 flags.DEFINE_list("problem_weights", None,
                   "How often each of several problems is trained on, in "
                   "relation to the others.")
@@ -90,7 +98,8 @@ def main() -> int:
         "num_steps", "num_epochs", "log_period", "evaluation_period",
         "evaluation_epochs", "unroll_length", "learning_rate", "num_tasks",
         "decay_epochs", "max_gradient_norm", "min_num_steps", "random_scaling",
-        "patience", "teacher_learning_rate")
+        "patience", "teacher_learning_rate", "perturbation_stddev",
+        "perturbation_pairs")
     if FLAGS.resume and FLAGS.save_path is None:
       raise ValueError("--resume needs the --save_path of the run to resume.")
     found = options.experiments_by_name(problem_names())
