@@ -7,7 +7,7 @@ of the meta-loss smoothed by it: of its mean over phi + N(0, sigma^2).
 
 from collections.abc import Callable
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -40,70 +40,63 @@ class EvolutionStep(meta_step.MetaStep):
   xi (L(phi + epsilon) - L(phi - epsilon)) / (2 sigma^2). Nothing is
   differentiated, and the memory does not depend on T.
 
-  Evolution strategies, ES: each unroll starts
-  all perturbed runs where the run is, and xi = epsilon. What an update does
-  beyond the unroll is not counted, as in truncated back-propagation.
+  Evolution strategies, ES: each unroll starts all perturbed runs where the run
+  is, and xi = epsilon. What an update does beyond the unroll is not counted, as
+  in truncated back-propagation.
 
-  Persistent evolution strategies, PES (Vicol et al. 2021): the perturbed runs go on
-  from unroll to unroll with new perturbations, and xi is the sum of those since
-  the start of the run. The sum of the estimates of a run is unbiased for the
-  smoothed meta-loss of the whole run.
+  Persistent evolution strategies, PES (Vicol et al. 2021): the perturbed runs
+  go on from unroll to unroll with new perturbations, and xi is the sum of those
+  since the start of the run. The sum of the estimates of a run is unbiased for
+  the gradient of all its meta-losses, each unroll smoothed by perturbations of
+  its own.
 
   With the objective "log", the loss at which an unroll starts is a constant.
   """
 
-  def __init__(self, network: networks.Network, problem: problems.Problem,
-               len_unroll: int, learning_rate: float,
-               jit_compile: bool | None = None,
-               max_gradient_norm: float | None = None,
-               objective: str = "sum",
-               adam: tf.keras.optimizers.Optimizer | None = None,
-               persistent: bool = False, stddev: float = 0.01,
-               num_pairs: int = 8):
+  def __init__(self, *args: Any, persistent: bool, stddev: float,
+               num_pairs: int, **kwargs: Any):
     """Creates the network's variables and Adam's slots.
 
     Args:
-      network: See `meta_step.MetaStep`.
-      problem: See `meta_step.MetaStep`.
-      len_unroll: See `meta_step.MetaStep`.
-      learning_rate: See `meta_step.MetaStep`.
-      jit_compile: See `meta_step.MetaStep`.
-      max_gradient_norm: See `meta_step.MetaStep`.
-      objective: See `meta_step.MetaStep`.
-      adam: See `meta_step.MetaStep`.
+      *args: See `meta_step.MetaStep`.
       persistent: Whether to estimate by PES. If not, it is ES.
       stddev: Standard deviation of the perturbations, sigma.
       num_pairs: Number of pairs, P, for each of K runs.
+      **kwargs: See `meta_step.MetaStep`.
 
     Raises:
       ValueError: See `meta_step.MetaStep`; `stddev` or `num_pairs` is not
-        positive; or the weights of the network cannot be perturbed.
+        positive; there are second derivatives or samples of coordinates; or the
+        weights of the network cannot be perturbed.
     """
     self._persistent = persistent
     self._stddev = checks.positive("perturbation_stddev", stddev)
     self._num_pairs = checks.positive_integer("perturbation_pairs", num_pairs)
-    super().__init__(
-        network, problem, len_unroll, learning_rate, jit_compile=jit_compile,
-        max_gradient_norm=max_gradient_norm, objective=objective, adam=adam)
+    super().__init__(*args, **kwargs)
     self._perturbed = meta_step.Unroller(
-        weights_in_state.WeightsInState(network), problem, len_unroll,
-        jit_compile=jit_compile)
+        weights_in_state.WeightsInState(self.network), self.problem,
+        self.len_unroll, jit_compile=self._jit_compile)
+    self._spread = tf.function(self._with_particles, autograph=False)
 
   def reset(self, seed: int | tf.Tensor) -> unroll.Run:
     run = super().reset(seed)
-    return run._replace(particles=self._start_particles(
-        run)) if self._persistent else run
+    return self._spread(run) if self._persistent else run
 
   def _make_meta_gradient(
       self, num_sampled: int | None) -> Callable[..., meta_gradient.Result]:
-    del num_sampled
+    for name, value, allowed in (
+        ("second_derivatives", self._second_derivatives, False),
+        ("num_sampled", num_sampled, None)):
+      if value != allowed:
+        raise ValueError(f"{name} is {value}, but must be {allowed} with "
+                         "estimators other than 'backprop'.")
     return self._estimate
 
   def _estimate(self, run: unroll.Run, num_steps: int) -> meta_gradient.Result:
     """Returns the losses, the next run and the meta-gradient."""
     batched = run.is_batched
     if not self._persistent:
-      run = run._replace(particles=self._start_particles(run))
+      run = self._with_particles(run)
     perturbations = unroll.vectorized(self._draw, batched)(run.seed, run.step)
     runs = unroll.vectorized(self._beside, batched)(run, perturbations)
     if batched:  # [K, 1 + 2 P, ...]
@@ -121,17 +114,17 @@ class EvolutionStep(meta_step.MetaStep):
           tf.reduce_mean(g, 0) for g in gradients]
     return losses, run, gradients
 
-  def _start_particles(self, run: unroll.Run) -> Particles:
-    """Returns particles that are where the run is."""
-    def start(run):
+  def _with_particles(self, run: unroll.Run) -> unroll.Run:
+    """Returns the run with particles that are where it is."""
+    def spread(run):
       params, state = _map(
           functools.partial(_repeat, num=2 * self._num_pairs),
           (run.params, run.state))
-      return Particles(params, state, tuple(
+      return run._replace(particles=Particles(params, state, tuple(
           tf.zeros([self._num_pairs, *v.shape], v.dtype)
-          for v in self.network.trainable_variables))
+          for v in self.network.trainable_variables)))
 
-    return unroll.vectorized(start, run.is_batched)(run)
+    return unroll.vectorized(spread, run.is_batched)(run)
 
   def _draw(self, seed: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, ...]:
     """Draws the perturbations epsilon of an unroll, [P, ...], for a run."""

@@ -1,6 +1,7 @@
 """The learned optimizer under DeepMind's names."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+import functools
 import os
 from typing import Any
 
@@ -109,27 +110,20 @@ class MetaOptimizer:
 
     Raises:
       ValueError: See `meta_step.MetaStep`, `networks.Partition`,
-        `imitation.Student` and `evolution.EvolutionStep`; `estimator` is
-        unknown; or there is an option of back-propagation without it.
+        `imitation.Student` and `evolution.EvolutionStep`; or `estimator`
+        is unknown.
     """
     checks.one_of("estimator", estimator, evolution.ESTIMATORS)
     nets = self.networks
-    step_class: type[meta_step.MetaStep] = meta_step.MetaStep
+    step_class: Callable[..., meta_step.MetaStep] = meta_step.MetaStep
     if teacher is not None:
       step_class, second_derivatives = imitation.ImitationStep, False
       nets = {key: imitation.Student(network, teacher)
               for key, network in nets.items()}
     elif estimator != "backprop":
-      for name, value, allowed in (
-          ("second_derivatives", second_derivatives, False),
-          ("num_sampled", num_sampled, None)):
-        if value != allowed:
-          raise ValueError(f"{name} is {value}, but must be {allowed} with the "
-                           f"estimator {estimator!r}.")
-      return evolution.EvolutionStep(
-          networks.Partition(nets, net_assignments), problem, len_unroll,
-          learning_rate, jit_compile, max_gradient_norm, objective, adam,
-          estimator == "pes", perturbation_stddev, perturbation_pairs)
+      step_class = functools.partial(
+          evolution.EvolutionStep, persistent=estimator == "pes",
+          stddev=perturbation_stddev, num_pairs=perturbation_pairs)
     return step_class(
         networks.Partition(nets, net_assignments), problem, len_unroll,
         learning_rate, second_derivatives, jit_compile, num_sampled,

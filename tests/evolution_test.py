@@ -17,8 +17,6 @@ from tests.toy_trainers import make, weights, without_time
 T = 3
 STDDEV = 0.2
 POINT = np.array([0.4, -0.3])
-LEARNED = {"net": "CoordinateWiseDeepLSTM", "net_options": {
-    "layers": (2,), "scale": 0.3, "initializer": "zeros"}}
 
 
 class Parabola(networks.Network):
@@ -88,10 +86,7 @@ def balance_gradients(num_steps, len_unroll, truncated):
 def minimize(network, problem, len_unroll=T, **options):
   """A step of a network that does not change."""
   optimizer = meta.MetaOptimizer()
-  if isinstance(network, networks.Network):
-    optimizer.networks = {"net": network}
-  else:
-    optimizer = meta.MetaOptimizer(net=network)
+  optimizer.networks = {"net": network}
   return optimizer.meta_minimize(
       problem, len_unroll, 1e-30, **{"jit_compile": False, **options})
 
@@ -144,28 +139,31 @@ class EstimateTest(parameterized.TestCase):
       self, persistent, objective, separate, num_tasks, jit_compile):
     problem = problems.Quadratic(
         2, 3, stddev=1., dtype=tf.float64, separate=separate)
-    pes, step = (
-        minimize(LEARNED, problem, objective=objective, estimator=name,
-                 perturbation_stddev=STDDEV, perturbation_pairs=2,
-                 jit_compile=jit_compile)
-        for name in ("pes", "pes" if persistent else "es"))
+    es, pes = (
+        minimize(toys.coordinatewise(), problem, objective=objective,
+                 estimator=name, perturbation_stddev=STDDEV,
+                 perturbation_pairs=2, jit_compile=jit_compile)
+        for name in ("es", "pes"))
+    step = pes if persistent else es
     keys = [seeds.as_seed(i) for i in range(num_tasks)]
     # The perturbations, which are those of ES too.
+    estimates = {s: tf.function(s._meta_gradient, autograph=False)
+                 for s in (es, pes)}
     run, sums = pes.reset(seeds.stack(keys)), []
     for _ in range(2):
-      run = pes.train(run)[1]
-      sums.append([x.numpy().reshape([num_tasks, *x.shape[-1 - len(v.shape):]])
-                   for x, v in zip(run.particles.sums,
-                                   pes.network.trainable_variables)])
+      run = estimates[pes](run, T)[1]
+      sums.append([
+          x.numpy().reshape([num_tasks, 2, *v.shape])
+          for x, v in zip(
+              run.particles.sums, pes.network.trainable_variables)])
     expected = [self.reference(step, key, [[s[k] for s in of_unroll]
                                            for of_unroll in sums],
                                persistent, objective)
                 for k, key in enumerate(keys)]
-    estimate = tf.function(step._meta_gradient, autograph=False)
     run = step.reset(seeds.stack(keys))
     for i in range(2):
       run_before = run
-      losses, run, gradients = estimate(run, T)
+      losses, run, gradients = estimates[step](run, T)
       for actual, *values in zip(gradients, *(e[i] for e in expected)):
         np.testing.assert_allclose(
             actual, np.mean(values, 0), rtol=1e-3, atol=1e-4)
@@ -236,8 +234,9 @@ class StepTest(parameterized.TestCase):
     self.assertTrue(np.all(one != other))
 
   def test_perturbations_differ_from_unroll_to_unroll(self):
-    step = minimize(LEARNED, problems.Quadratic(1, 2), estimator="pes",
-                    perturbation_stddev=STDDEV, perturbation_pairs=500)
+    step = minimize(
+        toys.coordinatewise(), problems.Quadratic(1, 2), estimator="pes",
+        perturbation_stddev=STDDEV, perturbation_pairs=500)
     first = step.train(step.reset(0))[1]
     both = step.train(first)[1]
     one, two = (
@@ -257,11 +256,11 @@ class StepTest(parameterized.TestCase):
       ({"perturbation_stddev": 0}, "perturbation_stddev is 0, but must be a p"),
       ({"perturbation_pairs": 0.5}, "perturbation_pairs is 0.5, but must be a"),
       ({"second_derivatives": True},
-       "second_derivatives is True, but must be False with the estimator 'es'"),
-      ({"num_sampled": 3}, "num_sampled is 3, but must be None with the estim"))
+       "second_derivatives is True, but must be False with estimators other"),
+      ({"num_sampled": 3}, "num_sampled is 3, but must be None with estimato"))
   def test_bad_values_are_named(self, options, message):
     with self.assertRaisesRegex(ValueError, f"^{message}"):
-      minimize(LEARNED, problems.Simple(), **{"estimator": "es", **options})
+      minimize(Parabola(), problems.Simple(), **{"estimator": "es", **options})
 
 
 class TrainerTest(parameterized.TestCase):
