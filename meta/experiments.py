@@ -47,6 +47,19 @@ def _paper(**net_options: Any) -> dict[str, Any]:
                initializer={"linear": "zeros"}, **net_options)
 
 
+def _bounded(**preprocess_options: Any) -> dict[str, Any]:
+  """Returns arguments of the factory for a network whose steps are bounded.
+
+  What it learns is added to the step of a hand-designed optimizer.
+  """
+  return _lstm(
+      preprocess_name="NormalizedMomenta",
+      preprocess_options=preprocess_options, scale=0.02,
+      initializer={"linear": "zeros"},
+      postprocess_options={"nonlinearity": "tanh", "nominal_step": 0.01,
+                           "log_range": 4})
+
+
 def _cifar10(*labels: int) -> Callable[..., problems.Problem]:
   return functools.partial(problems.Cifar10, labels=labels or None)
 
@@ -61,14 +74,6 @@ def _neural_art(style: str, image_size: int) -> Callable[..., problems.Problem]:
 
 
 _ZERO = _lstm(layers=(), initializer="zeros")
-# For any problem. What it learns is added to the step of a hand-designed
-# optimizer, and bounded.
-_GENERAL = _lstm(
-    preprocess_name="NormalizedMomenta",
-    preprocess_options={"time_scales": (10, 100, 1000)}, scale=0.02,
-    initializer={"linear": "zeros"},
-    postprocess_options={"nonlinearity": "tanh", "nominal_step": 0.01,
-                         "log_range": 4})
 
 # The kernels of the convolutions have a network of their own.
 _CIFAR10_ASSIGNMENTS = [
@@ -143,10 +148,10 @@ def get(name: str) -> Experiment:
   Args:
     name: A key of `EXPERIMENTS`; "small-N", where N is the index of a
       `problems.small_task`; or "module:function", where the function
-      returns an `Experiment`, or any problem, on which the network of
-      "paper-mnist" is trained. A function with arguments returns a problem;
-      those named `split`, `data_dir`, `layers`, `activation` and `init_stddev`
-      become `options` of its experiment.
+      returns an `Experiment`, or any problem, for which a network with
+      momenta and bounded steps is trained. A function with arguments returns
+      a problem; those named `split`, `data_dir`, `layers`, `activation` and
+      `init_stddev` become `options` of its experiment.
 
   Raises:
     ValueError: There is no experiment of that name, or the function of a user
@@ -157,7 +162,8 @@ def get(name: str) -> Experiment:
   if match := re.fullmatch(r"small-(\d+)", name):
     return Experiment(
         functools.partial(problems.small_task, int(match[1])),
-        {"cw": _GENERAL}, learning_rate=0.003, options=_DATA)
+        {"cw": _bounded(time_scales=(10, 100, 1000))}, learning_rate=0.003,
+        options=_DATA)
   if name not in EXPERIMENTS:
     raise ValueError(
         f"problem is {name!r}, but must be one of {list(EXPERIMENTS)}, small-N "
@@ -176,8 +182,8 @@ def _of_user(name: str) -> Experiment:
       return made._replace(make_problem=_checked(
           name, user_problems.guarded(name, made.make_problem)))
   return Experiment(
-      _checked(name, function), {"cw": _paper(scale=0.1)}, learning_rate=0.003,
-      options=options)
+      _checked(name, function), {"cw": _bounded(absolute=True)},
+      learning_rate=0.003, options=options)
 
 
 def _checked(name: str, function: Callable[..., Any]

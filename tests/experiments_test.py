@@ -174,9 +174,12 @@ class ExperimentsTest(parameterized.TestCase):
         "dict, but must return a problems.Problem or a meta.experiments.Ex"):
       experiments.get("tests.fake_data:small_vgg").make_problem()
 
-  def test_own_problem_gets_the_network_of_paper_mnist(self):
+  def test_own_problem_gets_a_network_with_bounded_steps(self):
     own = experiments.get("tests.toys:Regression")
-    self.assertEqual(own.net_config, experiments.get("paper-mnist").net_config)
+    network, = meta_optimizer.MetaOptimizer(**own.net_config).networks.values()
+    self.assertEqual(network.options["preprocess_name"], "NormalizedMomenta")
+    self.assertEqual(network.options["postprocess_options"], {
+        "nonlinearity": "tanh", "nominal_step": 0.01, "log_range": 4})
     self.assertEqual(own.learning_rate, 0.003)
 
 

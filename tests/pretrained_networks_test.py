@@ -6,6 +6,7 @@ import pathlib
 import tempfile
 
 from absl.testing import absltest, parameterized
+import numpy as np
 import tensorflow as tf
 
 import meta
@@ -64,7 +65,7 @@ class PretrainedTest(parameterized.TestCase):
     for load in (meta.KerasLearnedOptimizer, meta.LearnedOptimizer.load):
       with self.assertRaisesRegex(
           ValueError, r"^path is 0\.5, but must be the folder of a trained "
-          r"optimizer, or one of \['paper-cifar10', .* A learning rate is "
+          r"optimizer, or one of \['general', .* A learning rate is "
           r"given as learning_rate="):
         load(0.5)
 
@@ -72,6 +73,46 @@ class PretrainedTest(parameterized.TestCase):
     self.assertEqual(
         pretrained_networks.find(TRAINED / NAMES[0]),
         os.path.join(TRAINED, NAMES[0]))
+
+
+class GeneralTest(parameterized.TestCase):
+  """The general optimizer does on any problem what makes it safe."""
+
+  def steps(self, gradients):
+    """The updates of a few steps of a parameter, [steps, N]."""
+    optimizer = meta.LearnedOptimizer.load("general")
+    x, path = tf.Variable(tf.zeros(gradients.shape[1:])), []
+    for gradient in gradients:
+      optimizer.apply([tf.constant(gradient, tf.float32)], [x])
+      path.append(x.numpy())
+    return np.diff(path, axis=0, prepend=np.zeros_like(path[:1]))
+
+  def gradients(self):
+    return np.random.default_rng(0).standard_cauchy(size=[30, 50])
+
+  @parameterized.parameters(1e-6, 1e6)
+  def test_steps_do_not_depend_on_the_scale_of_the_loss(self, factor):
+    np.testing.assert_allclose(
+        self.steps(factor * self.gradients()), self.steps(self.gradients()),
+        rtol=1e-3, atol=1e-6)
+
+  def test_steps_are_bounded(self):
+    updates = self.steps(1e20 * self.gradients())
+    self.assertLess(np.max(np.abs(updates)), np.exp(4) * (0.02 + 3 * 0.01))
+
+  def test_parameter_without_gradients_stays(self):
+    gradients = self.gradients()
+    gradients[:, 7] = 0.
+    updates = self.steps(gradients)
+    np.testing.assert_array_equal(updates[:, 7], 0.)
+    self.assertTrue(np.all(updates[:, 8] != 0.))
+
+  def test_parabola_is_minimized_at_every_scale(self):
+    for scale in (1e-4, 1., 1e4):
+      optimizer, x = meta.LearnedOptimizer.load("general"), tf.Variable([1., 2])
+      for _ in range(200):
+        optimizer.apply([scale * x], [x])
+      self.assertLess(np.max(np.abs(x)), 0.05)
 
 
 if __name__ == "__main__":
