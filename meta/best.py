@@ -9,6 +9,9 @@ import tensorflow as tf
 from meta import settings as settings_lib
 
 _MIN_VALIDATIONS = 3  # In a stage of the curriculum, after the first.
+_MIN_RATIO = 1e-6  # A smaller final loss, relative to the initial one, counts as
+# this one, so that no problem drowns the others; so does one that is negative
+# by rounding.
 
 
 class Best:
@@ -126,6 +129,6 @@ def _score(losses: Sequence[np.ndarray]) -> float:
     initials = [np.mean(of_one[:, 0], dtype=np.float64) for of_one in losses]
     with np.errstate(all="ignore"):
       ratios = np.divide(finals, initials)
-      # A loss of 0 is better than any other, but its logarithm is not finite.
-      score = float(np.mean(np.log10(ratios + np.finfo(np.float64).tiny)))
+      score = float(np.mean(np.log10(np.where(
+          ratios > -_MIN_RATIO, np.maximum(ratios, _MIN_RATIO), np.nan))))
   return score if np.isfinite(score) else float(np.finfo(np.float64).max)

@@ -41,7 +41,9 @@ class BestTest(parameterized.TestCase):
         (losses((1., 10.)), losses((1., 10**-2.1), (1., 10**-2.1)), True),
         (losses((1., np.nan)), losses((1., 0.)), False),
         (losses((1., -1.)), losses((1., -1.)), False),
-        (losses((1., 1.)), losses((1., 0.)), True)):
+        (losses((1., 1.)), losses((1., -1e-8)), True),  # As 1e-6.
+        (losses((1., 1.)), losses((1., 0.)), False),
+        (losses((1., 0.9)), losses((1., 0.)), True)):
       self.assertEqual(compared.compare([first, second]), improved)
 
   def test_stalls_after_a_number_of_validations_without_improvement(self):
