@@ -20,7 +20,7 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
 
   Example:
 
-    model.compile(meta.KerasLearnedOptimizer("paper-mnist"), "mse")
+    model.compile(meta.KerasLearnedOptimizer("general"), "mse")
     model.fit(inputs, targets)
   """
 

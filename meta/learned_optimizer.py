@@ -25,7 +25,7 @@ class LearnedOptimizer(snt.Module):
 
   Example:
 
-    optimizer = meta.LearnedOptimizer.load("paper-mnist")
+    optimizer = meta.LearnedOptimizer.load("general")
     with tf.GradientTape() as tape:
       loss = loss_fn(labels, model(images))
     variables = model.trainable_variables
