@@ -207,13 +207,13 @@ class FlagsTest(programs.TestCase):
 
   def test_options_of_the_networks_replace_those_of_the_experiment(self):
     given = {"layers": [5], "scale": 0.5, "initializer": "zeros",
-             "preprocess_options": {"k": 7}}
+             "preprocess_options": {"decays": [0.7]}, "postprocess_options": {}}
     passed = self.passed("--problem=tests.toys:Regression", "--seed=3",
                          f"--net_options={json.dumps(given)}")
     network = passed["optimizer"].networks["cw"]
     self.assertEqual(network.options, {
-        "layers": [5], "scale": 0.5, "preprocess_name": "LogAndSign",
-        "preprocess_options": {"k": 7}})
+        "layers": [5], "scale": 0.5, "preprocess_name": "NormalizedMomenta",
+        "preprocess_options": {"decays": [0.7]}})
     network.initial_state({"x": tf.zeros([1])})
     self.assertFalse(np.any(toys.weights(network)["lstm_1/w_gates"]))
     self.assertEqual(passed["description"]["net_options"], given)
@@ -236,7 +236,7 @@ class FlagsTest(programs.TestCase):
   def test_init_that_is_none_lists_the_known_ones(self):
     self.assert_error(
         programs.run("train", "--init=nowhere"),
-        r"No trained optimizer 'nowhere': .* \['paper-cifar10', ")
+        r"No trained optimizer 'nowhere': .* \['general', ")
 
   def test_run_of_other_flags_is_not_resumed(self):
     argv = (*FAST, f"--save_path={self.folder}/run", "--num_epochs=1")

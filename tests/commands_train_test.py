@@ -167,11 +167,11 @@ class TrainTest(programs.EagerTestCase):
     result = programs.run("train", *own, "--unroll_length=2",
                           "--evaluation_epochs=1", "--save_path=run")
     self.assert_done(result)
-    # 22 * 80 + 80 in the first layer, 40 * 80 + 80 in the second, 20 + 1.
+    # 29 * 80 + 80 in the first layer, 40 * 80 + 80 in the second, 2 * 20 + 2.
     self.assertRegex(
         result.stdout, rf"\A{DEVICE}Split train\nAll runs of "
         r"own_split:make_problem are the same: it does not use its seeds\.\n"
-        r"Training cw \(CoordinateWiseDeepLSTM, 5141 weights\) on own_split:"
+        r"Training cw \(CoordinateWiseDeepLSTM, 5722 weights\) on own_split:"
         r"make_problem \(1 parameters\), learning rate 0\.003, seed 0\n"
         r"EVALUATION\n")
     settings = json.loads(pathlib.Path("run/run.json").read_text())

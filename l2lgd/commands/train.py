@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 import json
+import pathlib
 from typing import Any
 
 from absl import flags
@@ -205,7 +206,15 @@ def parse_net_options() -> dict[str, Any] | None:
 
 def initial_config(experiment: experiments.Experiment,
                    net_options: dict[str, Any] | None) -> networks.NetConfig:
-  """Returns the networks of an experiment, with the weights to start from."""
+  """Returns the networks of an experiment, with the weights to start from.
+
+  A run that is resumed keeps its networks, as a later version of this library
+  may have others for its problem.
+  """
+  if FLAGS.resume:
+    saved = pathlib.Path(FLAGS.save_path).glob("*.l2l")
+    if {file.stem for file in saved} == set(experiment.net_config):
+      return net_config.from_folder(FLAGS.save_path)
   if FLAGS.init is None:
     config = experiment.net_config
     if net_options is not None:
