@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from meta import unroll
 import networks
+from networks import moments
 import problems
 
 
@@ -59,9 +60,10 @@ def _measure(network: networks.Network, problem: problems.Problem,
   loss, gradients = unroll.loss_and_gradients(problem, run)
   updates, state = unroll.apply_network(network, run, gradients)
   g, u = _concat(gradients), _concat(updates)
+  rms_g, rms_u = moments.rms(g), moments.rms(u)
   measures = Trace(
-      tf.reduce_mean(tf.cast(loss, tf.float64)), _rms(g), _rms(u),
-      tf.math.divide_no_nan(-tf.reduce_mean(g * u), _rms(g) * _rms(u)),
+      tf.reduce_mean(tf.cast(loss, tf.float64)), rms_g, rms_u,
+      tf.math.divide_no_nan(-tf.reduce_mean(g * u), rms_g * rms_u),
       {name: tf.cast(share, tf.float64) for name, share in
        network.diagnose(gradients, run.state).items()})
   return measures, unroll.advance(run, updates, state)
@@ -71,10 +73,6 @@ def _concat(tensors: Any) -> tf.Tensor:
   """Returns all numbers, in float64, where no square vanishes or overflows."""
   return tf.concat([tf.cast(tf.reshape(t, [-1]), tf.float64)
                     for t in tf.nest.flatten(tensors)], 0)
-
-
-def _rms(x: tf.Tensor) -> tf.Tensor:
-  return tf.sqrt(tf.reduce_mean(x**2))
 
 
 def response(network: networks.Network, gradients: networks.Params,
@@ -181,7 +179,7 @@ def _values(gradient: tf.Tensor, index: int, count: int) -> tf.Tensor:
 def _relative(updates: tf.Tensor, all_updates: tf.Tensor) -> np.ndarray:
   """Returns updates [V] over the RMS of all updates of their parameter."""
   return tf.math.divide_no_nan(
-      tf.cast(updates, tf.float64), _rms(_concat(all_updates))).numpy()
+      tf.cast(updates, tf.float64), moments.rms(_concat(all_updates))).numpy()
 
 
 def _draw(gradients: networks.Params, seed: tf.Tensor,

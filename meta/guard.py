@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from l2lgd import checks
 from meta import slots
+from networks import moments
 
 _DECAY = 0.99  # Of the running mean of the norms.
 _MIN_SIZE = 0.01  # Of a parameter, as those of zeros must move, too.
@@ -98,11 +99,7 @@ class Guard(snt.Module):
     variable = (parameter.value if isinstance(parameter, tf.keras.Variable)
                 else parameter)
     g = tf.cast(tf.convert_to_tensor(gradient), tf.float32)
-    size = tf.maximum(_rms(tf.cast(variable, tf.float32)), _MIN_SIZE)
-    update = self._step_size * size * tf.math.divide_no_nan(g, _rms(g))
+    size = tf.maximum(moments.rms(tf.cast(variable, tf.float32)), _MIN_SIZE)
+    update = self._step_size * size * tf.math.divide_no_nan(g, moments.rms(g))
     variable.assign_sub(tf.cast(
         tf.where(is_finite, update, 0.), variable.dtype))
-
-
-def _rms(x: tf.Tensor) -> tf.Tensor:
-  return tf.sqrt(tf.reduce_mean(x**2))

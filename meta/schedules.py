@@ -91,7 +91,8 @@ def imitates(settings: settings_lib.Settings, epoch: int) -> bool:
     settings: The settings of the training.
     epoch: Number of the epochs before it.
   """
-  return _uniform(settings, "imitation", epoch) < settings.imitation
+  return settings.imitation > 0. and (
+      _uniform(settings, "imitation", epoch) < settings.imitation)
 
 
 def _uniform(settings: settings_lib.Settings, purpose: str,

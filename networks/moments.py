@@ -78,6 +78,11 @@ def inverse_root(v: tf.Tensor) -> tf.Tensor:
   return tf.where(v > TINY, tf.math.rsqrt(tf.maximum(v, TINY)), 0.)
 
 
+def rms(x: tf.Tensor) -> tf.Tensor:
+  """Returns the root mean square of all numbers, shape []."""
+  return tf.sqrt(tf.reduce_mean(x**2))
+
+
 def _mean(old: tf.Tensor, value: tf.Tensor, decays: np.ndarray) -> tf.Tensor:
   """Returns the next running means."""
   decays = tf.constant(decays, value.dtype)

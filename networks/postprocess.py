@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from l2lgd import checks
-from networks import preprocess
+from networks import moments, preprocess
 
 _NONLINEARITIES = {"linear": tf.identity, "tanh": tf.tanh}
 _MAX_DIRECTION = 3.
@@ -103,7 +103,7 @@ class Postprocessing:
     decay: Any = ()
     if self._min_size is not None:
       size = tf.concat([
-          tf.ones_like(p[:1]) * tf.maximum(_rms(p), self._min_size)
+          tf.ones_like(p[:1]) * tf.maximum(moments.rms(p), self._min_size)
           for p in params], 1)
     if direction is not None:
       moved = tf.cast(direction != 0., direction.dtype)
@@ -148,10 +148,6 @@ def from_options(scale: float, options: dict[str, Any] | None,
         f"{preprocess_name!r}, which has no momentum: use RNNprop or "
         "NormalizedMomenta.")
   return result
-
-
-def _rms(x: tf.Tensor) -> tf.Tensor:
-  return tf.sqrt(tf.reduce_mean(x**2))
 
 
 def _unless_empty(function: Callable[..., tf.Tensor], x: tf.Tensor,

@@ -55,9 +55,9 @@ class Classification(supervised.Supervised):
     Raises:
       ValueError: The images are of another type.
     """
-    images = _unit_interval(tf.convert_to_tensor(images))  # [B, ...]
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(
-        labels=tf.cast(labels, tf.int32), logits=self.logits(params, images)))
+    images = unit_interval(tf.convert_to_tensor(images))  # [B, ...]
+    return cross_entropy(
+        tf.cast(labels, tf.int32), self.logits(params, images))
 
   def logits(self, params: base.Params, images: tf.Tensor) -> tf.Tensor:
     """Returns the unnormalized log probabilities of the classes, [B, C].
@@ -69,7 +69,13 @@ class Classification(supervised.Supervised):
     return layers.apply(self._network, params, images)
 
 
-def _unit_interval(images: tf.Tensor) -> tf.Tensor:
+def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+  """Returns the mean cross-entropy, shape [], of B labels and [B, C] logits."""
+  return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(
+      labels=labels, logits=logits))
+
+
+def unit_interval(images: tf.Tensor) -> tf.Tensor:
   """Returns the images as float32; bytes are divided by 255."""
   if images.dtype == tf.uint8:
     return tf.cast(images, tf.float32) / 255.

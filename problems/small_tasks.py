@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from problems import base, datasets, layers, quadratic, random_scaling
+from problems import (
+    base,
+    classification,
+    datasets,
+    layers,
+    quadratic,
+    random_scaling,
+    supervised,
+)
 
 _NUM_CLASSES = 10
 _ACTIVATIONS: list[layers.Activation] = [
@@ -87,8 +95,7 @@ class _SyntheticImages:
                 seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Draws images and labels."""
     label_seed, noise_seed = tf.unstack(tf.random.split(seed, alg="philox"))
-    labels = tf.random.stateless_uniform(
-        [size], label_seed, maxval=_NUM_CLASSES, dtype=tf.int32, alg="philox")
+    labels = supervised.draw(size, _NUM_CLASSES, label_seed)
     noise = self._noise * tf.random.stateless_normal(
         [size, self._side, self._side, 1], noise_seed, alg="philox")
     return tf.gather(patterns, labels) + noise, labels
@@ -111,9 +118,8 @@ class _Digits:
                 seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Draws images and labels."""
     del constants
-    indices = tf.random.stateless_uniform(
-        [size], seed, maxval=len(self._labels), dtype=tf.int32, alg="philox")
-    return (tf.cast(tf.gather(self._images, indices), tf.float32) / 255.,
+    indices = supervised.draw(size, len(self._labels), seed)
+    return (classification.unit_interval(tf.gather(self._images, indices)),
             tf.gather(self._labels, indices))
 
 
@@ -144,8 +150,7 @@ class _SmallNetwork(base.Problem):
     outputs = layers.apply(self._network, params, images)
     if self._reconstructs:
       return tf.reduce_mean((outputs - tf.reshape(images, outputs.shape))**2)
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(
-        labels=labels, logits=outputs))
+    return classification.cross_entropy(labels, outputs)
 
 
 def _size(rng: np.random.Generator, smallest: int, largest: int) -> int:

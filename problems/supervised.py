@@ -39,11 +39,14 @@ class Supervised(base.Problem):
     Args:
       seed: Seed, int32, shape [2].
     """
-    indices = tf.random.stateless_uniform(
-        [self._batch_size], seed, minval=0, maxval=self._size, dtype=tf.int32,
-        alg="philox")  # [B]
-    return self._gather(indices)
+    return self._gather(draw(self._batch_size, self._size, seed))
 
   def _gather(self, indices: Any) -> tuple[examples.Batch, ...]:
     return tf.nest.map_structure(
         lambda t: tf.gather(t, indices), self._data)
+
+
+def draw(num: int, size: int, seed: tf.Tensor) -> tf.Tensor:
+  """Draws integers from 0 to size - 1, evenly, with replacement, [num]."""
+  return tf.random.stateless_uniform(
+      [num], seed, minval=0, maxval=size, dtype=tf.int32, alg="philox")

@@ -12,7 +12,7 @@ import meta
 from meta import best, recorders, schedules, training
 from networks import weights as weights_lib
 from tests import assertions, eager, toy_trainers
-from tests.toy_trainers import make, weights, without_time
+from tests.toy_trainers import make, restore, weights, without_time
 
 CURRICULUM = (2, 4, 6)
 
@@ -165,9 +165,7 @@ class TrainerTest(absltest.TestCase):
         one.run_epoch()
         one.validate()
     self.assertEqual(one.stage, 1)
-    folder = self.enter_context(tempfile.TemporaryDirectory())
-    two.checkpoint().read(one.checkpoint().write(
-        os.path.join(folder, "checkpoint"))).assert_consumed()
+    restore(two, one)
     self.assertEqual(without_time(one.run_epoch()),
                      without_time(two.run_epoch()))
     self.assertEqual(one.validate()[0].losses.shape, (1, 7))

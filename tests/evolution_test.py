@@ -1,7 +1,5 @@
 """Tests of meta-gradients by evolution strategies."""
 
-import os
-import tempfile
 
 from absl.testing import absltest, parameterized
 import numpy as np
@@ -12,7 +10,7 @@ from meta import evolution, seeds
 import networks
 import problems
 from tests import assertions, toys
-from tests.toy_trainers import make, weights, without_time
+from tests.toy_trainers import make, restore, weights, without_time
 
 T = 3
 STDDEV = 0.2
@@ -273,9 +271,7 @@ class TrainerTest(parameterized.TestCase):
     one, two = (make(**settings) for _ in range(2))
     for _ in range(2):
       one.run_epoch()
-    folder = self.enter_context(tempfile.TemporaryDirectory())
-    two.checkpoint().read(one.checkpoint().write(
-        os.path.join(folder, "checkpoint"))).assert_consumed()
+    restore(two, one)
     one, two = ([without_time(t.run_epoch()) for _ in range(2)] + weights(t)
                 for t in (one, two))
     assertions.assert_equal(one, two)

@@ -1,8 +1,6 @@
 """Tests of the imitation of a teacher."""
 
 import itertools
-import os
-import tempfile
 from unittest import mock
 
 from absl.testing import absltest, parameterized
@@ -14,7 +12,7 @@ from meta import imitation, sampling, schedules, seeds, unroll
 import networks
 import problems
 from tests import assertions, eager, toys
-from tests.toy_trainers import PROBLEM, make, weights, without_time
+from tests.toy_trainers import PROBLEM, make, restore, weights, without_time
 
 T = 3
 SEED = seeds.as_seed(5)
@@ -218,9 +216,7 @@ class TrainerTest(absltest.TestCase):
   def test_restored_training_goes_on_bit_for_bit(self):
     one, two = (make(imitation=0.3) for _ in range(2))
     before = [one.run_epoch().is_imitation for _ in range(3)]
-    folder = self.enter_context(tempfile.TemporaryDirectory())
-    two.checkpoint().read(one.checkpoint().write(
-        os.path.join(folder, "checkpoint"))).assert_consumed()
+    restore(two, one)
     one, two = ([without_time(t.run_epoch()) for _ in range(3)] + weights(t)
                 for t in (one, two))
     assertions.assert_equal(one, two)

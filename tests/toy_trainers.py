@@ -1,5 +1,8 @@
 """Trainers of small networks."""
 
+import os
+import tempfile
+
 from meta import meta_optimizer, settings, trainer
 import problems
 
@@ -24,3 +27,10 @@ def weights(trained):
 
 def without_time(epoch):
   return epoch._replace(seconds=0.)
+
+
+def restore(trained, saved):
+  """Gives a trainer the checkpoint of another, which is used as a whole."""
+  with tempfile.TemporaryDirectory() as folder:
+    trained.checkpoint().read(saved.checkpoint().write(
+        os.path.join(folder, "checkpoint"))).assert_consumed()
