@@ -1,16 +1,21 @@
 """Groups of parameters that are optimized by one call of a network."""
 
 from collections.abc import Iterable, Mapping, Sequence
+import functools
 from typing import Any
 
 import tensorflow as tf
 
-from meta import states
+from meta import states, unroll
 import networks
 
 # A larger group is hardly faster, and needs more memory for what the network
 # computes: about a kilobyte a coordinate, for two layers of 20 units.
 _MAX_COORDINATES = 2**17
+
+# XLA makes a step of few parameters a third faster. Of many, it makes none
+# faster, and takes long to compile it.
+_MAX_COMPILED = 100
 
 
 class Group:
@@ -45,6 +50,9 @@ class Group:
             {name_of_first: tf.zeros(shapes[0])}))
     self.tensors = [states.StateTensor(values, rows, name)
                     for values, rows in self._initial_states()]
+    self._step_of_all = unroll.compiled(
+        functools.partial(self._step, range(len(shapes))),
+        can_join(nets.values()) and len(shapes) <= _MAX_COMPILED)
     self.has_coordinates = all(
         network.num_rows({"x": tf.zeros([1, 2])}) == [2]
         for network in nets.values())
@@ -67,9 +75,15 @@ class Group:
       state: The variables of the states, or their copies on a device.
       learning_rate: Factor of the updates.
     """
-    updates, next_state = self._step(
-        places, gradients, parameters,
-        [t.select(v, places) for t, v in zip(self.tensors, state)])
+    state_of_places = [
+        t.select(v, places) for t, v in zip(self.tensors, state)]
+    if len(places) == len(self._shapes):
+      updates, next_state = self._step_of_all(
+          [*map(tf.convert_to_tensor, gradients)],
+          [*map(tf.convert_to_tensor, parameters)], state_of_places)
+    else:
+      updates, next_state = self._step(
+          places, gradients, parameters, state_of_places)
     for variable, update in zip(parameters, updates, strict=True):
       update *= tf.cast(learning_rate, update.dtype)
       variable.assign_add(tf.cast(update, variable.dtype))
