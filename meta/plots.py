@@ -1,6 +1,8 @@
 """Plots of learning curves, updates and images; loads matplotlib."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+import io
+import itertools
 from typing import Any
 
 import matplotlib.figure
@@ -9,38 +11,62 @@ import numpy as np
 
 from l2lgd import files
 from meta import diagnostics, evaluation, results
+from networks import baselines
 import problems
 
+# A hand-designed optimizer has the same colour in every plot.
+_OF_BASELINES = {name: f"C{i}" for i, name in enumerate(baselines.BY_NAME, 1)}
+_OF_OTHERS = ("C0", "C8", "C9", "black", "gray")
 
-def learning_curves(filename: str, losses: results.Losses, title: str) -> None:
+
+def learning_curves(
+    filename: str, losses: results.Losses, title: str,
+    xs: Sequence[float] | None = None, xlabel: str = "Step",
+    points: Mapping[str, Mapping[float, float]] | None = None) -> None:
   """Plots the mean loss at each step, with a band between the quartiles.
 
   Args:
     filename: PNG file to write.
     losses: The losses by optimizer. Runs that diverged are left out.
     title: Title of the plot.
+    xs: Where the columns of the losses stand, if they are not those of the
+      steps 0, 1, ..., T.
+    xlabel: What `xs` are.
+    points: Published losses to draw as points: by optimizer, and by x.
   """
   figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+  colors = _colors(losses)
   for i, (name, runs) in enumerate(losses.items()):
     finite = runs[np.isfinite(runs).all(axis=1)]
     if not len(finite):
-      axes.plot([], [], label=f"{name} (all diverged)")
+      axes.plot([], [], color=colors[name], label=f"{name} (all diverged)")
       continue
-    steps = np.arange(runs.shape[1])
-    line, = axes.plot(steps, evaluation.mean_curve(finite), label=name,
-                      zorder=3 - i / len(losses))  # The first is on top.
+    x = np.arange(runs.shape[1]) if xs is None else xs
+    axes.plot(x, evaluation.mean_curve(finite), color=colors[name], label=name,
+              zorder=3 - i / len(losses))  # The first is on top.
     quartiles = np.percentile(finite.astype(np.float64), (25, 75), axis=0)
-    axes.fill_between(steps, *quartiles, color=line.get_color(), alpha=.2,
-                      linewidth=0)
-  axes.set(xlabel="Step", ylabel="Loss", title=title)
+    axes.fill_between(x, *quartiles, color=colors[name], alpha=.2, linewidth=0)
+  for name, values in (points or {}).items():
+    axes.plot(*zip(*values.items()), "o", color=colors.get(name, "C0"),
+              markeredgecolor="black", zorder=4)
+  axes.set(xlabel=xlabel, ylabel="Loss", title=title)
   _set_log_scale(axes)
   axes.yaxis.set_major_formatter("{x:g}")
   low, high = axes.get_ylim()
   if high < 20 * low:  # There may be only one power of ten, or none.
     axes.yaxis.set_minor_formatter("{x:g}")
+  if points:
+    axes.plot([], [], "o", color="white", markeredgecolor="black",
+              label="published")
   figure.legend(loc="outside right upper")
   axes.grid(alpha=.3)
   _save(figure, filename)
+
+
+def _colors(names: Iterable[str]) -> dict[str, str]:
+  """Returns colours by optimizer; the first that is learned has the first."""
+  others = itertools.cycle(_OF_OTHERS)
+  return {name: _OF_BASELINES.get(name) or next(others) for name in names}
 
 
 def updates(filename: str, responses: Sequence[diagnostics.Response],
@@ -55,9 +81,9 @@ def updates(filename: str, responses: Sequence[diagnostics.Response],
     title: Name of the problem.
   """
   names = list(responses[0].updates)
-  styles = {name: {"color": f"C{i % 10}", "label": name,
+  styles = {name: {"color": color, "label": name,
                    "linestyle": "-" if name in traces else "--"}
-            for i, name in enumerate(names)}
+            for name, color in _colors(names).items()}
   steps = sorted({r.step for r in responses})
   num_rows = len(responses) // len(steps)
   figure = plt.figure(figsize=(12, 2.3 * num_rows + 4), layout="constrained")
@@ -154,5 +180,7 @@ def images(filename: str, problem: problems.NeuralArt, contents: np.ndarray,
 
 
 def _save(figure: matplotlib.figure.Figure, filename: str) -> None:
-  figure.savefig(files.expand(filename), format="png", dpi=150)
+  data = io.BytesIO()
+  figure.savefig(data, format="png", dpi=150)
   plt.close(figure)
+  files.write_atomically(filename, data.getvalue())

@@ -9,7 +9,6 @@ import warnings
 from absl.testing import absltest, parameterized
 import matplotlib
 import matplotlib.colors
-import matplotlib.figure
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -18,13 +17,12 @@ from meta import diagnostics, plots
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def drawn(function, *args):
+def drawn(function, *args, **kwargs):
   """The figure that a function draws, instead of saving it."""
-  with mock.patch.object(
-      matplotlib.figure.Figure, "savefig", autospec=True) as save:
-    function("a.png", *args)
+  with mock.patch.object(plots, "_save") as save:
+    function("a.png", *args, **kwargs)
   figure, filename = save.call_args.args
-  assert filename == "a.png" and save.call_args.kwargs["format"] == "png"
+  assert filename == "a.png"
   return figure
 
 
@@ -84,6 +82,28 @@ class LearningCurvesTest(parameterized.TestCase):
     heights = [line.get_zorder() for line in axes.lines]
     self.assertEqual(heights, sorted(heights, reverse=True))
     self.assertLen({line.get_color() for line in axes.lines}, 3)
+
+  def test_baseline_has_one_color_in_all_plots(self):
+    def colors(*names):
+      axes, = drawn(plots.learning_curves, {
+          name: np.ones([1, 2]) for name in names}, "").axes
+      return {line.get_label(): line.get_color() for line in axes.lines}
+
+    one, other = colors("L2L", "Sgd", "Adam"), colors("Adam", "LSTM", "Sgd")
+    self.assertEqual((one["Sgd"], one["Adam"], one["L2L"]),
+                     (other["Sgd"], other["Adam"], other["LSTM"]))
+
+  def test_published_losses_are_points_in_the_color_of_the_optimizer(self):
+    figure = drawn(
+        plots.learning_curves, {"L2L": np.ones([1, 2]), "Sgd": np.ones([1, 2])},
+        "", xs=[5, 60], xlabel="Units", points={"Sgd": {5: .3, 60: .2}})
+    axes, = figure.axes
+    np.testing.assert_array_equal(axes.lines[0].get_xdata(), [5, 60])
+    np.testing.assert_array_equal(
+        axes.lines[2].get_xydata(), [[5, .3], [60, .2]])
+    self.assertEqual(axes.lines[2].get_color(), axes.lines[1].get_color())
+    self.assertEqual(axes.get_xlabel(), "Units")
+    self.assertEqual(legend(figure), ["L2L", "Sgd", "published"])
 
   def test_diverged_runs_are_left_out(self):
     runs = np.float32([[1., 4.], [3., np.inf], [np.nan, 1.], [2., 8.]])

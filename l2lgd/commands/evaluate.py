@@ -133,14 +133,15 @@ def make_optimizers(
   """
   names, tune = optimizer_names()
   hand_designed = [name for name in names if name != "L2L"]
-  shared = tuner_lib.share(hand_designed, tune, problem)
+  candidates = (tuner_lib.candidates(hand_designed) if tune else
+                [baselines.BY_NAME[name]() for name in hand_designed])
+  shared = share(candidates, problem)
   tuner = None
   if tune and experiment.has_data:
     validation = options.make_problem(experiment, "validation")
-    tuner = tuner_lib.Tuner(
-        validation, tuner_lib.share(hand_designed, tune, validation))
+    tuner = make_tuner(validation, share(candidates, validation))
   elif tune:
-    tuner = tuner_lib.Tuner(problem, shared)
+    tuner = make_tuner(problem, shared)
   optimizers: dict[str, networks.Network] = {}
   evaluators: dict[str, Evaluator] = {}
   for name in names:
@@ -155,6 +156,29 @@ def make_optimizers(
                           baselines.BY_NAME[name](FLAGS.learning_rate))
       evaluators[name] = shared.of(optimizers[name])
   return optimizers, evaluators
+
+
+def share(candidates: list[networks.Network], problem: problems.Problem
+          ) -> shared_evaluator.SharedEvaluator:
+  """Returns what evaluates hand-designed optimizers on a problem."""
+  return shared_evaluator.SharedEvaluator(
+      candidates, problem, FLAGS.num_steps, options.jit_compile())
+
+
+def make_tuner(problem: problems.Problem,
+               shared: shared_evaluator.SharedEvaluator) -> tuner_lib.Tuner:
+  """Returns what searches for rates, and keeps them beside the CSV file.
+
+  Args:
+    problem: The problem of the validation runs.
+    shared: Evaluates the optimizers on it.
+  """
+  settings = {flag: FLAGS[flag].value for flag in (
+      "problem", *options.OF_CLASSIFIER, "num_steps", "tuning_epochs",
+      "data_dir")}
+  return tuner_lib.Tuner(
+      problem, shared, FLAGS.tuning_epochs, settings, FLAGS.output and
+      os.path.join(os.path.dirname(FLAGS.output), "tuning.json"))
 
 
 def optimizer_names() -> tuple[list[str], bool]:
