@@ -8,9 +8,11 @@ from typing import Any
 import matplotlib.figure
 import matplotlib.pyplot as plt
 import numpy as np
+import tensorflow as tf
 
 from l2lgd import files
-from meta import diagnostics, evaluation, results
+from meta import diagnostics, evaluation, results, unroll
+import networks
 from networks import baselines
 import problems
 
@@ -22,7 +24,7 @@ _OF_OTHERS = ("C0", "C8", "C9", "black", "gray")
 def learning_curves(
     filename: str, losses: results.Losses, title: str,
     xs: Sequence[float] | None = None, xlabel: str = "Step",
-    points: Mapping[str, Mapping[float, float]] | None = None) -> None:
+    points: Mapping[str, Mapping[int, float]] | None = None) -> None:
   """Plots the mean loss at each step, with a band between the quartiles.
 
   Args:
@@ -151,6 +153,14 @@ def _set_log_scale(axes: Any) -> bool:
   if is_log:
     axes.set_yscale("log")
   return is_log
+
+
+def contents(problem: problems.NeuralArt,
+             seeds: Sequence[int | tf.Tensor]) -> np.ndarray:
+  """Returns the photograph of each run, [runs, size, size, 3]."""
+  return np.stack([
+      unroll.start(networks.Sgd(), problem, seed).constants.image.numpy()
+      for seed in seeds])
 
 
 def images(filename: str, problem: problems.NeuralArt, contents: np.ndarray,

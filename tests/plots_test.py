@@ -22,6 +22,7 @@ def drawn(function, *args, **kwargs):
   with mock.patch.object(plots, "_save") as save:
     function("a.png", *args, **kwargs)
   figure, filename = save.call_args.args
+  plt.close(figure)
   assert filename == "a.png"
   return figure
 

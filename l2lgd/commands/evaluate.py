@@ -5,7 +5,6 @@ import secrets
 from typing import Any
 
 from absl import flags
-import numpy as np
 
 from l2lgd import files
 from l2lgd.commands import console, options, program
@@ -19,7 +18,6 @@ from meta import (
     seeds,
     shared_evaluator,
     tensorboard,
-    unroll,
 )
 import networks
 from networks import baselines, net_config
@@ -259,11 +257,9 @@ def plot(problem: Any, optimizers: dict[str, networks.Network],
             f"updates/{tag}": curve for tag, curve in trace.by_name().items()})
       tensorboard.write_picture(FLAGS.logdir, "updates", FLAGS.plot_updates)
   if FLAGS.pictures:
-    contents = np.stack([
-        unroll.start(networks.Sgd(), problem, seed).constants.image.numpy()
-        for seed in run_seeds[:_NUM_PICTURES]])
     plots.images(
-        FLAGS.pictures, problem, contents,
+        FLAGS.pictures, problem,
+        plots.contents(problem, run_seeds[:_NUM_PICTURES]),
         {name: e.params["image"][:_NUM_PICTURES]
          for name, e in evaluations.items()})
 

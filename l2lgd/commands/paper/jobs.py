@@ -1,0 +1,179 @@
+"""Jobs in processes side by side, which end with the program."""
+
+from collections.abc import Callable, Iterable, Sequence
+import multiprocessing
+from multiprocessing import connection
+import os
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+import tqdm
+
+from l2lgd.commands import console
+
+
+class Job(NamedTuple):
+  """Work for a process of its own."""
+  name: str
+  cost: float  # Seconds on one core, about.
+  function: Callable[..., None]  # Of `args`, and a function to which it reports
+  # the cost of each part that is done.
+  args: tuple[Any, ...]
+  log: str  # File that takes what it prints.
+
+
+class _Running(NamedTuple):
+  job: Job
+  process: Any
+
+
+def run(jobs: Sequence[Job], num_processes: int) -> dict[str, str]:
+  """Runs jobs, those that take longest first.
+
+  Args:
+    jobs: The jobs.
+    num_processes: How many run side by side; they share the cores.
+
+  Returns:
+    For each job that failed, the reason by its name.
+  """
+  waiting = sorted(jobs, key=lambda job: job.cost)
+  running: dict[Any, _Running] = {}
+  errors: dict[str, str] = {}
+  num_threads = max(1, num_cores() // num_processes)
+  progress = _Progress(sum(job.cost for job in jobs))
+  while waiting or running:
+    while waiting and len(running) < num_processes:
+      own, process = _start(waiting[-1], num_threads)
+      running[own] = _Running(waiting.pop(), process)
+    for ready in _wait(running):
+      job, process = running[ready]
+      try:
+        message = ready.recv()
+      except (EOFError, OSError):
+        process.join()
+        del running[ready]
+        if process.exitcode:
+          errors.setdefault(job.name, "its process ended with the exit status "
+                            f"{process.exitcode}; see {job.log}")
+        continue
+      if isinstance(message, str):
+        errors[job.name] = message
+      else:
+        progress.add(message)
+    progress.show([r.job.name for r in running.values()])
+  progress.close()
+  return errors
+
+
+def _wait(connections: Iterable[Any]) -> list[Any]:
+  """Returns those with a message, or that are closed, within a second."""
+  return connection.wait(list(connections), timeout=1)
+
+
+def num_cores() -> int:
+  """Returns how many cores this process may use."""
+  if hasattr(os, "sched_getaffinity"):  # On Linux.
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
+
+
+def _start(job: Job, num_threads: int) -> tuple[Any, Any]:
+  """Starts a process; returns the connection to it, and the process."""
+  context = multiprocessing.get_context("spawn")  # TensorFlow cannot be forked.
+  own, other = context.Pipe()
+  process = context.Process(target=_main, args=(job, num_threads, other))
+  process.start()
+  other.close()
+  return own, process
+
+
+def _main(job: Job, num_threads: int, parent: connection.Connection) -> None:
+  """Does a job in its process."""
+  threading.Thread(
+      target=_end_with, args=(parent.recv,), daemon=True).start()
+  os.makedirs(os.path.dirname(job.log), exist_ok=True)
+  log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+  for stream in (1, 2):
+    os.dup2(log, stream)
+  tf.config.threading.set_intra_op_parallelism_threads(num_threads)
+  tf.config.threading.set_inter_op_parallelism_threads(num_threads)
+  try:
+    job.function(*job.args, parent.send)
+  except (ValueError, OSError) as error:
+    parent.send(" ".join(str(error).split()))
+  except Exception as error:
+    traceback.print_exc()
+    parent.send(f"{type(error).__name__}: {' '.join(str(error).split())}")
+
+
+def _end_with(read: Callable[[], Any]) -> None:
+  """Ends this process when the other end of a connection is closed."""
+  try:
+    read()
+  finally:
+    os._exit(1)
+
+
+def train(argv: Sequence[str], cost: float,
+          report: Callable[[float], None]) -> None:
+  """Runs `l2l-train` in a process of its own, which ends with this one.
+
+  Args:
+    argv: Its flags.
+    cost: What to report in the end.
+    report: See `Job`.
+
+  Raises:
+    ValueError: It fails.
+  """
+  code = ("import sys; from l2lgd.commands.paper import jobs; "
+          "jobs.end_with_input(); from l2lgd.commands import train; "
+          "train.run()")
+  process = subprocess.Popen(
+      [sys.executable, "-c", code, *argv], stdin=subprocess.PIPE,
+      stderr=subprocess.PIPE, text=True)
+  stderr = process.stderr.read() if process.stderr else ""
+  if process.wait():
+    raise ValueError(f"l2l-train failed: {stderr}")
+  report(cost)
+
+
+def end_with_input() -> None:
+  """Makes this process end when its standard input does."""
+  threading.Thread(
+      target=_end_with, args=(sys.stdin.read,), daemon=True).start()
+
+
+class _Progress:
+  """Shows how much is done, and how long the rest will take."""
+
+  def __init__(self, total: float):
+    self._total = total
+    self._done = 0.
+    self._start_time = time.perf_counter()
+    self._bar = tqdm.tqdm(total=100, disable=None, dynamic_ncols=True,
+                          bar_format="{percentage:3.0f}%|{bar}| {desc}")
+    self._lines = console.Lines(self._bar.disable)
+
+  def add(self, cost: float) -> None:
+    self._done += cost
+
+  def show(self, names: Sequence[str]) -> None:
+    """Shows the progress and what is being done."""
+    text = ", ".join(map(os.path.basename, names))
+    if self._done:
+      elapsed = time.perf_counter() - self._start_time
+      left = elapsed * (self._total - self._done) / self._done
+      text = f"{left / 60:.0f} minutes left, at {text}"
+    self._bar.n = 100 * self._done / max(self._total, 1e-9)
+    self._bar.set_description_str(text)
+    self._lines.print(f"{self._bar.n:.0f} % done, {text}")
+
+  def close(self) -> None:
+    self._bar.close()

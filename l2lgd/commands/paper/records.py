@@ -1,0 +1,117 @@
+"""What was computed, as files: for each optimizer its losses and a record."""
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import pathlib
+import platform
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from l2lgd import files
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+  """The runs of one optimizer.
+
+  Attributes:
+    losses: Before each update and after the last, [runs, T + 1].
+    options: Arguments of a hand-designed optimizer; empty for a learned one.
+    seconds: Time of the search and of the runs.
+    machine: What computed them.
+    versions: With which software.
+  """
+  losses: np.ndarray
+  options: dict[str, Any]
+  seconds: float
+  machine: str
+  versions: str
+
+
+def exists(folder: str, name: str) -> bool:
+  """Returns whether the runs of an optimizer have been made."""
+  return os.path.exists(_path(folder, name, "json"))
+
+
+def write(folder: str, name: str, losses: np.ndarray, options: dict[str, Any],
+          seconds: float, image: np.ndarray | None = None) -> None:
+  """Writes the runs of an optimizer, completely or not at all.
+
+  Args:
+    folder: The folder of the comparison.
+    name: Name of the optimizer.
+    losses: See `Record`.
+    options: See `Record`.
+    seconds: See `Record`.
+    image: The final images of neural art, to be drawn later.
+
+  Raises:
+    OSError: A file cannot be written.
+  """
+  file = io.BytesIO()
+  # Nine digits are those that a float32 is read back from.
+  np.savetxt(file, losses, fmt="%.9g", delimiter=",", comments="",
+             header=",".join(map(str, range(losses.shape[1]))))
+  files.write_atomically(_path(folder, name, "csv"), file.getvalue())
+  if image is not None:
+    file = io.BytesIO()
+    np.save(file, image)
+    files.write_atomically(_path(folder, name, "npy"), file.getvalue())
+  # Last, as it says that the others are there.
+  files.write_atomically(_path(folder, name, "json"), json.dumps({
+      "options": options, "seconds": seconds, "machine": _machine(),
+      "versions": _versions()}, indent=2).encode())
+
+
+def read(folder: str, name: str) -> Record:
+  """Returns the runs of an optimizer.
+
+  Raises:
+    OSError: There are none.
+  """
+  with open(_path(folder, name, "json"), encoding="utf-8") as file:
+    record = json.load(file)
+  return Record(np.loadtxt(_path(folder, name, "csv"), np.float32,
+                           delimiter=",", skiprows=1, ndmin=2), **record)
+
+
+def read_image(folder: str, name: str) -> np.ndarray:
+  """Returns the final images of an optimizer, [runs, 1, size, size, 3]."""
+  return np.load(_path(folder, name, "npy"))
+
+
+def key(*values: Any) -> str:
+  """Returns a name for JSON values that determine a result."""
+  text = json.dumps(values, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def fingerprint(folder: str) -> str:
+  """Returns what tells trained networks from others: a hash of their files."""
+  return key(*(
+      [file.name, hashlib.sha256(file.read_bytes()).hexdigest()]
+      for file in sorted(pathlib.Path(folder).glob("*.l2l"))))
+
+
+def _path(folder: str, name: str, suffix: str) -> str:
+  return os.path.join(folder, f"{name}.{suffix}")
+
+
+def _machine() -> str:
+  """Returns the name of the processor, and of the GPU if there is one."""
+  gpus = [tf.config.experimental.get_device_details(gpu).get("device_name", "")
+          for gpu in tf.config.list_physical_devices("GPU")]
+  cpuinfo = pathlib.Path("/proc/cpuinfo")
+  lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+  model = next((line.split(":")[1].strip() for line in lines
+                if line.startswith("model name")), platform.machine())
+  return ", ".join([model, *gpus])
+
+
+def _versions() -> str:
+  return f"Python {platform.python_version()}, TensorFlow {tf.__version__}"

@@ -1,0 +1,216 @@
+"""The page and its Markdown summary: verdicts, tables and pictures."""
+
+import base64
+from collections.abc import Mapping, Sequence
+import os
+import shlex
+from typing import Any, NamedTuple
+
+import jinja2
+import numpy as np
+
+from l2lgd import files
+from l2lgd.commands.paper import comparison as comparison_lib
+from l2lgd.commands.paper import table, verdicts
+from meta import evaluation
+from networks import baselines
+
+_PICTURES = "pictures"  # Folder.
+
+
+class Row(NamedTuple):
+  """What one optimizer reached."""
+  label: str  # Of the setting.
+  name: str
+  options: str  # Learning rate and others, in words.
+  means: list[str]  # At some steps.
+  published: list[str]  # The paper's, at the same steps.
+  standard_error: str  # This and the following are of the last step.
+  median: str
+  num_diverged: int
+  difference: str  # From the best hand-designed optimizer, of a learned one.
+  minutes: str
+
+
+class Section(NamedTuple):
+  """What the page says about a panel."""
+  key: str
+  panel: table.Panel
+  error: str | None  # Why it failed.
+  verdict: verdicts.Verdict | None
+  steps: list[int]  # Of the columns of the table.
+  rows: list[Row]
+  pictures: dict[str, str]  # What they show, by the name of the file.
+  commands: list[str]  # That make the same runs.
+  minutes: float
+
+  @property
+  def word(self) -> str:
+    """The verdict in a word or two."""
+    return self.verdict.word if self.verdict else "failed"
+
+  @property
+  def reason(self) -> str:
+    """Why the verdict is what it is."""
+    return self.verdict.reason if self.verdict else self.error or ""
+
+
+def make_section(
+    key: str, panel: table.Panel,
+    comparisons: Mapping[str, comparison_lib.Comparison], error: str | None,
+    output: str) -> Section:
+  """Draws the pictures of a panel, and returns what the page says about it.
+
+  Args:
+    key: Name of the panel.
+    panel: The panel.
+    comparisons: What was computed, by setting.
+    error: Why it failed, if it did.
+    output: Folder of the page.
+  """
+  runs = {label: c.read() for label, c in comparisons.items()}
+  records = [r for of_setting in runs.values() for r in of_setting.values()]
+  steps = _steps(panel)
+  complete = all(
+      runs[label].keys() == {*c.names} for label, c in comparisons.items())
+  if complete and error is None:
+    name = verdicts.learned_name(panel)
+    error = next((f"All runs of {name} diverged." for r in runs.values()
+                  if not np.isfinite(r[name].losses[:, -1]).any()), None)
+  return Section(
+      key, panel, error,
+      verdicts.judge(panel, runs) if complete and error is None else None,
+      steps, [_row(panel, label, name, runs[label], steps)
+              for label, c in comparisons.items() if complete
+              for name in c.names],
+      _draw(key, panel, comparisons, runs, output) if complete else {},
+      [command(c) for c in comparisons.values() if not c.rates],
+      sum(r.seconds for r in records) / 60)
+
+
+def write(output: str, sections: Sequence[Section], machines: Sequence[str],
+          program: str) -> None:
+  """Writes the page, `index.html`, and its Markdown summary, `results.md`.
+
+  Args:
+    output: Folder to write to.
+    sections: The panels.
+    machines: What computed them, and with which software.
+    program: The command that was run.
+
+  Raises:
+    OSError: A file cannot be written.
+  """
+  figures: dict[str, list[Section]] = {}
+  for section in sections:
+    figures.setdefault(_title(section.panel.figures), []).append(section)
+  for filename, escape in (("index.html", True), ("results.md", False)):
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__, "templates"),
+        autoescape=escape, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined)
+    text = environment.get_template(filename).render(
+        figures=figures, sections=sections, machines=machines, program=program,
+        pictures=_PICTURES, embed=lambda name: _embed(output, name),
+        minutes=sum(section.minutes for section in sections))
+    files.write_atomically(os.path.join(output, filename), text.encode())
+
+
+def command(comparison: comparison_lib.Comparison) -> str:
+  """Returns the command that makes the same runs."""
+  setting = comparison.setting
+  flags = {
+      "problem": setting.problem, "path": ",".join(setting.learned.values()),
+      "optimizer": "all", "num_steps": setting.num_steps,
+      "num_epochs": setting.num_runs, "tuning_epochs": setting.tuning_runs,
+      "seed": setting.seed, **setting.options}
+  if {*setting.hand_designed} != {*baselines.BY_NAME}:
+    flags["optimizer"] = ",".join(["L2L", *setting.hand_designed])
+    flags["tune"] = True
+  if setting.split:
+    flags |= {"split": setting.split, "data_dir": "DIR"}
+  return shlex.join(["l2l-evaluate", *(
+      f"--{name}" if value is True else f"--{name}={_value(value)}"
+      for name, value in flags.items())])
+
+
+def _value(value: Any) -> str:
+  return ",".join(map(str, value)) if isinstance(
+      value, list | tuple) else str(value)
+
+
+def _title(figures: Sequence[str]) -> str:
+  if figures == ("appendix",):
+    return "Appendix"
+  return f"Figure{'s' * (len(figures) > 1)} {' and '.join(figures)}"
+
+
+def _steps(panel: table.Panel) -> list[int]:
+  """Returns the steps at which the table has means."""
+  num_steps = next(iter(panel.settings.values())).num_steps
+  if len(panel.settings) > 1:
+    return [num_steps]
+  steps = {step for values in panel.published.values() for step in values}
+  return sorted({num_steps // 5, num_steps} | {
+      step for step in steps if step < num_steps})
+
+
+def _row(panel: table.Panel, label: str, name: str, runs: verdicts.Records,
+         steps: Sequence[int]) -> Row:
+  setting, record = panel.settings[label], runs[name]
+  final = evaluation.summarize(record.losses[:, -1])
+  theirs = [panel.published_loss(label, name, step) for step in steps]
+  return Row(
+      label, name, ", ".join(
+          f"{option.replace('_', ' ')} {value:g}"
+          for option, value in record.options.items()
+          if option == "learning_rate" or name == "RMSProp"),
+      [f"{evaluation.summarize(record.losses[:, step]).mean:.3g}"
+       for step in steps],
+      ["" if value is None else f"{value:.3g}" for value in theirs],
+      f"{final.standard_error:.2g}", f"{final.median:.3g}", final.num_diverged,
+      verdicts.difference(setting, runs, name).describe()
+      if name in setting.learned else "", f"{record.seconds / 60:.1f}")
+
+
+def _draw(key: str, panel: table.Panel,
+          comparisons: Mapping[str, comparison_lib.Comparison],
+          runs: Mapping[str, verdicts.Records], output: str) -> dict[str, str]:
+  """Draws the losses, and copies what was drawn besides them."""
+  from meta import plots  # Only here, as it takes a while to import.
+  folder = os.path.join(output, _PICTURES)
+  os.makedirs(folder, exist_ok=True)
+  name = f"{key}.png"
+  path = os.path.join(folder, name)
+  if len(runs) > 1:
+    units = [int(label) for label in runs]
+    plots.learning_curves(path, {
+        name: np.stack([r[name].losses[:, -1] for r in runs.values()], axis=1)
+        for name in next(iter(comparisons.values())).names}, panel.title,
+                          units, "Units", panel.published)
+  else:
+    (of_setting,) = runs.values()
+    num_steps = next(iter(panel.settings.values())).num_steps
+    plots.learning_curves(path, {
+        name: record.losses for name, record in of_setting.items()},
+                          panel.title, points={
+        name: {step: loss for step, loss in values.items()
+               if step <= num_steps}
+        for name, values in panel.published.items()})
+  pictures = {name: "Mean losses, and bands between the quartiles"}
+  for comparison in comparisons.values():
+    if comparison.picture:
+      name = f"{key}-{panel.draws}.png"
+      with open(comparison.picture, "rb") as file:
+        files.write_atomically(os.path.join(folder, name), file.read())
+      pictures[name] = {
+          "pictures": "The photograph, the style, and what the optimizers made "
+          "of them", "updates": "Updates as functions of a gradient"}[
+              panel.draws or ""]
+  return pictures
+
+
+def _embed(output: str, name: str) -> str:
+  """Returns a picture as a URL that holds it."""
+  with open(os.path.join(output, _PICTURES, name), "rb") as file:
+    return f"data:image/png;base64,{base64.b64encode(file.read()).decode()}"

@@ -1,0 +1,112 @@
+"""What the numbers of a panel say about the paper's claim."""
+
+from collections.abc import Iterator, Mapping
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from l2lgd.commands.paper import records, table
+from meta import evaluation
+
+Records = Mapping[str, records.Record]
+"""The runs of a setting by optimizer."""
+
+# Standard errors that a difference must have to count.
+_SIGNIFICANT = 2.
+
+
+class Difference(NamedTuple):
+  """The learned optimizer's final loss minus that of the best other."""
+  best: str  # The best hand-designed optimizer.
+  mean: float  # Over the functions on which neither diverged.
+  standard_error: float
+
+  @property
+  def is_ahead(self) -> bool:
+    """Whether the learned optimizer is ahead by more than chance."""
+    return self.mean < -_SIGNIFICANT * self.standard_error
+
+  def describe(self) -> str:
+    """Returns the difference in words."""
+    if math.isinf(self.mean):
+      return f"diverged more often than {self.best}"
+    side = "below" if self.mean < 0 else "above"
+    return (f"is {abs(self.mean):.2g} (± {self.standard_error:.1g}) {side} "
+            f"{self.best}")
+
+
+class Verdict(NamedTuple):
+  """Whether a panel is as in the paper."""
+  word: str  # "reproduced", "better" or "not reproduced".
+  reason: str  # A sentence.
+
+
+def difference(setting: table.Setting, runs: Records, name: str) -> Difference:
+  """Compares a learned optimizer with the best of the hand-designed ones.
+
+  All optimizers run on the same functions, so that the standard error is that
+  of the differences; it is smaller than those of the losses.
+
+  Args:
+    setting: The setting.
+    runs: The runs of all its optimizers.
+    name: The learned optimizer.
+  """
+  def rank(other: str) -> tuple[int, float]:
+    summary = evaluation.summarize(runs[other].losses[:, -1])
+    return summary.num_diverged, summary.mean
+
+  best = min(setting.hand_designed, key=rank)
+  final = runs[name].losses[:, -1].astype(np.float64)
+  if rank(name)[0] > rank(best)[0]:  # It diverged more often.
+    return Difference(best, math.inf, 0.)
+  with np.errstate(invalid="ignore"):
+    summary = evaluation.summarize(final - runs[best].losses[:, -1])
+  return Difference(best, summary.mean, summary.standard_error)
+
+
+def judge(panel: table.Panel, runs: Mapping[str, Records]) -> Verdict:
+  """Returns the verdict on the first learned optimizer of a panel.
+
+  It is "better" where the paper's result holds and the loss is significantly
+  below the paper's, or where the paper's optimizer fails and ours does not.
+
+  Args:
+    panel: The panel.
+    runs: Of each setting, the runs of all its optimizers.
+  """
+  name = learned_name(panel)
+  differences = [difference(setting, runs[label], name)
+                 for label, setting in panel.settings.items()]
+  num_ahead = sum(d.is_ahead for d in differences)
+  is_ahead = num_ahead == len(differences)
+  comparisons = list(_comparisons(panel, runs, name))
+  is_lower = bool(comparisons) and all(
+      ours.mean + _SIGNIFICANT * ours.standard_error < theirs
+      for ours, theirs in comparisons)
+  if panel.learned_is_ahead:
+    word = ("not reproduced" if not is_ahead else
+            "better" if is_lower else "reproduced")
+  else:
+    word = "better" if is_ahead or is_lower else "reproduced"
+  if len(differences) == 1:
+    return Verdict(word, f"{name} {differences[0].describe()}, the best of the "
+                   "hand-designed optimizers.")
+  return Verdict(word, f"{name} is below the best hand-designed optimizer, by "
+                 f"more than chance, in {num_ahead} of {len(differences)} "
+                 "settings.")
+
+
+def learned_name(panel: table.Panel) -> str:
+  """Returns the optimizer that the verdict is about."""
+  return next(iter(next(iter(panel.settings.values())).learned))
+
+
+def _comparisons(panel: table.Panel, runs: Mapping[str, Records], name: str
+                 ) -> Iterator[tuple[evaluation.Summary, float]]:
+  """Yields our final losses and the paper's, where they are known."""
+  for label, setting in panel.settings.items():
+    theirs = panel.published_loss(label, name, setting.num_steps)
+    if theirs is not None:
+      yield evaluation.summarize(runs[label][name].losses[:, -1]), theirs

@@ -1,0 +1,189 @@
+"""Makes the figures of the paper again, and a page of them."""
+
+from collections.abc import Callable, Mapping
+import json
+import os
+import shlex
+
+from absl import flags
+import tensorflow as tf
+
+from l2lgd import checks, files
+from l2lgd.commands import console, program
+from l2lgd.commands.paper import comparison as comparison_lib
+from l2lgd.commands.paper import jobs, records, report, table
+from meta import pretrained_networks
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("data_dir", None, "Folder of the data sets.")
+flags.DEFINE_bool("download", False,
+                  "Whether to download a data set that is not there.")
+flags.DEFINE_string("output", "paper", "Folder to write. What is computed is "
+                    "kept in it, and not computed again.")
+flags.DEFINE_list("panels", [], "Figures, such as 4,5, or panels: "
+                  f"{', '.join(table.PANELS)}. (default: all)")
+flags.DEFINE_integer("runs", None, "Runs of each optimizer, in place of the "
+                     "number in the table of panels.")
+flags.DEFINE_bool("retrain", False, "Whether to train the networks again, in "
+                  "place of taking the library's.")
+flags.DEFINE_bool("quick", False, "Whether to make few runs, of the paper's "
+                  "optimizers alone, at learning rates that were searched "
+                  "before: 15 minutes for all panels on two cores.")
+
+Comparisons = dict[str, dict[str, comparison_lib.Comparison]]
+"""The comparisons by panel and by setting."""
+
+
+def main() -> int:
+  console.print_device()
+  with program.user_errors():
+    panels = choose()
+    output = files.expand(FLAGS.output)
+    os.makedirs(output, exist_ok=True)
+    num_processes = 1 if tf.config.list_physical_devices(
+        "GPU") else jobs.num_cores()
+    errors = {}
+    if FLAGS.retrain:
+      panels = with_networks_of(panels, output)
+      errors = jobs.run(make_trainings(panels), num_processes)
+    comparisons = plan(panels, output)
+    errors |= jobs.run(make_jobs(comparisons), num_processes)
+    sections = [
+        report.make_section(key, panel, comparisons[key], find_error(
+            errors, comparisons[key]), output)
+        for key, panel in panels.items()]
+    report.write(output, sections, describe_machines(comparisons), shlex.join(
+        ["l2l-reproduce", *given_flags()]))
+    write_rates(output, comparisons)
+  for section in sections:
+    print(f"{section.panel.title}: {section.word}. {section.reason}")
+  print(f"The page is {os.path.join(output, 'index.html')}.")
+  return int(any(section.error for section in sections))
+
+
+def choose() -> dict[str, table.Panel]:
+  """Returns the panels that the flags ask for.
+
+  Raises:
+    ValueError: A flag is out of its range.
+  """
+  panels = table.select(FLAGS.panels)
+  if FLAGS.quick:
+    panels = {key: table.quick(panel) for key, panel in panels.items()}
+  if FLAGS.runs is None:
+    return panels
+  num_runs = checks.positive_integer("--runs", FLAGS.runs)
+  return map_settings(
+      panels, lambda setting: setting._replace(num_runs=num_runs))
+
+
+def map_settings(panels: Mapping[str, table.Panel],
+                 function: Callable[[table.Setting], table.Setting]
+                 ) -> dict[str, table.Panel]:
+  """Returns panels with changed settings."""
+  return {key: panel._replace(settings={
+      label: function(setting) for label, setting in panel.settings.items()})
+          for key, panel in panels.items()}
+
+
+def with_networks_of(panels: Mapping[str, table.Panel],
+                     output: str) -> dict[str, table.Panel]:
+  """Returns panels with networks that are trained in the output folder."""
+  return map_settings(panels, lambda setting: setting._replace(learned={
+      name: os.path.join(output, "trained", path)
+      for name, path in setting.learned.items()}))
+
+
+def make_trainings(panels: Mapping[str, table.Panel]) -> list[jobs.Job]:
+  """Returns the trainings of the networks of panels, named by their folders."""
+  folders = {folder for panel in panels.values()
+             for setting in panel.settings.values()
+             for folder in setting.learned.values()}
+  made = []
+  for folder in sorted(folders):
+    training = table.TRAINING[os.path.basename(folder)]
+    argv = [f"--{flag}={value}" for flag, value in training.flags.items()]
+    argv += [f"--save_path={folder}", "--resume", *data_flags()]
+    cost = 60. * training.minutes
+    made.append(jobs.Job(
+        folder, cost, jobs.train, (argv, cost), f"{folder}.log"))
+  return made
+
+
+def plan(panels: Mapping[str, table.Panel], output: str) -> Comparisons:
+  """Returns what to compute; its folders are named by what determines it."""
+  known = table.known_rates() if FLAGS.quick else {}
+  data_dir = FLAGS.data_dir and os.path.abspath(files.expand(FLAGS.data_dir))
+  comparisons: Comparisons = {}
+  for key, panel in panels.items():
+    comparisons[key] = {}
+    for label, setting in panel.settings.items():
+      rates = known.get(key, {}).get(label, {})
+      name = "-".join([key, label]) if label else key
+      comparisons[key][label] = comparison_lib.Comparison(
+          setting, panel.draws, rates, data_dir, FLAGS.download,
+          os.path.join(output, "results", "-".join([name, records.key(
+              setting._asdict(), rates, data_dir, panel.draws,
+              [fingerprint(path) for path in setting.learned.values()])])))
+  return comparisons
+
+
+def fingerprint(path: str) -> str:
+  """Returns what tells trained networks from others."""
+  try:
+    return records.fingerprint(pretrained_networks.find(path))
+  except FileNotFoundError:
+    return ""  # To compute the runs will fail.
+
+
+def make_jobs(comparisons: Comparisons) -> list[jobs.Job]:
+  """Returns a job for each comparison that is not complete."""
+  return [jobs.Job(c.folder, c.cost_left, comparison_lib.compute, (c,),
+                   os.path.join(c.folder, "log.txt"))
+          for of_panel in comparisons.values() for c in of_panel.values()
+          if not c.is_complete]
+
+
+def find_error(
+    errors: Mapping[str, str],
+    comparisons: Mapping[str, comparison_lib.Comparison]) -> str | None:
+  """Returns why a panel failed, or None."""
+  names = [name for c in comparisons.values()
+           for name in (*c.setting.learned.values(), c.folder)]
+  return next((errors[name] for name in names if name in errors), None)
+
+
+def describe_machines(comparisons: Comparisons) -> list[str]:
+  """Returns what computed the results, and with which software."""
+  return sorted({f"{record.machine} ({record.versions})"
+                 for of_panel in comparisons.values()
+                 for c in of_panel.values() for record in c.read().values()})
+
+
+def write_rates(output: str, comparisons: Comparisons) -> None:
+  """Writes the best options of hand-designed optimizers, for --quick."""
+  files.write_atomically(os.path.join(output, "rates.json"), json.dumps({
+      key: {label: {name: record.options for name, record in c.read().items()
+                    if record.options}
+            for label, c in of_panel.items()}
+      for key, of_panel in comparisons.items()}, indent=1).encode())
+
+
+def data_flags() -> list[str]:
+  """Returns the flags of the data sets."""
+  return [*([f"--data_dir={FLAGS.data_dir}"] if FLAGS.data_dir else []),
+          *(["--download"] if FLAGS.download else [])]
+
+
+def given_flags() -> list[str]:
+  """Returns the flags that determine the page."""
+  return [
+      "--data_dir=DIR",
+      *([f"--panels={','.join(FLAGS.panels)}"] if FLAGS.panels else []),
+      *([f"--runs={FLAGS.runs}"] if FLAGS.runs else []),
+      *(f"--{flag}" for flag in ("retrain", "quick") if FLAGS[flag].value)]
+
+
+def run() -> None:
+  """Runs the program."""
+  program.run(main)
