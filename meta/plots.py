@@ -38,13 +38,16 @@ def learning_curves(
   """
   figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
   colors = _colors(losses)
+  start = 0.  # The highest mean loss at the first x.
   for i, (name, runs) in enumerate(losses.items()):
     finite = runs[np.isfinite(runs).all(axis=1)]
     if not len(finite):
       axes.plot([], [], color=colors[name], label=f"{name} (all diverged)")
       continue
     x = np.arange(runs.shape[1]) if xs is None else xs
-    axes.plot(x, evaluation.mean_curve(finite), color=colors[name], label=name,
+    curve = evaluation.mean_curve(finite)
+    start = max(start, float(curve[0]))
+    axes.plot(x, curve, color=colors[name], label=name,
               zorder=3 - i / len(losses))  # The first is on top.
     quartiles = np.percentile(finite.astype(np.float64), (25, 75), axis=0)
     axes.fill_between(x, *quartiles, color=colors[name], alpha=.2, linewidth=0)
@@ -52,7 +55,8 @@ def learning_curves(
     axes.plot(*zip(*values.items()), "o", color=colors.get(name, "C0"),
               markeredgecolor="black", zorder=4)
   axes.set(xlabel=xlabel, ylabel="Loss", title=title)
-  _set_log_scale(axes)
+  if _set_log_scale(axes) and axes.get_ylim()[1] > 100 * start > 0:
+    axes.set_ylim(top=100 * start)  # What explodes leaves the plot.
   axes.yaxis.set_major_formatter("{x:g}")
   low, high = axes.get_ylim()
   if high < 20 * low:  # There may be only one power of ten, or none.

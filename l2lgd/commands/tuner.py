@@ -16,6 +16,12 @@ _TUNED_OPTIONS = {"RMSProp": [
     {"decay": 0.999, "epsilon": 1.}]}
 
 
+def tuned(name: str) -> set[str]:
+  """Returns the options of an optimizer that are searched with its rate."""
+  return {option for options in _TUNED_OPTIONS.get(name, []) for option in
+          options}
+
+
 def candidates(names: Sequence[str]) -> list[networks.Network]:
   """Returns hand-designed optimizers, each with all options that are tuned."""
   return [baselines.BY_NAME[name](**tuned) for name in names

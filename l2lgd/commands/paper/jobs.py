@@ -103,13 +103,26 @@ def _main(job: Job, num_threads: int, parent: connection.Connection) -> None:
     os.dup2(log, stream)
   tf.config.threading.set_intra_op_parallelism_threads(num_threads)
   tf.config.threading.set_inter_op_parallelism_threads(num_threads)
+  error = do(job, parent.send)
+  if error is not None:
+    parent.send(error)
+
+
+def do(job: Job, report: Callable[[float], None]) -> str | None:
+  """Does a job; returns why it failed, or None.
+
+  Args:
+    job: The job.
+    report: Is called with the cost of each part that is done.
+  """
   try:
-    job.function(*job.args, parent.send)
-  except (ValueError, OSError) as error:
-    parent.send(" ".join(str(error).split()))
+    job.function(*job.args, report)
+  except (ValueError, OSError) as error:  # The user can fix it.
+    return " ".join(str(error).split())
   except Exception as error:
     traceback.print_exc()
-    parent.send(f"{type(error).__name__}: {' '.join(str(error).split())}")
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+  return None
 
 
 def _end_with(read: Callable[[], Any]) -> None:

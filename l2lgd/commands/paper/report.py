@@ -10,6 +10,7 @@ import jinja2
 import numpy as np
 
 from l2lgd import files
+from l2lgd.commands import tuner
 from l2lgd.commands.paper import comparison as comparison_lib
 from l2lgd.commands.paper import table, verdicts
 from meta import evaluation
@@ -22,7 +23,7 @@ class Row(NamedTuple):
   """What one optimizer reached."""
   label: str  # Of the setting.
   name: str
-  options: str  # Learning rate and others, in words.
+  options: str  # The learning rate, and what else was searched.
   means: list[str]  # At some steps.
   published: list[str]  # The paper's, at the same steps.
   standard_error: str  # This and the following are of the last step.
@@ -162,9 +163,9 @@ def _row(panel: table.Panel, label: str, name: str, runs: verdicts.Records,
   theirs = [panel.published_loss(label, name, step) for step in steps]
   return Row(
       label, name, ", ".join(
-          f"{option.replace('_', ' ')} {value:g}"
+          f"{value:g}" if option == "learning_rate" else f"{option} {value:g}"
           for option, value in record.options.items()
-          if option == "learning_rate" or name == "RMSProp"),
+          if option == "learning_rate" or option in tuner.tuned(name)),
       [f"{evaluation.summarize(record.losses[:, step]).mean:.3g}"
        for step in steps],
       ["" if value is None else f"{value:.3g}" for value in theirs],

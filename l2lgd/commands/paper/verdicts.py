@@ -19,7 +19,8 @@ _SIGNIFICANT = 2.
 class Difference(NamedTuple):
   """The learned optimizer's final loss minus that of the best other."""
   best: str  # The best hand-designed optimizer.
-  mean: float  # Over the functions on which neither diverged.
+  mean: float  # Over the functions on which neither diverged; infinite if the
+  # learned optimizer diverged more often.
   standard_error: float
 
   @property
@@ -30,9 +31,9 @@ class Difference(NamedTuple):
   def describe(self) -> str:
     """Returns the difference in words."""
     if math.isinf(self.mean):
-      return f"diverged more often than {self.best}"
+      return f"behind {self.best}"
     side = "below" if self.mean < 0 else "above"
-    return (f"is {abs(self.mean):.2g} (± {self.standard_error:.1g}) {side} "
+    return (f"{abs(self.mean):.2g} (± {self.standard_error:.1g}) {side} "
             f"{self.best}")
 
 
@@ -91,8 +92,12 @@ def judge(panel: table.Panel, runs: Mapping[str, Records]) -> Verdict:
   else:
     word = "better" if is_ahead or is_lower else "reproduced"
   if len(differences) == 1:
-    return Verdict(word, f"{name} {differences[0].describe()}, the best of the "
-                   "hand-designed optimizers.")
+    (setting,), (of_setting,) = panel.settings.values(), runs.values()
+    others = [f"{other} is {difference(setting, of_setting, other).describe()}."
+              for other in setting.learned if other != name]
+    return Verdict(word, " ".join([
+        f"{name} is {differences[0].describe()}, the best of the hand-designed "
+        "optimizers.", *others]))
   return Verdict(word, f"{name} is below the best hand-designed optimizer, by "
                  f"more than chance, in {num_ahead} of {len(differences)} "
                  "settings.")
