@@ -82,14 +82,18 @@ class StandardDeepLSTM(base.Network):
         scale, postprocess_options, preprocess_name, self._preprocess)
     self._dense_size = (
         None if dense is None else checks.positive_integer("dense", dense))
-    fields = {f"lstm_{i + 1}": ("w_gates", "b_gates")
-              for i in range(len(self._layers))}
     self._initializers = initializers.Initializers(
-        initializer, fields | {"linear": ("w", "b")} | (
-            {} if dense is None else {"dense": ("w", "b")}), seed)
+        initializer, self.variable_names, seed)
     self.lstms: list[lstm.LSTM] = []
     self._linear: Any = None  # A snt.Linear once the variables exist.
     self._dense: Any = None  # The same, if there is a dense layer.
+
+  @property
+  def variable_names(self) -> dict[str, tuple[str, str]]:
+    """The names of the variables of each layer."""
+    names = {f"lstm_{i + 1}": ("w_gates", "b_gates")
+             for i in range(len(self._layers))} | {"linear": ("w", "b")}
+    return names | ({} if self._dense_size is None else {"dense": ("w", "b")})
 
   @property
   def options(self) -> dict[str, Any]:
@@ -148,33 +152,44 @@ class StandardDeepLSTM(base.Network):
   def update_rows(self, inputs: Inputs,
                   state: base.State) -> tuple[tf.Tensor, base.State]:
     """Returns the updates [D, N] and the next state."""
-    outputs = self._embed(inputs.features)
+    hidden, state = self._run_lstms(inputs.features, state)
+    return self._to_updates(hidden, inputs), state
+
+  def _run_lstms(self, features: tf.Tensor,
+                 state: base.State) -> tuple[tf.Tensor, base.State]:
+    """Returns what the last LSTM layer returns [H, N], and the next state."""
+    outputs = self._embed(features)
     layers, memory = self._split_state(state)
     next_layers = []
     for layer, layer_state in zip(self.lstms, layers, strict=True):
       outputs, layer_state = layer(outputs, layer_state)
       next_layers.append(layer_state)
-    outputs = tf.matmul(self._linear.w, outputs, transpose_a=True)
-    outputs += self._linear.b[:, tf.newaxis]
-    return (self._postprocess(outputs, inputs.factors),
-            (*next_layers, *memory))
+    return outputs, (*next_layers, *memory)
+
+  def _to_updates(self, hidden: tf.Tensor, inputs: Inputs) -> tf.Tensor:
+    """Returns the updates [D, N]."""
+    return self._postprocess(linear(self._linear, hidden), inputs.factors)
 
   def _embed(self, features: tf.Tensor) -> tf.Tensor:
     """Returns the inputs of the first LSTM layer."""
     if self._dense is None:
       return features
-    return tf.nn.elu(tf.matmul(self._dense.w, features, transpose_a=True)
-                     + self._dense.b[:, tf.newaxis])
+    return tf.nn.elu(linear(self._dense, features))
 
   def diagnose(self, gradients: base.Params,
                state: base.State) -> dict[str, tf.Tensor]:
     """Returns the fractions of clipped gradients and of saturated gates."""
     rows, layers, memory = self._remember(gradients, state)
+    return self._diagnose(rows, self._features(rows, memory), layers)
+
+  def _diagnose(self, rows: tf.Tensor, features: tf.Tensor,
+                layers: Any) -> dict[str, tf.Tensor]:
+    """Returns what `diagnose` does, for features [F, N] of rows [D, N]."""
     fractions = {}
     clipped = self._preprocess.clipped(rows)
     if clipped is not None:
       fractions["clipped_gradients"] = _fraction(clipped)
-    outputs = self._embed(self._features(rows, memory))
+    outputs = self._embed(features)
     for layer, layer_state in zip(self.lstms, layers, strict=True):
       i, _, f, o = layer.gates(outputs, layer_state)
       fractions[f"saturated_gates/{layer.name}"] = _fraction(
@@ -192,12 +207,16 @@ class StandardDeepLSTM(base.Network):
     sizes = (self._dense_size or num_features, *self._layers)
     for i, (f, h) in enumerate(zip(sizes, self._layers)):
       name = f"lstm_{i + 1}"
-      self.lstms.append(lstm.LSTM(
+      self.lstms.append(self._make_lstm(
           self._initializers(name, "w_gates", [f + h, 4 * h], dtype),
           self._initializers(name, "b_gates", [4 * h], dtype), name))
     self._linear = self._make_linear(
         "linear", sizes[-1],
         self._output_size * self._postprocess.num_outputs, dtype)
+
+  def _make_lstm(self, *args: Any) -> lstm.LSTM:
+    """Returns an LSTM layer; the arguments are those of `lstm.LSTM`."""
+    return lstm.LSTM(*args)
 
   def _make_linear(self, name: str, num_inputs: int, num_outputs: int,
                    dtype: tf.DType) -> snt.Linear:
@@ -217,7 +236,7 @@ class StandardDeepLSTM(base.Network):
     rows = self.to_rows(gradients)
     layers, memory = self._split_state(state)
     return rows, layers, self._preprocess.remember(
-        rows, memory, self.num_rows(gradients))
+        rows, memory, self._sizes(gradients))
 
   def _features(self, rows: tf.Tensor,
                 memory: preprocess.Memory) -> tf.Tensor:
@@ -227,7 +246,11 @@ class StandardDeepLSTM(base.Network):
     num_features = math.prod(features.shape[:2])
     return tf.reshape(features, [num_features, -1])
 
-  def num_rows(self, params: base.Params) -> list[int]:
+  def num_rows(self, params: base.Params) -> Any:
+    return self._sizes(params)
+
+  def _sizes(self, params: base.Params) -> list[int]:
+    """Returns the numbers of rows of each parameter."""
     return [self._rows_of(t) for t in tf.nest.flatten(params)]
 
   def to_rows(self, tensors: base.Params) -> tf.Tensor:
@@ -237,7 +260,7 @@ class StandardDeepLSTM(base.Network):
   def from_rows(self, rows: tf.Tensor, like: base.Params) -> base.Params:
     flat = tf.nest.flatten(like)
     parts = [rows] if len(flat) == 1 else tf.split(
-        rows, self.num_rows(like), axis=1)
+        rows, self._sizes(like), axis=1)
     return tf.nest.pack_sequence_as(
         like, [self._from_rows(r, t) for r, t in zip(parts, flat)])
 
@@ -256,6 +279,12 @@ class StandardDeepLSTM(base.Network):
     """Returns rows [D, N] in the shape of a tensor."""
     del like
     return tf.transpose(rows)
+
+
+def linear(layer: snt.Linear, inputs: tf.Tensor) -> tf.Tensor:
+  """Returns what a linear layer returns for N columns, [outputs, N]."""
+  return (tf.matmul(layer.w, inputs, transpose_a=True)
+          + layer.b[:, tf.newaxis])
 
 
 def _fraction(flags: tf.Tensor) -> tf.Tensor:

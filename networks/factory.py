@@ -124,11 +124,10 @@ def _with_file(net: str, options: dict[str, Any],
 def _check_layers(network: base.Network, layers: Mapping[str, Any],
                   net_path: files.Path) -> None:
   """Raises ValueError if a file lacks layers of its network."""
-  hidden = network.options.get("layers")
-  if hidden is None:
+  if not isinstance(network, deep_lstm.StandardDeepLSTM):
     return
-  needed = {"linear", *(f"lstm_{i + 1}" for i in range(len(hidden)))}
-  if set(layers) != needed:
+  needed = sorted(network.variable_names)
+  if sorted(layers) != needed:
     raise ValueError(
         f"{net_path} holds the weights of {sorted(layers)}, but a network of "
-        f"layers={hidden} needs those of {sorted(needed)}.")
+        f"layers={network.options['layers']} needs those of {needed}.")

@@ -86,6 +86,12 @@ class FactoryTest(parameterized.TestCase):
                   networks.factory(net, options, self.file)):
       assertions.assert_equal(toys.steps(again, gradients), expected)
 
+  def test_a_network_with_a_dense_layer_is_saved(self):
+    network = self.save(dense=3)
+    again = networks.factory(COORDINATEWISE, net_path=self.file)
+    assertions.assert_equal(toys.steps(again, {"x": GRADIENT}),
+                            toys.steps(network, {"x": GRADIENT}))
+
   def test_a_network_inside_another_is_saved_the_same(self):
     inner = toys.coordinatewise()
     outer = networks.Partition({"inner": inner})
