@@ -60,6 +60,13 @@ def _bounded(**preprocess_options: Any) -> dict[str, Any]:
                            "log_range": 4})
 
 
+def _paper_quadratic(net: str, batch_size: int) -> Experiment:
+  return Experiment(
+      lambda: problems.Quadratic(batch_size, num_dims=10, stddev=1.,
+                                 distribution="normal", separate=True),
+      {"cw": _lstm() | {"net": net}}, learning_rate=0.003)
+
+
 def _cifar10(*labels: int) -> Callable[..., problems.Problem]:
   return functools.partial(problems.Cifar10, labels=labels or None)
 
@@ -116,10 +123,10 @@ EXPERIMENTS = {
         _cifar10(), {"conv": net_config.ORIGINAL, "fc": net_config.ORIGINAL},
         _CIFAR10_ASSIGNMENTS, options=_DATA),
     # The paper's. Networks trained on one of a family run on the others, too.
-    "paper-quadratic": Experiment(
-        lambda: problems.Quadratic(batch_size=128, num_dims=10, stddev=1.,
-                                   distribution="normal", separate=True),
-        {"cw": _lstm()}, learning_rate=0.003),
+    "paper-quadratic": _paper_quadratic("CoordinateWiseDeepLSTM", 128),
+    # One function in a run, as the coordinates share information in it.
+    "paper-quadratic-gac": _paper_quadratic("LSTMWithGAC", 1),
+    "paper-quadratic-ntm": _paper_quadratic("NTMBFGS", 1),
     "paper-mnist": Experiment(
         problems.Mnist, {"cw": _paper(scale=0.1)}, learning_rate=0.01,
         options=(*_DATA, *_MLP)),

@@ -63,10 +63,18 @@ class LearnedOptimizer(snt.Module):
       name: Name of the module.
 
     Raises:
-      ValueError: See `networks.Partition`.
+      ValueError: A network joins parameters, as `networks.LSTMWithGAC` does;
+        or see `networks.Partition`.
     """
     super().__init__(name or "learned_optimizer")
     networks.Partition(nets, net_assignments)  # Checks the arguments.
+    for key, network in nets.items():
+      if network.joins_parameters:
+        raise ValueError(
+            f"The network {key!r} is a {type(network).__name__}, whose updates "
+            "of a parameter depend on the others. It cannot be a "
+            "LearnedOptimizer, which may get them one by one: call the network "
+            "itself with all gradients.")
     self.networks = dict(nets)
     self.net_assignments = net_assignments
     self.learning_rate = learning_rate

@@ -171,6 +171,14 @@ class Network(snt.Module, abc.ABC):
     return {}
 
   @property
+  def joins_parameters(self) -> bool:
+    """Whether the updates of a parameter depend on the other parameters.
+
+    If so, the network cannot be called for some of the parameters alone.
+    """
+    return False
+
+  @property
   def options(self) -> dict[str, Any]:
     """The constructor's arguments that determine what the network computes.
 

@@ -11,12 +11,15 @@ from networks import (
     coordinatewise,
     deep_lstm,
     kernel,
+    lstm_with_gac,
+    ntm_bfgs,
     weights,
 )
 
 _CLASSES = {cls.__name__: cls for cls in (
     deep_lstm.StandardDeepLSTM, coordinatewise.CoordinateWiseDeepLSTM,
-    kernel.KernelDeepLSTM)} | baselines.BY_NAME
+    kernel.KernelDeepLSTM, lstm_with_gac.LSTMWithGAC,
+    ntm_bfgs.NTMBFGS)} | baselines.BY_NAME
 
 
 def factory(net: str, net_options: Any = (),
@@ -92,7 +95,7 @@ def _parameters(cls: Any) -> dict[str, inspect.Parameter]:
   parameters = dict(inspect.signature(cls.__init__).parameters)
   if "kwargs" in parameters:
     parameters = _parameters(cls.__base__) | parameters
-    del parameters["output_size"]  # The subclasses determine it.
+    parameters.pop("output_size", None)  # The subclasses determine it.
   return {name: parameter for name, parameter in parameters.items()
           if name not in ("self", "name", "kwargs")}
 

@@ -20,6 +20,9 @@ NETWORKS = {
     "coordinatewise": toys.coordinatewise,
     "log_and_sign": lambda: toys.coordinatewise(layers=(4,), **LOG_AND_SIGN),
     "standard": lambda: networks.StandardDeepLSTM(3, (4,), scale=0.1),
+    "gac": lambda: networks.LSTMWithGAC((4, 3), 2, scale=0.1),
+    "ntm": lambda: networks.NTMBFGS(
+        (4,), 2, 1, num_averaged=1, scale=0.1, **LOG_AND_SIGN),
     "kernel": lambda: networks.KernelDeepLSTM(
         (3, 2), (4,), scale=0.1, preprocess_name="RNNprop", dense=3),
     "sgd": lambda: networks.Sgd(0.01),
@@ -124,7 +127,7 @@ class ConformanceTest(parameterized.TestCase):
       evaluation.Evaluator(NETWORKS[net](), PROBLEMS[problem](), T)
 
   @parameterized.parameters(
-      ("log_and_sign", "regression"), ("adam", "mnist"),
+      ("log_and_sign", "regression"), ("adam", "mnist"), ("ntm", "quadratic"),
       ("standard", "separate"), ("kernel", "filters"))
   def test_xla_is_eager(self, net, problem):
     network, problem = NETWORKS[net](), PROBLEMS[problem]()
@@ -159,6 +162,7 @@ class ConformanceTest(parameterized.TestCase):
   @parameterized.parameters(
       *(pair for pair in PAIRS if pair[0] in ("log_and_sign", "standard")),
       ("coordinatewise", "regression"), ("kernel", "filters"),
+      ("gac", "regression"), ("ntm", "regression"),
       ("partition", "ensemble"), ("partition", "separate"))
   def test_fast_meta_gradient_is_the_tapes(self, net, problem):
     network, problem = NETWORKS[net](), PROBLEMS[problem]()
@@ -173,6 +177,7 @@ class ConformanceTest(parameterized.TestCase):
 
   @parameterized.parameters(
       ("log_and_sign", "regression", False), ("kernel", "filters", False),
+      ("gac", "regression", False), ("ntm", "quadratic", True),
       ("standard", "separate", False), ("partition", "simple_multi", True))
   def test_meta_gradient_side_by_side_is_the_mean(
       self, net, problem, jit_compile):

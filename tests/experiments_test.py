@@ -17,7 +17,8 @@ from tests import eager, fake_data
 SIZES = {  # Numbers of coordinates and of functions, as published.
     "simple": (1, 1), "simple-multi": (2, 1), "quadratic": (1280, 1),
     "mnist": (15910, 1), "cifar": (22682, 1), "cifar-multi": (22682, 1),
-    "paper-quadratic": (1280, 128), "paper-mnist": (15910, 1),
+    "paper-quadratic": (1280, 128), "paper-quadratic-gac": (10, 1),
+    "paper-quadratic-ntm": (10, 1), "paper-mnist": (15910, 1),
     "paper-cifar10": (22682, 1), "paper-cifar5": (22682 - 5 * 33, 1),
     "paper-cifar5-sub": (22682 - 5 * 33, 1),
     "paper-cifar2": (22682 - 8 * 33, 1),
