@@ -21,13 +21,13 @@ def table(losses: Losses, learning_rates: Mapping[str, float | None]) -> str:
 
   Args:
     losses: The losses by optimizer.
-    learning_rates: The learning rates by optimizer; None for a learned one.
+    learning_rates: The learning rates of the optimizers that have one.
   """
   rows = []
   for name, runs in losses.items():
     s = evaluation.summarize(runs[:, -1])
-    rows.append((name, learning_rates[name], s.mean, s.standard_error, s.median,
-                 s.lower_quartile, s.upper_quartile, s.num_diverged))
+    rows.append((name, learning_rates.get(name), s.mean, s.standard_error,
+                 s.median, s.lower_quartile, s.upper_quartile, s.num_diverged))
   rows.sort(key=lambda row: (row[-1], row[2]))  # By num_diverged and mean.
   return tabulate.tabulate(
       [[("-" if isinstance(x, float) and not np.isfinite(x) else x)

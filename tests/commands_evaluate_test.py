@@ -37,6 +37,19 @@ class EvaluateTest(programs.EagerTestCase):
     self.assert_done(result)
     return result.stdout, run_files.read_losses(self.output)
 
+  def test_quasi_newton_methods_are_evaluated_beside_networks(self):
+    printed, losses = self.evaluate(
+        *programs.EVALUATE, "--problem=paper-quadratic-ntm", "--seed=0",
+        "--optimizer=L-BFGS,Adam,BFGS", f"--plot={self.path('plot.png')}")
+    self.assertRegex(
+        printed, rf"L-BFGS\n{STATS}Adam\n{STATS}BFGS\n{STATS}{TABLE}")
+    self.assertRegex(printed, r"\nL-BFGS +- +[\d.e-]+ ")
+    for name in ("BFGS", "L-BFGS"):
+      for i in range(3):  # They start from the same points.
+        self.assertAlmostEqual(
+            losses[name, i, 0] / losses["Adam", i, 0], 1., places=5)
+        self.assertLess(losses[name, i, 5], losses["Adam", i, 5])
+
   def test_lines_table_and_rows(self):
     printed, losses = self.evaluate(
         *programs.EVALUATE, "--problem=quadratic", "--seed=0",
@@ -194,7 +207,7 @@ class EvaluateTest(programs.EagerTestCase):
     self.assert_error(
         programs.run("evaluate", *programs.EVALUATE, f"--optimizer={names}"),
         r"must be .*\['L2L', 'Sgd', 'Momentum', 'Nesterov', 'Rprop', "
-        r"'Adagrad', 'RMSProp', 'Adam'\]")
+        r"'Adagrad', 'RMSProp', 'Adam', 'BFGS', 'L-BFGS'\]")
 
   def test_folder_without_weights_is_reported(self):
     self.assert_error(

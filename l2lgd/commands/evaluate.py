@@ -14,6 +14,7 @@ from meta import (
     evaluation,
     experiments,
     pretrained_networks,
+    quasi_newton,
     results,
     seeds,
     shared_evaluator,
@@ -23,14 +24,16 @@ import networks
 from networks import baselines, net_config
 import problems
 
-Evaluator = evaluation.Evaluator | shared_evaluator.Candidate
+Evaluator = (evaluation.Evaluator | shared_evaluator.Candidate
+             | quasi_newton.QuasiNewton)
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(options)  # For --help.
 flags.DEFINE_list("optimizer", ["L2L"], "L2L, the learned optimizer, or a "
-                  f"hand-designed one: {', '.join(baselines.BY_NAME)}. "
+                  f"hand-designed one: {', '.join(baselines.BY_NAME)}; or "
+                  f"{' or '.join(quasi_newton.METHODS)}. "
                   "Several, separated by commas, run on the same functions; "
-                  "all is all of them, the hand-designed ones tuned.")
+                  "all is L2L and the hand-designed ones, tuned.")
 flags.DEFINE_list("path", [], "Folder of the trained networks, or the name of "
                   "the library's own; without it, L2L is untrained. Several, "
                   "separated by commas, are compared under the names of the "
@@ -123,14 +126,14 @@ def make_optimizers(
     problem: Its problem, on which the optimizers are evaluated.
 
   Returns:
-    The optimizers, and what evaluates each of them.
+    The optimizers that are networks, and what evaluates each optimizer.
 
   Raises:
     ValueError: A name is unknown, or a file does not fit.
     FileNotFoundError: --path holds no network of this problem.
   """
   names, tune = optimizer_names()
-  hand_designed = [name for name in names if name != "L2L"]
+  hand_designed = [name for name in names if name in baselines.BY_NAME]
   candidates = (tuner_lib.candidates(hand_designed) if tune else
                 [baselines.BY_NAME[name]() for name in hand_designed])
   shared = share(candidates, problem)
@@ -149,6 +152,9 @@ def make_optimizers(
       evaluators |= {key: evaluation.Evaluator(
           network, problem, FLAGS.num_steps, options.jit_compile())
                      for key, network in learned.items()}
+    elif name in quasi_newton.METHODS:
+      evaluators[name] = quasi_newton.QuasiNewton(
+          name, problem, FLAGS.num_steps)
     else:
       optimizers[name] = (tuner.best(name) if tuner else
                           baselines.BY_NAME[name](FLAGS.learning_rate))
@@ -185,9 +191,10 @@ def optimizer_names() -> tuple[list[str], bool]:
   Raises:
     ValueError: A name is unknown.
   """
-  known = ["L2L", *baselines.BY_NAME]
+  all_names = ["L2L", *baselines.BY_NAME]
+  known = [*all_names, *quasi_newton.METHODS]
   is_all = FLAGS.optimizer == ["all"]
-  names = known if is_all else FLAGS.optimizer or [""]
+  names = all_names if is_all else FLAGS.optimizer or [""]
   for name in names:
     if name not in known:
       raise ValueError(

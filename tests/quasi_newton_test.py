@@ -1,0 +1,107 @@
+"""Tests of the evaluation of quasi-Newton methods."""
+
+from absl.testing import absltest, parameterized
+import numpy as np
+import tensorflow as tf
+
+from meta import quasi_newton, unroll
+import networks
+import problems
+from tests import toys
+
+
+def bfgs(w, y, x, num_steps):
+  """The points of BFGS with exact line searches, for |W x - y|^2."""
+  inverse_hessian, points = np.eye(len(x)), [x]
+  gradient = 2 * w.T @ (w @ x - y)
+  for _ in range(num_steps):
+    direction = -inverse_hessian @ gradient
+    step = -(gradient @ direction) / (2 * np.sum((w @ direction)**2))
+    s = step * direction
+    x = x + s
+    new_gradient = 2 * w.T @ (w @ x - y)
+    g = new_gradient - gradient
+    gradient, rho = new_gradient, 1 / (g @ s)
+    v = np.eye(len(x)) - rho * np.outer(s, g)
+    inverse_hessian = v @ inverse_hessian @ v.T + rho * np.outer(s, s)
+    points.append(x)
+  return points
+
+
+class QuasiNewtonTest(parameterized.TestCase):
+
+  @parameterized.parameters(*quasi_newton.METHODS)
+  def test_a_quadratic_is_solved_and_the_run_stays_there(self, method):
+    problem = problems.Quadratic(1, 3, stddev=1., distribution="normal",
+                                 separate=True, dtype=tf.float64)
+    losses, params = quasi_newton.QuasiNewton(method, problem, 40)([3, 4])
+    self.assertEqual(losses.shape, (2, 41))
+    for i, seed in enumerate((3, 4)):
+      run = unroll.start(networks.Sgd(), problem, seed)
+      w, y = (t[0].numpy() for t in run.constants)
+      np.testing.assert_allclose(
+          losses[i, 0], unroll.loss(problem, run)[0], rtol=1e-6)
+      np.testing.assert_allclose(
+          params["x"][i, 0], np.linalg.solve(w, y), rtol=1e-4)
+      self.assertLess(losses[i, -1], 1e-9)
+      self.assertTrue(np.all(np.diff(losses[i]) <= 1e-9))
+
+  def test_bfgs_needs_about_as_many_steps_as_with_exact_line_searches(self):
+    problem = problems.Quadratic(1, 4, stddev=1., distribution="normal",
+                                 dtype=tf.float64)
+    losses = quasi_newton.QuasiNewton("BFGS", problem, 30)([0]).losses[0]
+    run = unroll.start(networks.Sgd(), problem, 0)
+    w, y, x = (t[0].numpy() for t in (*run.constants, run.params["x"]))
+    exact = [np.sum((w @ x - y)**2) for x in bfgs(w, y, x, 4)]
+    self.assertLess(exact[4], 1e-9 * exact[0])  # It ends in D steps.
+    self.assertGreater(losses[4], exact[4])
+    self.assertLess(losses[30], 1e-9 * exact[0])
+
+  @parameterized.parameters(*quasi_newton.METHODS)
+  def test_minibatches_are_those_of_the_steps(self, method):
+    problem = toys.Regression()
+    losses, params = quasi_newton.QuasiNewton(method, problem, 6)([5])
+    run = unroll.start(networks.Sgd(), problem, 5)
+
+    def loss(run, params, step):
+      return unroll.loss(problem, run._replace(params=params, step=step))
+
+    with self.subTest("losses_are_on_the_minibatch_of_the_step"):
+      end = {name: tf.constant(p[0]) for name, p in params.items()}
+      self.assertEqual(list(end), list(run.params))
+      np.testing.assert_allclose(
+          [losses[0, 0], losses[0, 6]],
+          [loss(run, run.params, 0), loss(run, end, 6)], rtol=1e-5)
+    with self.subTest("mean_of_the_minibatches_of_all_steps_becomes_less"):
+      before, after = (np.mean([loss(run, p, t) for t in range(6)])
+                       for p in (run.params, end))
+      self.assertLess(after, 0.5 * before)
+
+  def test_same_seeds_give_the_same_numbers(self):
+    evaluate = quasi_newton.QuasiNewton("BFGS", toys.Regression(), 3)
+    self.assertFalse(evaluate.is_compiled)
+    first = evaluate([1, 2]).losses
+    self.assertTrue(evaluate.is_compiled)
+    np.testing.assert_array_equal(evaluate([2, 1]).losses, first[::-1])
+
+  def test_bad_argument_is_named(self):
+    for name, arguments in (
+        ("method", ("Newton", toys.Regression(), 3)),
+        ("num_steps", ("BFGS", toys.Regression(), 0))):
+      with self.assertRaisesRegex(ValueError, f"^{name} is "):
+        quasi_newton.QuasiNewton(*arguments)
+
+  def test_several_functions_in_a_run_are_refused(self):
+    evaluate = quasi_newton.QuasiNewton(
+        "BFGS", problems.Quadratic(2, 3, separate=True), 3)
+    with self.assertRaisesRegex(ValueError, "^The problem has 2 functions in"):
+      evaluate([0])
+
+  def test_too_many_coordinates_are_refused_for_bfgs(self):
+    evaluate = quasi_newton.QuasiNewton("BFGS", problems.Quadratic(17, 241), 3)
+    with self.assertRaisesRegex(ValueError, "have 4097 coordinates, .*L-BFGS"):
+      evaluate([0])
+
+
+if __name__ == "__main__":
+  absltest.main()
