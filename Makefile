@@ -1,13 +1,15 @@
 # `make train` trains an optimizer and compares it with Adam, `make test` runs
 # the tests, `make lint` the linter, the type checker and the check that the
 # API pages are up to date, and `make docs` writes these pages.
+# `make paper DATA_DIR=DIR` makes the figures of the paper again, in hours;
+# with FLAGS=--quick, in 15 minutes.
 # All of them first install what they need into .venv.
 
 PYTHON ?= python3
 RUN := runs/paper-quadratic
 BIN := .venv/bin
 
-.PHONY: train test lint docs
+.PHONY: train paper test lint docs
 
 train: .venv/installed
 	$(BIN)/python train.py --problem=paper-quadratic --save_path=$(RUN) \
@@ -15,6 +17,9 @@ train: .venv/installed
 	$(BIN)/python evaluate.py --problem=paper-quadratic --path=$(RUN) \
 	    --optimizer=L2L,Adam --learning_rate=1.5 --num_epochs=10 --seed=0 \
 	    --output=$(RUN)/losses.csv --plot=$(RUN)/losses.png
+
+paper: .venv/installed
+	$(BIN)/python reproduce.py --data_dir="$(DATA_DIR)" $(FLAGS)
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=worksteal

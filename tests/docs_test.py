@@ -160,10 +160,11 @@ class TextTest(parameterized.TestCase):
     example = (ROOT / "examples" / "rosenbrock.py").read_text()
     self.assertIn(("python", example), blocks("README.md"))
 
-  @parameterized.parameters("train", "evaluate", "export")
+  @parameterized.parameters("train", "evaluate", "export", "reproduce")
   def test_table_of_the_readme_has_all_flags_and_their_defaults(self, name):
     table = rows("README.md")
-    header, = (row for row in table if row[0] == "flag")
+    header, = (row for row in table
+               if row[0] == "flag" and f"l2l-{name}" in row)
     column = header.index(f"l2l-{name}")
     listed = {row[0].removeprefix("--"): row[column]
               for row in table[table.index(header) + 2:]

@@ -26,7 +26,8 @@ sys.modules["matplotlib"] = None  # Training does without it.
 import meta, networks, problems
 for package in (meta, networks, problems):
   assert package.__file__.startswith(os.environ["PYTHONPATH"]), package
-for name in ("train", "evaluate", "export", "tests", "benchmarks", "setup"):
+for name in ("train", "evaluate", "export", "reproduce", "tests", "benchmarks",
+             "setup"):
   assert util.find_spec(name) is None, name
 assert meta.pretrained()
 assert meta.LearnedOptimizer.load("paper-mnist").networks
@@ -86,6 +87,12 @@ class PackageTest(absltest.TestCase):
     self.assertEqual(
         {n for n in self.names if n.startswith("meta/trained/")}, files)
 
+  def test_files_of_the_page_of_the_paper_are_there(self):
+    folder = "l2lgd/commands/paper"
+    self.assertLessEqual(
+        {f"{folder}/rates.json", f"{folder}/templates/index.html",
+         f"{folder}/templates/results.md"}, self.names)
+
   def test_dependencies_are_the_requirements_without_pytest(self):
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     expected = {str(requirements.Requirement(line)) for line in lines
@@ -108,7 +115,7 @@ class PackageTest(absltest.TestCase):
     commands = {e.name: e.value for e in self.distribution.entry_points}
     self.assertEqual(commands, {
         f"l2l-{name}": f"l2lgd.commands.{name}:run"
-        for name in ("train", "evaluate", "export")})
+        for name in ("train", "evaluate", "export", "reproduce")})
 
   def test_works_in_an_empty_folder(self):
     folder = self.enter_context(tempfile.TemporaryDirectory())

@@ -7,10 +7,12 @@ import sys
 
 from absl import flags
 
+from l2lgd.commands import data
 from meta import experiments
 import problems
 
 FLAGS = flags.FLAGS
+flags.adopt_module_key_flags(data)  # For --help.
 flags.DEFINE_string("problem", "simple",
                     f"One of {', '.join(experiments.EXPERIMENTS)}; "
                     "small-N, a small task (N is a number); or "
@@ -30,9 +32,6 @@ flags.DEFINE_enum("activation", None, ["sigmoid", "relu"],
                   "Activation of these layers. (default: sigmoid)")
 flags.DEFINE_float("init_stddev", None, "Standard deviation of the initial "
                    "weights and biases of this network. (default: 0.01)")
-flags.DEFINE_string("data_dir", None, "Folder of the data set.")
-flags.DEFINE_bool("download", False,
-                  "Whether to download a data set that is not there.")
 flags.DEFINE_enum("jit_compile", "auto", ["auto", "true", "false"],
                   "Whether XLA compiles the unroll; auto: where that is "
                   "possible and faster.")

@@ -9,15 +9,13 @@ from absl import flags
 import tensorflow as tf
 
 from l2lgd import checks, files
-from l2lgd.commands import console, program
+from l2lgd.commands import console, data, program
 from l2lgd.commands.paper import comparison as comparison_lib
 from l2lgd.commands.paper import jobs, records, report, table
 from meta import pretrained_networks
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("data_dir", None, "Folder of the data sets.")
-flags.DEFINE_bool("download", False,
-                  "Whether to download a data set that is not there.")
+flags.adopt_module_key_flags(data)  # For --help.
 flags.DEFINE_string("output", "paper", "Folder to write. What is computed is "
                     "kept in it, and not computed again.")
 flags.DEFINE_list("panels", [], "Figures, such as 4,5, or panels: "

@@ -14,6 +14,7 @@ from meta import (
     evaluation,
     experiments,
     pretrained_networks,
+    quasi_newton,
     seeds,
     shared_evaluator,
 )
@@ -63,8 +64,10 @@ class Comparison(NamedTuple):
     if name in baselines.BY_NAME and name not in self.rates:
       num_rates = 17 * len(tuner_lib.candidates([name]))
       runs += num_rates * setting.tuning_runs
-    return (runs * setting.num_steps * table.SECONDS_PER_STEP.get(
-        setting.problem, .001))
+    learned, hand_designed = table.SECONDS_PER_STEP.get(
+        setting.problem, (.001, .001))
+    return table.SECONDS_TO_START + runs * setting.num_steps * (
+        learned if name in setting.learned else hand_designed)
 
   def read(self) -> dict[str, records.Record]:
     """Returns the runs of the optimizers that have been made."""
@@ -98,19 +101,20 @@ def compute(comparison: Comparison, report: Callable[[float], None]) -> None:
     if records.exists(comparison.folder, name):
       continue
     start_time = time.perf_counter()
-    evaluate: evaluation.Evaluator | shared_evaluator.Candidate
+    evaluate: Callable[..., evaluation.Evaluation]
+    options: dict[str, Any] = {}
     if name in learned:
-      network = learned[name]
-      evaluate = evaluation.Evaluator(network, problem, setting.num_steps)
+      evaluate = evaluation.Evaluator(learned[name], problem, setting.num_steps)
+    elif name in quasi_newton.METHODS:
+      evaluate = quasi_newton.QuasiNewton(name, problem, setting.num_steps)
     else:
       network = hand_designed.best(name)
-      evaluate = hand_designed.of(network)
+      evaluate, options = hand_designed.of(network), network.options
     result = evaluate(run_seeds, console.Timer(name))
     image = result.params["image"][:_NUM_PICTURES] if (
         comparison.draws == "pictures") else None
     records.write(
-        comparison.folder, name, result.losses,
-        {} if name in learned else network.options,
+        comparison.folder, name, result.losses, options,
         time.perf_counter() - start_time, image)
     report(comparison.cost(name))
   if comparison.picture and not os.path.exists(comparison.picture):
@@ -142,7 +146,7 @@ class _HandDesigned:
     # All of them, so that results do not depend on which ones are left to do.
     self._candidates = [
         candidate for name in comparison.setting.hand_designed
-        for candidate in (
+        if name in baselines.BY_NAME for candidate in (
             [baselines.BY_NAME[name](**comparison.rates[name])]
             if name in comparison.rates else tuner_lib.candidates([name]))]
     self.of = self._share(problem).of

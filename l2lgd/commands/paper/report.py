@@ -170,8 +170,9 @@ def _row(panel: table.Panel, label: str, name: str, runs: verdicts.Records,
        for step in steps],
       ["" if value is None else f"{value:.3g}" for value in theirs],
       f"{final.standard_error:.2g}", f"{final.median:.3g}", final.num_diverged,
-      verdicts.difference(setting, runs, name).describe()
-      if name in setting.learned else "", f"{record.seconds / 60:.1f}")
+      verdicts.difference(panel, label, runs, name).describe()
+      if name in setting.learned and name not in panel.rivals else "",
+      f"{record.seconds / 60:.1f}")
 
 
 def _draw(key: str, panel: table.Panel,

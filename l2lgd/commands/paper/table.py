@@ -40,7 +40,8 @@ class Panel(NamedTuple):
   # The paper's mean losses, read off its figure: by optimizer, and by step or
   # number of units.
   published: Mapping[str, Mapping[int, float]] = {}
-  learned_is_ahead: bool = True  # Of all hand-designed ones, in the paper.
+  learned_is_ahead: bool = True  # Of all rivals, in the paper.
+  rivals: Sequence[str] = ()  # By default, the hand-designed optimizers.
   # What is drawn besides the losses: "pictures" of neural art or "updates" as
   # functions of a gradient.
   draws: str | None = None
@@ -170,6 +171,14 @@ PANELS: dict[str, Panel] = {
         {"": Setting("paper-mnist", {"LSTM": "paper-mnist"}, split="train",
                      hand_designed=("Adam",), num_runs=20, tuning_runs=3)},
         draws="updates"),
+    "memory": Panel(
+        ("appendix",), "Quadratics, optimizers whose coordinates share memory",
+        "NTM-BFGS is below the LSTM.",
+        {"": Setting("paper-quadratic-ntm", {
+            "NTM-BFGS": "paper-quadratic-ntm",
+            "LSTM+GAC": "paper-quadratic-gac", "LSTM": "paper-quadratic"},
+                     hand_designed=("BFGS", "L-BFGS"), num_runs=500)},
+        rivals=("LSTM",)),
 }
 
 TRAINING = {
@@ -205,10 +214,16 @@ TRAINING = {
 """The trained networks."""
 
 SECONDS_PER_STEP = {
-    "paper-quadratic": .0003, "paper-mnist": .0005, "paper-cifar10": .05,
-    "paper-cifar5": .05, "paper-cifar2": .05, "paper-neural-art": .12,
-    "paper-neural-art-128": .25}
-"""What a step of a run takes on one core, about, to foresee the time."""
+    "paper-quadratic": (.0003, .00003), "paper-mnist": (.003, .0003),
+    "paper-cifar10": (.05, .05), "paper-cifar5": (.05, .05),
+    "paper-cifar2": (.05, .05), "paper-neural-art": (.12, .12),
+    "paper-neural-art-128": (.25, .25)}
+"""What a step of a run takes on one core, about, to foresee the time.
+
+Of learned optimizers, and of hand-designed ones.
+"""
+SECONDS_TO_START = 5.
+"""What is added for the compilation of each optimizer."""
 
 _RATES = pathlib.Path(__file__).with_name("rates.json")  # Of a full run.
 _QUICK_RUNS = {"paper-quadratic": 4, "paper-mnist": 20}  # Others: 2.

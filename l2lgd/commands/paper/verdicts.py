@@ -17,8 +17,8 @@ _SIGNIFICANT = 2.
 
 
 class Difference(NamedTuple):
-  """The learned optimizer's final loss minus that of the best other."""
-  best: str  # The best hand-designed optimizer.
+  """The learned optimizer's final loss minus that of the best rival."""
+  best: str  # The best rival.
   mean: float  # Over the functions on which neither diverged; infinite if the
   # learned optimizer diverged more often.
   standard_error: float
@@ -43,22 +43,24 @@ class Verdict(NamedTuple):
   reason: str  # A sentence.
 
 
-def difference(setting: table.Setting, runs: Records, name: str) -> Difference:
-  """Compares a learned optimizer with the best of the hand-designed ones.
+def difference(panel: table.Panel, label: str, runs: Records,
+               name: str) -> Difference:
+  """Compares a learned optimizer with the best of its rivals.
 
   All optimizers run on the same functions, so that the standard error is that
   of the differences; it is smaller than those of the losses.
 
   Args:
-    setting: The setting.
-    runs: The runs of all its optimizers.
+    panel: The panel.
+    label: One of its settings.
+    runs: The runs of all optimizers of the setting.
     name: The learned optimizer.
   """
   def rank(other: str) -> tuple[int, float]:
     summary = evaluation.summarize(runs[other].losses[:, -1])
     return summary.num_diverged, summary.mean
 
-  best = min(setting.hand_designed, key=rank)
+  best = min(panel.rivals or panel.settings[label].hand_designed, key=rank)
   final = runs[name].losses[:, -1].astype(np.float64)
   if rank(name)[0] > rank(best)[0]:  # It diverged more often.
     return Difference(best, math.inf, 0.)
@@ -78,8 +80,8 @@ def judge(panel: table.Panel, runs: Mapping[str, Records]) -> Verdict:
     runs: Of each setting, the runs of all its optimizers.
   """
   name = learned_name(panel)
-  differences = [difference(setting, runs[label], name)
-                 for label, setting in panel.settings.items()]
+  differences = [difference(panel, label, runs[label], name)
+                 for label in panel.settings]
   num_ahead = sum(d.is_ahead for d in differences)
   is_ahead = num_ahead == len(differences)
   comparisons = list(_comparisons(panel, runs, name))
@@ -92,15 +94,13 @@ def judge(panel: table.Panel, runs: Mapping[str, Records]) -> Verdict:
   else:
     word = "better" if is_ahead or is_lower else "reproduced"
   if len(differences) == 1:
-    (setting,), (of_setting,) = panel.settings.values(), runs.values()
-    others = [f"{other} is {difference(setting, of_setting, other).describe()}."
-              for other in setting.learned if other != name]
-    return Verdict(word, " ".join([
-        f"{name} is {differences[0].describe()}, the best of the hand-designed "
-        "optimizers.", *others]))
-  return Verdict(word, f"{name} is below the best hand-designed optimizer, by "
-                 f"more than chance, in {num_ahead} of {len(differences)} "
-                 "settings.")
+    ((label, setting),) = panel.settings.items()
+    learned = [other for other in setting.learned if other not in panel.rivals]
+    return Verdict(word, " ".join(
+        f"{other} is {difference(panel, label, runs[label], other).describe()}."
+        for other in learned))
+  return Verdict(word, f"{name} is below the others, by more than chance, in "
+                 f"{num_ahead} of {len(differences)} settings.")
 
 
 def learned_name(panel: table.Panel) -> str:

@@ -1,0 +1,211 @@
+"""Tests of `reproduce.py`, run in the process of the tests."""
+
+import base64
+import json
+import os
+import pathlib
+import re
+import shlex
+import tempfile
+from unittest import mock
+
+from absl.testing import absltest
+import numpy as np
+
+from l2lgd.commands.paper import jobs, report, table
+from meta import tuning
+from tests import fake_data, programs, run_files
+
+
+def run_here(waiting, num_processes):
+  """Runs jobs in this process."""
+  del num_processes
+  errors = {job.name: jobs.do(job, lambda cost: None) for job in waiting}
+  return {name: error for name, error in errors.items() if error}
+
+
+class ReproduceTest(programs.EagerTestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.folder = pathlib.Path(
+        self.enter_context(tempfile.TemporaryDirectory()))
+    self.output = self.folder / "paper"
+    self.network = str(self.folder / "network")
+    programs.save_network(self.network)
+    self.enter_context(mock.patch.object(table, "PANELS", {
+        "one": table.Panel(
+            ("4",), "One <panel>", "It goes down.", {"": self.setting()},
+            {"LSTM": {1: .5, 3: .25}}),
+        "units": table.Panel(
+            ("6",), "Units", "It goes down.", {
+                label: self.setting(options={"layers": (int(label),)},
+                                    problem="paper-mnist", split="train")
+                for label in ("1", "2")})}))
+    self.run_jobs = self.enter_context(mock.patch.object(
+        jobs, "run", side_effect=run_here))
+    self.enter_context(mock.patch.object(tuning, "_LIMIT", 0))
+
+  def setting(self, **kwargs):
+    return table.Setting(**{
+        "problem": "quadratic", "learned": {"LSTM": self.network},
+        "num_steps": 3, "num_runs": 2, "tuning_runs": 1,
+        "hand_designed": ("Sgd", "Adam"), **kwargs})
+
+  def reproduce(self, *argv):
+    return programs.run("reproduce", f"--output={self.output}", *argv)
+
+  def read(self, name):
+    return (self.output / name).read_text(encoding="utf-8")
+
+  def test_page_has_verdict_numbers_and_pictures(self):
+    result = self.reproduce("--panels=4")
+    self.assert_done(result)
+    self.assertRegex(result.stdout, r"One <panel>: (not )?reproduced\. LSTM is")
+    page = self.read("index.html")
+    self.assertIn("One &lt;panel&gt;", page)
+    self.assertNotIn("Units", page)
+    picture = base64.b64decode(re.search("base64,([^\"]+)", page)[1])
+    self.assertEqual(picture, (self.output / "pictures/one.png").read_bytes())
+    folder, = (self.output / "results").iterdir()
+    losses = np.loadtxt(folder / "LSTM.csv", delimiter=",", skiprows=1)
+    self.assertEqual(losses.shape, (2, 4))
+    for text in (page, self.read("results.md")):
+      self.assertIn(f"{losses[:, 3].mean():.3g}", text)
+      self.assertIn("0.25", text)  # The paper's.
+    self.assertIn("](pictures/one.png)", self.read("results.md"))
+
+  def test_command_makes_the_same_runs(self):
+    self.assert_done(self.reproduce("--panels=one"))
+    page = self.read("index.html")
+    program, *argv = shlex.split(re.search("<pre>(.*?)</pre>", page)[1])
+    self.assertEqual(program, "l2l-evaluate")
+    output = self.folder / "losses.csv"
+    self.assert_done(programs.run(
+        "evaluate", *argv, f"--output={output}", "--jit_compile=false"))
+    losses = run_files.read_losses(str(output))
+    folder, = (self.output / "results").iterdir()
+    for theirs, ours in (("L2L", "LSTM"), ("Sgd", "Sgd"), ("Adam", "Adam")):
+      for (run, step), loss in np.ndenumerate(np.loadtxt(
+          folder / f"{ours}.csv", delimiter=",", skiprows=1)):
+        self.assertAlmostEqual(losses[theirs, run, step], loss, places=6)
+
+  def test_what_is_there_is_not_computed_again(self):
+    self.assert_done(self.reproduce("--panels=4"))
+    page, summary = self.read("index.html"), self.read("results.md")
+    self.run_jobs.reset_mock()
+    self.assert_done(self.reproduce("--panels=4"))
+    self.assertEqual(self.run_jobs.call_args.args[0], [])
+    self.assertEqual(self.read("index.html"), page)
+    self.assertEqual(self.read("results.md"), summary)
+
+  def test_interrupted_runs_end_with_the_same_numbers(self):
+    self.assert_done(self.reproduce("--panels=4"))
+    folder, = (self.output / "results").iterdir()
+    before = {name: (folder / f"{name}.csv").read_bytes()
+              for name in ("LSTM", "Adam")}
+    (folder / "Adam.json").unlink()
+    (folder / "LSTM.json").unlink()
+    (folder / "LSTM.csv").write_text("")
+    self.assert_done(self.reproduce("--panels=4"))
+    for name, losses in before.items():
+      self.assertEqual((folder / f"{name}.csv").read_bytes(), losses)
+
+  def test_other_runs_have_another_folder(self):
+    for argv in ((), ("--runs=1",), ("--runs=3",)):
+      self.reproduce("--panels=4", *argv)
+    programs.save_network(self.folder / "other", seed=1)
+    os.replace(self.folder / "other/cw.l2l", f"{self.network}/cw.l2l")
+    self.reproduce("--panels=4")
+    self.assertLen(list((self.output / "results").iterdir()), 4)
+
+  def test_panel_that_fails_is_named_and_the_others_are_there(self):
+    result = self.reproduce(f"--data_dir={self.folder}")
+    self.assertEqual((result.code, result.stderr), (1, ""))
+    self.assertRegex(result.stdout, "\nUnits: failed. No MNIST under")
+    page = self.read("index.html")
+    self.assertRegex(page, "failed</span></h3>")
+    self.assertIn(f"No MNIST under {self.folder}", page)
+    self.assertIn("base64,", page)
+    fake_data.write_mnist(self.folder)
+    self.assert_done(self.reproduce(f"--data_dir={self.folder}"))
+    self.assertIn(" of 2 settings", self.read("index.html"))
+
+  def test_divergence_is_a_failure_with_its_table(self):
+    self.assert_done(self.reproduce("--panels=4"))
+    folder, = (self.output / "results").iterdir()
+    (folder / "LSTM.csv").write_text("0,1,2,3\n" + "1,1,inf,nan\n" * 2)
+    result = self.reproduce("--panels=4")
+    self.assertEqual(result.code, 1)
+    page = self.read("index.html")
+    self.assertIn("All runs of LSTM diverged", page)
+    self.assertIn("<td>inf</td>", page)
+
+  def test_quick_takes_known_rates(self):
+    rates = self.folder / "rates.json"
+    rates.write_text(json.dumps({"one": {"": {
+        "Sgd": {"learning_rate": .5}}}}))
+    with mock.patch.object(table, "_RATES", rates):
+      self.assert_done(self.reproduce("--panels=4", "--quick"))
+    found = json.loads(self.read("rates.json"))["one"][""]
+    self.assertEqual(found["Sgd"], {"learning_rate": .5})
+    self.assertIn("learning_rate", found["Adam"])
+
+  def test_bad_flags(self):
+    self.assert_error(self.reproduce("--panels=3"), "--panels has '3'")
+    self.assert_error(self.reproduce("--runs=0"), "--runs is 0, but must be")
+
+  def test_networks_are_trained_again(self):
+    self.network = "paper-quadratic"
+    table.PANELS["one"] = table.PANELS["one"]._replace(
+        settings={"": self.setting()})
+    folder = self.output / "trained" / "paper-quadratic"
+
+    def train(argv, cost, report):
+      self.assertIn(f"--save_path={folder}", argv)
+      self.assertIn("--num_epochs=600", argv)
+      programs.save_network(folder)
+
+    with mock.patch.object(jobs, "train", train):
+      self.assert_done(self.reproduce("--panels=4", "--retrain"))
+    self.assertIn("--retrain", self.read("index.html"))
+
+  def test_training_that_fails_is_the_reason(self):
+    self.network = "paper-quadratic"
+    table.PANELS["one"] = table.PANELS["one"]._replace(
+        settings={"": self.setting()})
+    with mock.patch.object(jobs, "train", side_effect=ValueError("no disk")):
+      result = self.reproduce("--panels=4", "--retrain")
+    self.assertEqual(result.code, 1)
+    self.assertIn("no disk", self.read("index.html"))
+
+
+class ArtTest(programs.EagerTestCase):
+
+  def test_pictures_are_on_the_page(self):
+    folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
+    programs.save_network(folder / "network")
+    fake_data.write_neural_art(folder, "valid", "test", image_size=64)
+    panel = table.Panel(("8", "9"), "Art", "It shows.", {"": table.Setting(
+        "paper-neural-art", {"LSTM": str(folder / "network")}, num_steps=1,
+        num_runs=1, tuning_runs=1, split="test", hand_designed=("Sgd",))},
+                        draws="pictures")
+    with (mock.patch.object(table, "PANELS", {"art": panel}),
+          mock.patch.object(jobs, "run", side_effect=run_here),
+          mock.patch.object(tuning, "_LIMIT", 0)):
+      self.assert_done(programs.run(
+          "reproduce", f"--output={folder}/paper", f"--data_dir={folder}"))
+    page = (folder / "paper/index.html").read_text()
+    self.assertEqual(page.count("base64,"), 2)
+    self.assertIn("Figures 8 and 9", page)
+
+
+class TitleTest(absltest.TestCase):
+
+  def test_figures_are_named(self):
+    self.assertEqual(report._title(("4",)), "Figure 4")
+    self.assertEqual(report._title(("appendix",)), "Appendix")
+
+
+if __name__ == "__main__":
+  absltest.main()

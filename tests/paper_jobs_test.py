@@ -1,0 +1,66 @@
+"""Tests of jobs in processes."""
+
+import os
+import signal
+import tempfile
+from unittest import mock
+
+from absl.testing import absltest, parameterized
+
+from l2lgd.commands.paper import jobs
+
+
+def work(what, report):
+  """A job that ends well, badly, or not by itself."""
+  print("working")
+  report(.5)
+  if what == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+  if what != "well":
+    raise {"ValueError": ValueError, "KeyError": KeyError}[what]("a\n reason")
+
+
+class JobsTest(parameterized.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.folder = self.enter_context(tempfile.TemporaryDirectory())
+
+  def job(self, what):
+    return jobs.Job(what, 1., work, (what,),
+                    os.path.join(self.folder, what, "log.txt"))
+
+  def test_jobs_are_done_and_failures_have_reasons(self):
+    errors = jobs.run([self.job("well"), self.job("killed")], 2)
+    self.assertEqual(list(errors), ["killed"])
+    self.assertRegex(errors["killed"], r"exit status -9; see .*killed/log\.txt")
+    with open(self.job("well").log, encoding="utf-8") as file:
+      self.assertEqual(file.read(), "working\n")
+
+  @parameterized.parameters(
+      ("well", None), ("ValueError", "a reason"),
+      ("KeyError", r"KeyError: 'a\n reason'"))
+  def test_errors_are_one_line(self, what, expected):
+    done = []
+    self.assertEqual(jobs.do(self.job(what), done.append), expected)
+    self.assertEqual(done, [.5])
+
+  def test_process_ends_with_its_parent(self):
+    def read():
+      raise EOFError
+
+    with (mock.patch.object(os, "_exit") as end,
+          self.assertRaises(EOFError)):
+      jobs._end_with(read)
+    end.assert_called_once_with(1)
+
+  def test_training_that_fails_has_its_reason(self):
+    with self.assertRaisesRegex(ValueError, "l2l-train failed: .*problem"):
+      jobs.train(["--problem=unknown"], 1., self.fail)
+
+  def test_cores_are_counted(self):
+    self.assertBetween(jobs.num_cores(), 1, os.cpu_count())
+
+
+if __name__ == "__main__":
+  absltest.main()

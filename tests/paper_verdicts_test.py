@@ -1,0 +1,132 @@
+"""Tests of verdicts, and of the table that they are about."""
+
+import os
+import re
+
+from absl.testing import absltest, parameterized
+import numpy as np
+
+from l2lgd.commands.paper import records, table, verdicts
+from meta import experiments, pretrained_networks
+from networks import baselines
+
+
+def record(*finals):
+  """A record of runs of two steps with these final losses."""
+  losses = [[3., 2., final] for final in finals]
+  return records.Record(np.float32(losses), {}, 1., "", "")
+
+
+def make_panel(published=None, settings=("",), **kwargs):
+  return table.Panel((), "", "", {label: table.Setting(
+      "quadratic", {"LSTM": "a", "other": "b"}, num_steps=2,
+      hand_designed=("Sgd", "Adam")) for label in settings},
+                     {"LSTM": published or {}}, **kwargs)
+
+
+def make_runs(lstm=(.1, .3, .2), sgd=(5., 4., 6.), adam=(.6, .7, .9)):
+  return {"LSTM": record(*lstm), "other": record(*adam[::-1]),
+          "Sgd": record(*sgd), "Adam": record(*adam)}
+
+
+class VerdictsTest(parameterized.TestCase):
+
+  def test_difference_is_paired_and_from_the_best(self):
+    found = verdicts.difference(make_panel(), "", make_runs(), "LSTM")
+    pairs = np.array([.1 - .6, .3 - .7, .2 - .9])
+    self.assertEqual(found.best, "Adam")
+    self.assertAlmostEqual(found.mean, pairs.mean(), places=6)
+    self.assertAlmostEqual(
+        found.standard_error, pairs.std(ddof=1) / 3**.5, places=6)
+    self.assertEqual(found.describe(), "0.53 (± 0.09) below Adam")
+
+  def test_rivals_may_be_learned(self):
+    found = verdicts.difference(
+        make_panel(rivals=("other",)), "", make_runs(), "LSTM")
+    self.assertEqual(found.best, "other")
+
+  def test_what_diverges_more_often_is_behind(self):
+    runs = make_runs(lstm=(.1, np.inf, .2))
+    found = verdicts.difference(make_panel(), "", runs, "LSTM")
+    self.assertFalse(found.is_ahead)
+    self.assertEqual(found.describe(), "behind Adam")
+    runs = make_runs(adam=(np.nan, 1e-3, 1e-3))
+    found = verdicts.difference(make_panel(), "", runs, "LSTM")
+    self.assertEqual(found.best, "Sgd")
+
+  @parameterized.parameters(
+      ({}, {}, "reproduced"),
+      ({2: .15}, {}, "reproduced"),  # Above the paper's.
+      ({2: 1.5}, {}, "better"),
+      ({}, {"lstm": (.6, .71, .89)}, "not reproduced"),  # No more than chance.
+      ({2: 5.}, {"lstm": (.6, .71, .89)}, "not reproduced"),
+      ({}, {"lstm": (1., 2., 3.)}, "not reproduced"),
+      ({}, {"lstm": (.1,), "sgd": (1.,), "adam": (2.,)}, "not reproduced"))
+  def test_word_where_the_paper_is_ahead(self, published, losses, expected):
+    found = verdicts.judge(make_panel(published), {"": make_runs(**losses)})
+    self.assertEqual(found.word, expected)
+
+  @parameterized.parameters(
+      ((1., 2., 3.), "reproduced"), ((.1, .3, .2), "better"),
+      ((1., 1.1, 1.2), "better"))
+  def test_word_where_the_paper_fails(self, lstm, expected):
+    panel = make_panel({2: 2.5}, learned_is_ahead=False)
+    found = verdicts.judge(panel, {"": make_runs(lstm=lstm)})
+    self.assertEqual(found.word, expected)
+
+  def test_reason_has_all_learned_optimizers(self):
+    found = verdicts.judge(make_panel(), {"": make_runs()})
+    self.assertRegex(found.reason, r"^LSTM is .* below Adam\. other is .* Adam")
+
+  def test_all_settings_must_be_ahead(self):
+    panel = make_panel({5: 1., 60: 2.}, settings=("5", "60"))
+    runs = {"5": make_runs(), "60": make_runs()}
+    self.assertEqual(verdicts.judge(panel, runs).word, "better")
+    runs["60"] = make_runs(lstm=(7., 8., 9.))
+    found = verdicts.judge(panel, runs)
+    self.assertEqual(found.word, "not reproduced")
+    self.assertIn("in 1 of 2 settings", found.reason)
+
+
+class TableTest(parameterized.TestCase):
+
+  def test_figures_and_panels_are_selected(self):
+    self.assertEqual(list(table.select(["7"])), ["cifar10", "cifar5", "cifar2"])
+    self.assertEqual(list(table.select(["9", "mnist"])),
+                     ["mnist", "art-64", "art-128"])
+    self.assertEqual(table.select([]), table.PANELS)
+    with self.assertRaisesRegex(ValueError, "--panels has '3', but must be"):
+      table.select(["3"])
+
+  @parameterized.parameters(*table.PANELS)
+  def test_problems_and_networks_exist(self, key):
+    panel = table.PANELS[key]
+    for setting in panel.settings.values():
+      experiment = experiments.get(setting.problem)
+      self.assertEqual(setting.split is not None, experiment.has_data)
+      self.assertLessEqual({*setting.options}, {*experiment.options})
+      for name in setting.learned.values():
+        self.assertTrue(os.path.isdir(pretrained_networks.find(name)))
+        self.assertIn(name, table.TRAINING)
+    self.assertLessEqual({*panel.published}, {"LSTM", *baselines.BY_NAME})
+
+  def test_quick_has_all_panels_and_less_to_do(self):
+    for panel in table.PANELS.values():
+      quick = table.quick(panel)
+      self.assertLessEqual(quick.settings.keys(), panel.settings.keys())
+      for label, setting in quick.settings.items():
+        full = panel.settings[label]
+        self.assertEqual(setting.learned, full.learned)
+        self.assertBetween(setting.num_runs, 2, full.num_runs)
+
+  @parameterized.parameters(*table.TRAINING)
+  def test_trainings_are_those_of_the_cards(self, name):
+    card = pretrained_networks.pretrained()[name]
+    command = re.search(r"l2l-train .*?(?=`|\Z)", card, re.DOTALL)[0]
+    for flag, value in table.TRAINING[name].flags.items():
+      value = f"'{value}'" if flag == "net_options" else value
+      self.assertIn(f"--{flag}={value}", command)
+
+
+if __name__ == "__main__":
+  absltest.main()
