@@ -226,8 +226,10 @@ SECONDS_TO_START = 5.
 """What is added for the compilation of each optimizer."""
 
 _RATES = pathlib.Path(__file__).with_name("rates.json")  # Of a full run.
-_QUICK_RUNS = {"paper-quadratic": 4, "paper-mnist": 20}  # Others: 2.
-_QUICK_STEPS = 200  # As much as there is time for, on CIFAR-10.
+_QUICK_RUNS = {  # Others: 2.
+    "paper-quadratic": 4, "paper-mnist": 10, "paper-quadratic-ntm": 100}
+_QUICK_TUNING_RUNS = 3
+_QUICK_STEPS = 200  # As much as there is time for on CIFAR-10.
 
 
 def quick(panel: Panel) -> Panel:
@@ -235,7 +237,8 @@ def quick(panel: Panel) -> Panel:
   settings = dict([*panel.settings.items()][::3])
   return panel._replace(settings={
       label: s._replace(
-          num_runs=_QUICK_RUNS.get(s.problem, 2), tuning_runs=1,
+          num_runs=_QUICK_RUNS.get(s.problem, 2),
+          tuning_runs=min(s.tuning_runs, _QUICK_TUNING_RUNS),
           num_steps=min(s.num_steps, _QUICK_STEPS),
           hand_designed=[n for n in s.hand_designed if n in OF_PAPER])
       for label, s in settings.items()})
