@@ -38,14 +38,15 @@ def main() -> int:
     panels = choose()
     output = files.expand(FLAGS.output)
     os.makedirs(output, exist_ok=True)
-    num_processes = 1 if tf.config.list_physical_devices(
-        "GPU") else jobs.num_cores()
     errors = {}
     if FLAGS.retrain:
       panels = with_networks_of(panels, output)
-      errors = jobs.run(make_trainings(panels), num_processes)
+      trainings = make_trainings(panels)
+      errors = jobs.run(trainings, num_processes(len(trainings)))
     comparisons = plan(panels, output)
-    errors |= jobs.run(make_jobs(comparisons), num_processes)
+    # All of them count, so that one that was interrupted gets as many threads.
+    errors |= jobs.run(make_jobs(comparisons), num_processes(
+        sum(map(len, comparisons.values()))))
     sections = [
         report.make_section(key, panel, comparisons[key], find_error(
             errors, comparisons[key]), output)
@@ -57,6 +58,13 @@ def main() -> int:
     print(f"{section.panel.title}: {section.word}. {section.reason}")
   print(f"The page is {os.path.join(output, 'index.html')}.")
   return int(any(section.error for section in sections))
+
+
+def num_processes(num_jobs: int) -> int:
+  """Returns how many jobs run side by side."""
+  if tf.config.list_physical_devices("GPU"):
+    return 1  # Each takes all of its memory.
+  return min(jobs.num_cores(), num_jobs)
 
 
 def choose() -> dict[str, table.Panel]:

@@ -90,26 +90,16 @@ def compute(comparison: Comparison, report: Callable[[float], None]) -> None:
   setting = comparison.setting
   experiment = experiments.get(setting.problem)
   make_problem = functools.partial(_make_problem, comparison, experiment)
-  problem = make_problem(setting.split)
+  optimizers = _Optimizers(
+      comparison, experiment, make_problem(setting.split),
+      lambda: make_problem(setting.split and "validation"))
   run_seeds = [seeds.derive(setting.seed, "test", i)
                for i in range(setting.num_runs)]
-  learned = {name: _load(experiment, path)
-             for name, path in setting.learned.items()}
-  hand_designed = _HandDesigned(comparison, problem, lambda: make_problem(
-      setting.split and "validation"))
   for name in comparison.names:
     if records.exists(comparison.folder, name):
       continue
     start_time = time.perf_counter()
-    evaluate: Callable[..., evaluation.Evaluation]
-    options: dict[str, Any] = {}
-    if name in learned:
-      evaluate = evaluation.Evaluator(learned[name], problem, setting.num_steps)
-    elif name in quasi_newton.METHODS:
-      evaluate = quasi_newton.QuasiNewton(name, problem, setting.num_steps)
-    else:
-      network = hand_designed.best(name)
-      evaluate, options = hand_designed.of(network), network.options
+    evaluate, options = optimizers.prepare(name)
     result = evaluate(run_seeds, console.Timer(name))
     image = result.params["image"][:_NUM_PICTURES] if (
         comparison.draws == "pictures") else None
@@ -118,7 +108,7 @@ def compute(comparison: Comparison, report: Callable[[float], None]) -> None:
         time.perf_counter() - start_time, image)
     report(comparison.cost(name))
   if comparison.picture and not os.path.exists(comparison.picture):
-    _draw(comparison, comparison.picture, problem, learned, run_seeds)
+    _draw(comparison, comparison.picture, optimizers, run_seeds)
 
 
 def _make_problem(comparison: Comparison, experiment: experiments.Experiment,
@@ -129,19 +119,25 @@ def _make_problem(comparison: Comparison, experiment: experiments.Experiment,
       **comparison.setting.options, **(data if experiment.has_data else {}))
 
 
-def _load(experiment: experiments.Experiment, path: str) -> networks.Network:
-  """Returns trained networks as one."""
-  return networks.Partition(net_config.make(net_config.with_weights(
-      experiment.net_config, pretrained_networks.find(path))),
-                            experiment.net_assignments)
+class _Optimizers:
+  """The optimizers of a comparison; hand-designed ones at their best rates.
 
+  Attributes:
+    problem: The problem of the comparison.
+    learned: The learned optimizers by name.
+  """
 
-class _HandDesigned:
-  """The hand-designed optimizers of a comparison, at their best rates."""
-
-  def __init__(self, comparison: Comparison, problem: problems.Problem,
+  def __init__(self, comparison: Comparison, experiment: experiments.Experiment,
+               problem: problems.Problem,
                make_validation: Callable[[], problems.Problem]):
+    self.problem = problem
+    self.learned = {
+        name: networks.Partition(net_config.make(net_config.with_weights(
+            experiment.net_config, pretrained_networks.find(path))),
+                                 experiment.net_assignments)
+        for name, path in comparison.setting.learned.items()}
     self._comparison = comparison
+    self._num_steps = comparison.setting.num_steps
     self._make_validation = make_validation
     # All of them, so that results do not depend on which ones are left to do.
     self._candidates = [
@@ -149,13 +145,22 @@ class _HandDesigned:
         if name in baselines.BY_NAME for candidate in (
             [baselines.BY_NAME[name](**comparison.rates[name])]
             if name in comparison.rates else tuner_lib.candidates([name]))]
-    self.of = self._share(problem).of
+    self._shared = self._share(problem)
 
-  def best(self, name: str) -> networks.Network:
-    """Returns an optimizer at its best learning rate, which may be searched."""
-    if name in self._comparison.rates:
-      return baselines.BY_NAME[name](**self._comparison.rates[name])
-    return self._tuner.best(name)
+  def prepare(self, name: str) -> tuple[Callable[..., evaluation.Evaluation],
+                                        dict[str, Any]]:
+    """Returns what evaluates an optimizer, and its arguments.
+
+    Those of a hand-designed one may be searched for; others have none.
+    """
+    if name in self.learned:
+      return evaluation.Evaluator(
+          self.learned[name], self.problem, self._num_steps), {}
+    if name in quasi_newton.METHODS:
+      return quasi_newton.QuasiNewton(name, self.problem, self._num_steps), {}
+    network = (baselines.BY_NAME[name](**self._comparison.rates[name])
+               if name in self._comparison.rates else self._tuner.best(name))
+    return self._shared.of(network), network.options
 
   @functools.cached_property
   def _tuner(self) -> tuner_lib.Tuner:
@@ -167,24 +172,25 @@ class _HandDesigned:
   def _share(self, problem: problems.Problem
              ) -> shared_evaluator.SharedEvaluator:
     return shared_evaluator.SharedEvaluator(
-        self._candidates, problem, self._comparison.setting.num_steps)
+        self._candidates, problem, self._num_steps)
 
 
-def _draw(comparison: Comparison, filename: str, problem: Any,
-          learned: Mapping[str, networks.Network],
+def _draw(comparison: Comparison, filename: str, optimizers: _Optimizers,
           run_seeds: Sequence[Any]) -> None:
   """Draws what a panel has besides the losses."""
   from meta import plots  # Only here, as it takes a while to import.
   folder, setting = comparison.folder, comparison.setting
+  problem: Any = optimizers.problem
   if comparison.draws == "pictures":
     plots.images(
         filename, problem,
         plots.contents(problem, run_seeds[:_NUM_PICTURES]),
         {name: records.read_image(folder, name) for name in comparison.names})
     return
-  optimizers = {**learned, **{
+  hand_designed = {
       name: baselines.BY_NAME[name](**records.read(folder, name).options)
-      for name in setting.hand_designed}}
+      for name in setting.hand_designed}
   responses, traces = diagnostics.compare(
-      optimizers, problem, run_seeds[0], setting.num_steps, _NUM_COORDINATES)
+      {**optimizers.learned, **hand_designed}, problem, run_seeds[0],
+      setting.num_steps, _NUM_COORDINATES)
   plots.updates(filename, responses, traces, setting.problem)
