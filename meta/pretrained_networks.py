@@ -12,7 +12,8 @@ def pretrained() -> dict[str, str]:
   """Returns the card of each trained network, a Markdown text, by name.
 
   A name may be given wherever the folder of a trained network is: to
-  `LearnedOptimizer.load`, to `KerasLearnedOptimizer` and to `--path`.
+  `LearnedOptimizer.load`, to `KerasLearnedOptimizer` and to `--path`. The first
+  two refuse networks that join parameters, such as `networks.LSTMWithGAC`.
 
   Example:
 

@@ -23,7 +23,8 @@ def export(path: files.Path, output: files.Path) -> dict[str, str]:
   them; `update` returns `updates`, which are to be added to the parameters, and
   the next state. `optimizer.json` describes them.
   A coordinatewise network takes vectors of any length, one for kernels takes
-  [kh, kw, C_in, C_out] with any numbers of channels.
+  [kh, kw, C_in, C_out] with any numbers of channels. A network that joins
+  parameters, such as `networks.LSTMWithGAC`, needs all of them in one vector.
 
   Args:
     path: Folder of the trained optimizer, or a name that `meta.pretrained()`

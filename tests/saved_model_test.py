@@ -2,7 +2,7 @@
 
 import os
 
-from absl.testing import absltest
+from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
@@ -70,6 +70,15 @@ class ExportTest(FolderTest):
         "net_options": {"kernel_shape": (3, 2), "layers": (4,)}})
     self.assert_updates(folder, network, np.random.default_rng(0).normal(
         size=[3, 2, 2, 5]).astype(np.float32))
+
+  @parameterized.parameters("LSTMWithGAC", "NTMBFGS")
+  def test_network_that_joins_parameters_takes_a_vector(self, net):
+    folder, network = self.export("cw", [3], {
+        "net": net, "net_options": {"layers": (4,), "num_averaged": 2}})
+    rng = np.random.default_rng(0)
+    for size in (1, 5):
+      self.assert_updates(
+          folder, network, rng.normal(size=size).astype(np.float32))
 
   def test_standard_network_takes_any_number_of_rows(self):
     folder, network = self.export("rows", [1, 3], {
