@@ -31,24 +31,32 @@ def sigmoid(x):
   return 1 / (1 + np.exp(-x))
 
 
+def lstm_with_gac(weights, x, state, num_averaged):
+  """One step of all layers, for inputs [N, F]; `state` is changed."""
+  for k, (hidden, cell) in enumerate(state):
+    gates = (np.hstack([x, hidden]) @ weights[f"lstm_{k + 1}/w_gates"]
+             + weights[f"lstm_{k + 1}/b_gates"])
+    i, g, f, o = np.split(gates, 4, axis=1)
+    cell = sigmoid(f + 1) * cell + sigmoid(i) * np.tanh(g)
+    hidden = sigmoid(o) * np.tanh(cell)
+    for j in range(num_averaged):
+      hidden[:, j] = hidden[:, j].mean()
+    x, state[k] = hidden, (hidden, cell)
+  return x
+
+
+def zero_state(num_rows):
+  """The state of all layers before the first step."""
+  return [(np.zeros([num_rows, h]), np.zeros([num_rows, h])) for h in LAYERS]
+
+
 def transcription(weights, inputs, num_averaged):
   """The updates [T, N] of N coordinates, whose gradients are [T, N]."""
-  n = inputs.shape[1]
-  hidden = [np.zeros([n, h]) for h in LAYERS]
-  cells = [np.zeros([n, h]) for h in LAYERS]
-  updates = []
+  state, updates = zero_state(inputs.shape[1]), []
   for gradients in inputs:
-    x = gradients[:, np.newaxis]  # [N, F]
-    for k in range(len(LAYERS)):
-      gates = (np.hstack([x, hidden[k]]) @ weights[f"lstm_{k + 1}/w_gates"]
-               + weights[f"lstm_{k + 1}/b_gates"])
-      i, g, f, o = np.split(gates, 4, axis=1)
-      cells[k] = sigmoid(f + 1) * cells[k] + sigmoid(i) * np.tanh(g)
-      hidden[k] = sigmoid(o) * np.tanh(cells[k])
-      for j in range(num_averaged):
-        hidden[k][:, j] = hidden[k][:, j].mean()
-      x = hidden[k]
-    updates.append(x @ weights["linear/w"] + weights["linear/b"])
+    hidden = lstm_with_gac(
+        weights, gradients[:, np.newaxis], state, num_averaged)
+    updates.append(hidden @ weights["linear/w"] + weights["linear/b"])
   return 0.3 * np.array(updates)[:, :, 0]
 
 

@@ -6,11 +6,16 @@ import tensorflow as tf
 
 import networks
 from tests import assertions, toys
-from tests.lstm_with_gac_test import draw, sigmoid
+from tests.lstm_with_gac_test import (
+  LAYERS,
+  SHAPES,
+  draw,
+  lstm_with_gac,
+  zero_state,
+)
 
-OPTIONS = {"layers": (4, 3), "read_heads": 2, "write_heads": 1,
+OPTIONS = {"layers": LAYERS, "read_heads": 2, "write_heads": 1,
            "num_averaged": 2, "scale": 0.3}
-SHAPES = {"b": (2, 3), "a": (1,)}
 
 
 def make(**options):
@@ -20,27 +25,13 @@ def make(**options):
       **{**OPTIONS, **options})
 
 
-def lstm_with_gacs(weights, x, state, num_averaged):
-  """One step of the controller, for inputs [N, F]; `state` is changed."""
-  for k, (hidden, cell) in enumerate(state):
-    gates = (np.hstack([x, hidden]) @ weights[f"lstm_{k + 1}/w_gates"]
-             + weights[f"lstm_{k + 1}/b_gates"])
-    i, g, f, o = np.split(gates, 4, axis=1)
-    cell = sigmoid(f + 1) * cell + sigmoid(i) * np.tanh(g)
-    hidden = sigmoid(o) * np.tanh(cell)
-    hidden[:, :num_averaged] = hidden[:, :num_averaged].mean(0)
-    x, state[k] = hidden, (hidden, cell)
-  return x
-
-
 def transcription(weights, inputs, read_heads, write_heads):
   """Updates [T, N], read results and memory, for gradients [T, N]."""
   n = inputs.shape[1]
-  state = [(np.zeros([n, h]), np.zeros([n, h])) for h in OPTIONS["layers"]]
-  memory, results = np.eye(n), [np.zeros(n)] * read_heads
+  state, memory, results = zero_state(n), np.eye(n), [np.zeros(n)] * read_heads
   updates = []
   for gradients in inputs:
-    h = lstm_with_gacs(weights, np.stack([gradients, *results], 1), state, 2)
+    h = lstm_with_gac(weights, np.stack([gradients, *results], 1), state, 2)
     updates.append(0.3 * (h @ weights["linear/w"] + weights["linear/b"])[:, 0])
     vectors = [*(h @ weights["heads/w"] + weights["heads/b"]).T]
     results = [memory @ r for r in vectors[:read_heads]]
