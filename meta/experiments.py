@@ -67,6 +67,12 @@ def _paper_quadratic(net: str, batch_size: int) -> Experiment:
       {"cw": _lstm() | {"net": net}}, learning_rate=0.003)
 
 
+def _paper_mnist(net: str) -> Experiment:
+  return Experiment(
+      problems.Mnist, {"cw": _paper(scale=0.1) | {"net": net}},
+      learning_rate=0.01, options=(*_DATA, *_MLP))
+
+
 def _cifar10(*labels: int) -> Callable[..., problems.Problem]:
   return functools.partial(problems.Cifar10, labels=labels or None)
 
@@ -127,9 +133,8 @@ EXPERIMENTS = {
     # One function in a run, as the coordinates share information in it.
     "paper-quadratic-gac": _paper_quadratic("LSTMWithGAC", 1),
     "paper-quadratic-ntm": _paper_quadratic("NTMBFGS", 1),
-    "paper-mnist": Experiment(
-        problems.Mnist, {"cw": _paper(scale=0.1)}, learning_rate=0.01,
-        options=(*_DATA, *_MLP)),
+    "paper-mnist": _paper_mnist("CoordinateWiseDeepLSTM"),
+    "paper-mnist-gac": _paper_mnist("LSTMWithGAC"),
     "paper-cifar10": _paper_cifar10(),
     "paper-cifar5": _paper_cifar10(0, 1, 2, 3, 4),
     "paper-cifar5-sub": _paper_cifar10(5, 6, 7, 8, 9),

@@ -114,7 +114,9 @@ def _unused(name: str) -> str:
     return (f"--{name} is given, but {FLAGS.problem} has no argument {name!r}, "
             "which it would be passed to. (The network that is trained has "
             "its options in --net_options of train.py.)")
-  return f"--{name} is for mnist and paper-mnist, not {FLAGS.problem}."
+  takers = [key for key, e in experiments.EXPERIMENTS.items()
+            if name in e.options]
+  return f"--{name} is for {', '.join(takers)}, not {FLAGS.problem}."
 
 
 def integers(name: str) -> list[int] | None:
