@@ -171,14 +171,6 @@ PANELS: dict[str, Panel] = {
         {"": Setting("paper-mnist", {"LSTM": "paper-mnist"}, split="train",
                      hand_designed=("Adam",), num_runs=20, tuning_runs=3)},
         draws="updates"),
-    "memory": Panel(
-        ("appendix",), "Quadratics, optimizers whose coordinates share memory",
-        "NTM-BFGS is below the LSTM.",
-        {"": Setting("paper-quadratic-ntm", {
-            "NTM-BFGS": "paper-quadratic-ntm",
-            "LSTM+GAC": "paper-quadratic-gac", "LSTM": "paper-quadratic"},
-                     hand_designed=("BFGS", "L-BFGS"), num_runs=500)},
-        rivals=("LSTM",)),
 }
 
 TRAINING = {
