@@ -40,6 +40,11 @@ class VerdictsTest(parameterized.TestCase):
         found.standard_error, pairs.std(ddof=1) / 3**.5, places=6)
     self.assertEqual(found.describe(), "0.53 (± 0.09) below Adam")
 
+  def test_single_run_has_no_error(self):
+    runs = make_runs(lstm=(1.,), sgd=(3.,), adam=(4.,))
+    found = verdicts.difference(make_panel(), "", runs, "LSTM")
+    self.assertEqual(found.describe(), "2 below Sgd")
+
   def test_rivals_may_be_learned(self):
     found = verdicts.difference(
         make_panel(rivals=("other",)), "", make_runs(), "LSTM")
@@ -118,6 +123,15 @@ class TableTest(parameterized.TestCase):
         full = panel.settings[label]
         self.assertEqual(setting.learned, full.learned)
         self.assertBetween(setting.num_runs, 2, full.num_runs)
+
+  def test_known_rates_are_of_optimizers_of_the_panels(self):
+    for key, of_panel in table.known_rates().items():
+      for label, of_setting in of_panel.items():
+        setting = table.PANELS[key].settings[label]
+        self.assertLessEqual({*of_setting}, {*setting.hand_designed})
+        for name, options in of_setting.items():
+          network = baselines.BY_NAME[name](**options)
+          self.assertEqual(network.options | options, network.options)
 
   @parameterized.parameters(*table.TRAINING)
   def test_trainings_are_those_of_the_cards(self, name):

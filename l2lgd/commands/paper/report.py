@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
+import math
 import os
 import shlex
 from typing import Any, NamedTuple
@@ -169,7 +170,9 @@ def _row(panel: table.Panel, label: str, name: str, runs: verdicts.Records,
       [f"{evaluation.summarize(record.losses[:, step]).mean:.3g}"
        for step in steps],
       ["" if value is None else f"{value:.3g}" for value in theirs],
-      f"{final.standard_error:.2g}", f"{final.median:.3g}", final.num_diverged,
+      "" if math.isnan(final.standard_error)
+      else f"{final.standard_error:.2g}",
+      f"{final.median:.3g}", final.num_diverged,
       verdicts.difference(panel, label, runs, name).describe()
       if name in setting.learned and name not in panel.rivals else "",
       f"{record.seconds / 60:.1f}")

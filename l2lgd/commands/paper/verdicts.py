@@ -33,8 +33,9 @@ class Difference(NamedTuple):
     if math.isinf(self.mean):
       return f"behind {self.best}"
     side = "below" if self.mean < 0 else "above"
-    return (f"{abs(self.mean):.2g} (± {self.standard_error:.1g}) {side} "
-            f"{self.best}")
+    error = "" if math.isnan(
+        self.standard_error) else f" (± {self.standard_error:.1g})"
+    return f"{abs(self.mean):.2g}{error} {side} {self.best}"
 
 
 class Verdict(NamedTuple):
