@@ -16,7 +16,7 @@ _TUNED_OPTIONS = {"RMSProp": [
     {"decay": 0.999, "epsilon": 1.}]}
 
 
-def tuned(name: str) -> set[str]:
+def tuned_options(name: str) -> set[str]:
   """Returns the options of an optimizer that are searched with its rate."""
   return {option for options in _TUNED_OPTIONS.get(name, []) for option in
           options}

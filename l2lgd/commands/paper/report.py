@@ -166,7 +166,7 @@ def _row(panel: table.Panel, label: str, name: str, runs: verdicts.Records,
       label, name, ", ".join(
           f"{value:g}" if option == "learning_rate" else f"{option} {value:g}"
           for option, value in record.options.items()
-          if option == "learning_rate" or option in tuner.tuned(name)),
+          if option == "learning_rate" or option in tuner.tuned_options(name)),
       [f"{evaluation.summarize(record.losses[:, step]).mean:.3g}"
        for step in steps],
       ["" if value is None else f"{value:.3g}" for value in theirs],
