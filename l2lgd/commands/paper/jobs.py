@@ -98,7 +98,7 @@ def _main(job: Job, num_threads: int, parent: connection.Connection) -> None:
   threading.Thread(
       target=_end_with, args=(parent.recv,), daemon=True).start()
   os.makedirs(os.path.dirname(job.log), exist_ok=True)
-  log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+  log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
   for stream in (1, 2):
     os.dup2(log, stream)
   tf.config.threading.set_intra_op_parallelism_threads(num_threads)
