@@ -79,6 +79,10 @@ class VerdictsTest(parameterized.TestCase):
     found = verdicts.judge(panel, {"": make_runs(lstm=lstm)})
     self.assertEqual(found.word, expected)
 
+  def test_picture_of_updates_is_not_judged(self):
+    found = verdicts.judge(make_panel(draws="updates"), {"": make_runs()})
+    self.assertEqual(found.word, "shown")
+
   def test_reason_has_all_learned_optimizers(self):
     found = verdicts.judge(make_panel(), {"": make_runs()})
     self.assertRegex(found.reason, r"^LSTM is .* below Adam\. other is .* Adam")

@@ -47,6 +47,11 @@ class Section(NamedTuple):
   minutes: float
 
   @property
+  def has_published(self) -> list[bool]:
+    """Whether the paper has losses, at each of the steps."""
+    return [any(losses) for losses in zip(*(r.published for r in self.rows))]
+
+  @property
   def word(self) -> str:
     """The verdict in a word or two."""
     return self.verdict.word if self.verdict else "failed"

@@ -40,7 +40,8 @@ class Difference(NamedTuple):
 
 class Verdict(NamedTuple):
   """Whether a panel is as in the paper."""
-  word: str  # "reproduced", "better" or "not reproduced".
+  word: str  # "reproduced", "better", "not reproduced", or "shown" of a
+  # picture.
   reason: str  # A sentence.
 
 
@@ -89,7 +90,9 @@ def judge(panel: table.Panel, runs: Mapping[str, Records]) -> Verdict:
   is_lower = bool(comparisons) and all(
       ours.mean + _SIGNIFICANT * ours.standard_error < theirs
       for ours, theirs in comparisons)
-  if panel.learned_is_ahead:
+  if panel.draws == "updates":
+    word = "shown"  # The paper's claim is about the picture, not the loss.
+  elif panel.learned_is_ahead:
     word = ("not reproduced" if not is_ahead else
             "better" if is_lower else "reproduced")
   else:
