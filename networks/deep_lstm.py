@@ -85,6 +85,8 @@ class StandardDeepLSTM(base.Network):
     self._initializers = initializers.Initializers(
         initializer, self.variable_names, seed)
     self.lstms: list[lstm.LSTM] = []
+    self._num_extra = 0  # Inputs that a subclass adds, of the first layer and
+    # of the last one.
     self._linear: Any = None  # A snt.Linear once the variables exist.
     self._dense: Any = None  # The same, if there is a dense layer.
 
@@ -201,6 +203,7 @@ class StandardDeepLSTM(base.Network):
     """Creates the variables if they do not exist."""
     if self._linear is not None:
       return
+    num_features += self._num_extra
     if self._dense_size is not None:
       self._dense = self._make_linear("dense", num_features, self._dense_size,
                                       dtype)
@@ -211,7 +214,7 @@ class StandardDeepLSTM(base.Network):
           self._initializers(name, "w_gates", [f + h, 4 * h], dtype),
           self._initializers(name, "b_gates", [4 * h], dtype), name))
     self._linear = self._make_linear(
-        "linear", sizes[-1],
+        "linear", sizes[-1] + self._num_extra,
         self._output_size * self._postprocess.num_outputs, dtype)
 
   def _make_lstm(self, *args: Any) -> lstm.LSTM:

@@ -36,7 +36,8 @@ class NTMBFGS(lstm_with_gac.LSTMWithGAC):
 
   Where the appendix leaves it open: M is the identity before the first step, as
   in BFGS, and the results are 0. The update is a linear function of the last
-  LSTM layer, as in the other networks.
+  LSTM layer and of the results of this step, as that of BFGS is the result of
+  reading with the gradient.
 
   Example:
 
@@ -62,6 +63,7 @@ class NTMBFGS(lstm_with_gac.LSTMWithGAC):
     self._read_heads = checks.positive_integer("read_heads", read_heads)
     self._write_heads = checks.positive_integer("write_heads", write_heads)
     super().__init__(layers, name=name, **kwargs)
+    self._num_extra = self._read_heads
     self._heads: Any = None  # A snt.Linear once the variables exist.
 
   @property
@@ -104,9 +106,9 @@ class NTMBFGS(lstm_with_gac.LSTMWithGAC):
     r, a, b = tf.split(
         deep_lstm.linear(self._heads, hidden),
         [self._read_heads, self._write_heads, self._write_heads])  # [R or W, N]
-    return self._to_updates(hidden, inputs), State(
-        controller, tf.matmul(r, state.memory, transpose_b=True),
-        state.memory + tf.matmul(a, b, transpose_a=True))
+    read = tf.matmul(r, state.memory, transpose_b=True)
+    return self._to_updates(tf.concat([hidden, read], 0), inputs), State(
+        controller, read, state.memory + tf.matmul(a, b, transpose_a=True))
 
   def diagnose(self, gradients: base.Params,
                state: State) -> dict[str, tf.Tensor]:
@@ -115,7 +117,7 @@ class NTMBFGS(lstm_with_gac.LSTMWithGAC):
     return self._diagnose(rows, features, layers)
 
   def _build(self, num_features: int, dtype: tf.DType) -> None:
-    super()._build(num_features + self._read_heads, dtype)
+    super()._build(num_features, dtype)
     if self._heads is None:
       self._heads = self._make_linear(
           "heads", self._layers[-1],

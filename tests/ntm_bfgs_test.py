@@ -32,9 +32,11 @@ def transcription(weights, inputs, read_heads, write_heads):
   updates = []
   for gradients in inputs:
     h = lstm_with_gac(weights, np.stack([gradients, *results], 1), state, 2)
-    updates.append(0.3 * (h @ weights["linear/w"] + weights["linear/b"])[:, 0])
     vectors = [*(h @ weights["heads/w"] + weights["heads/b"]).T]
     results = [memory @ r for r in vectors[:read_heads]]
+    outputs = np.hstack([h, np.transpose(results)])
+    updates.append(
+        0.3 * (outputs @ weights["linear/w"] + weights["linear/b"])[:, 0])
     for a, b in zip(vectors[read_heads:read_heads + write_heads],
                     vectors[read_heads + write_heads:], strict=True):
       memory = memory + np.outer(a, b)
@@ -71,7 +73,7 @@ class NTMBFGSTest(parameterized.TestCase):
         {name: array.shape for name, array in toys.weights(network).items()},
         {"lstm_1/w_gates": (8, 16), "lstm_1/b_gates": (16,),
          "lstm_2/w_gates": (7, 12), "lstm_2/b_gates": (12,),
-         "linear/w": (3, 1), "linear/b": (1,),
+         "linear/w": (5, 1), "linear/b": (1,),
          "heads/w": (3, 4), "heads/b": (4,)})
 
   def test_saturated_gates_are_counted(self):
