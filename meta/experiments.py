@@ -47,17 +47,27 @@ def _paper(**net_options: Any) -> dict[str, Any]:
                initializer={"linear": "zeros"}, **net_options)
 
 
-def _bounded(**preprocess_options: Any) -> dict[str, Any]:
+def _bounded(scale: float, nominal_step: float,
+             preprocess_options: dict[str, Any],
+             **postprocess_options: Any) -> dict[str, Any]:
   """Returns arguments of the factory for a network whose steps are bounded.
 
   What it learns is added to the step of a hand-designed optimizer.
   """
   return _lstm(
       preprocess_name="NormalizedMomenta",
-      preprocess_options=preprocess_options, scale=0.02,
-      initializer={"linear": "zeros"},
-      postprocess_options={"nonlinearity": "tanh", "nominal_step": 0.01,
-                           "log_range": 4})
+      preprocess_options=preprocess_options, scale=scale,
+      initializer={"linear": "zeros"}, postprocess_options={
+          "nonlinearity": "tanh", "nominal_step": nominal_step,
+          "log_range": 4, **postprocess_options})
+
+
+# For problems of many kinds: the more inputs a layer has, the smaller its
+# weights are, and the steps that suit them.
+_GENERAL = _bounded(0.06, 0.03, {"time_scales": (10, 100, 1000)},
+                    min_size=0.03, max_size=1)
+# For the problem that it is trained on.
+_OF_ONE_PROBLEM = _bounded(0.02, 0.01, {"absolute": True})
 
 
 def _paper_quadratic(net: str, batch_size: int) -> Experiment:
@@ -174,7 +184,7 @@ def get(name: str) -> Experiment:
   if match := re.fullmatch(r"small-(\d+)", name):
     return Experiment(
         functools.partial(problems.small_task, int(match[1])),
-        {"cw": _bounded(time_scales=(10, 100, 1000))}, learning_rate=0.003,
+        {"cw": _GENERAL}, learning_rate=0.003,
         options=_DATA)
   if name not in EXPERIMENTS:
     raise ValueError(
@@ -194,7 +204,7 @@ def _of_user(name: str) -> Experiment:
       return made._replace(make_problem=_checked(
           name, user_problems.guarded(name, made.make_problem)))
   return Experiment(
-      _checked(name, function), {"cw": _bounded(absolute=True)},
+      _checked(name, function), {"cw": _OF_ONE_PROBLEM},
       learning_rate=0.003, options=options)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from l2lgd import checks
@@ -37,7 +38,8 @@ class Postprocessing:
 
   def __init__(self, scale: float = 1., nonlinearity: str = "linear",
                nominal_step: float = 0., min_size: float | None = None,
-               weight_decay: float = 0., log_range: float = 0.):
+               weight_decay: float = 0., log_range: float = 0.,
+               max_size: float | None = None):
     """Sets the parts of the formula.
 
     Args:
@@ -57,6 +59,8 @@ class Postprocessing:
         second output: the network sets the size of steps over orders of
         magnitude, and their direction apart from it (after Metz et al. 2020,
         "Tasks, stability, architecture, and compute"). Otherwise, e is 1.
+      max_size: The most that s can be; at least `min_size`. Without it, steps
+        that are relative to what they enlarge can grow exponentially.
 
     Raises:
       ValueError: An argument is not as described.
@@ -67,14 +71,21 @@ class Postprocessing:
     self._nominal_step = checks.finite("nominal_step", nominal_step, 0.)
     self._min_size = (
         None if min_size is None else checks.positive("min_size", min_size))
+    self._max_size = np.inf
+    if max_size is not None:
+      self._max_size = checks.positive("max_size", max_size)
+      if min_size is None or max_size < min_size:
+        raise ValueError(f"max_size is {max_size}, but must be None or at "
+                         f"least min_size, which is {min_size}.")
     self._weight_decay = checks.fraction("weight_decay", weight_decay)
     self._log_range = checks.finite("log_range", log_range, 0.)
     self.num_outputs = 2 if log_range else 1
     defaults = {"nonlinearity": "linear", "nominal_step": 0.,
-                "min_size": None, "weight_decay": 0., "log_range": 0.}
+                "min_size": None, "weight_decay": 0., "log_range": 0.,
+                "max_size": None}
     given = {"nonlinearity": nonlinearity, "nominal_step": nominal_step,
              "min_size": min_size, "weight_decay": weight_decay,
-             "log_range": log_range}
+             "log_range": log_range, "max_size": max_size}
     self.options = {name: value for name, value in given.items()
                     if value != defaults[name]}
 
@@ -103,7 +114,8 @@ class Postprocessing:
     decay: Any = ()
     if self._min_size is not None:
       size = tf.concat([
-          tf.ones_like(p[:1]) * tf.maximum(moments.rms(p), self._min_size)
+          tf.ones_like(p[:1]) * tf.clip_by_value(
+              moments.rms(p), self._min_size, self._max_size)
           for p in params], 1)
     if direction is not None:
       moved = tf.cast(direction != 0., direction.dtype)

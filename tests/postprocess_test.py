@@ -62,7 +62,15 @@ class PostprocessingTest(parameterized.TestCase):
         tf.constant(np.concatenate([outputs, magnitudes])), factors), expected)
     self.assertEqual(processing.options, SAFE)
 
+  def test_size_has_an_upper_bound(self):
+    params = [[[3., 4.]], [[0.1, 0.1]]]
+    size, *_ = postprocess.Postprocessing(min_size=0.2, max_size=2.).prepare(
+        None, [tf.constant(p) for p in params])
+    np.testing.assert_allclose(size, [[2., 2., 0.2, 0.2]])
+
   @parameterized.parameters(
+      ({"max_size": 1.}, "max_size is 1.0, but must be None or at least min_s"),
+      ({"min_size": 2., "max_size": 1.}, "max_size is 1.0, but must be None "),
       ({"nonlinearity": "relu"}, "nonlinearity is 'relu', but must be one of"),
       ({"nominal_step": -1}, "nominal_step is -1, but must be"),
       ({"min_size": 0}, "min_size is 0, but must be a positive number"),
