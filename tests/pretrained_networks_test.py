@@ -11,9 +11,11 @@ import tensorflow as tf
 
 import meta
 from meta import pretrained_networks
+from networks import net_config
 
 TRAINED = pathlib.Path(__file__).parents[1] / "trained"
 NAMES = sorted(path.name for path in TRAINED.iterdir())
+JOINING = ("paper-quadratic-gac", "paper-quadratic-ntm")
 
 
 class PretrainedTest(parameterized.TestCase):
@@ -24,7 +26,15 @@ class PretrainedTest(parameterized.TestCase):
     for name, card in cards.items():
       self.assertIn(name, card.splitlines()[0])
 
-  @parameterized.parameters(*NAMES)
+  @parameterized.parameters(*JOINING)
+  def test_network_that_joins_parameters_is_for_the_path_only(self, name):
+    folder = pretrained_networks.find(name)
+    network, = net_config.make(net_config.from_folder(folder)).values()
+    self.assertTrue(network.joins_parameters)
+    with self.assertRaisesRegex(ValueError, "depend on the others"):
+      meta.LearnedOptimizer.load(name)
+
+  @parameterized.parameters(*(n for n in NAMES if n not in JOINING))
   def test_loads_by_name_from_any_folder(self, name):
     folder = self.enter_context(tempfile.TemporaryDirectory())
     self.enter_context(contextlib.chdir(folder))
