@@ -171,6 +171,21 @@ PANELS: dict[str, Panel] = {
         {"": Setting("paper-mnist", {"LSTM": "paper-mnist"}, split="train",
                      hand_designed=("Adam",), num_runs=20, tuning_runs=3)},
         draws="updates"),
+    "memory": Panel(
+        ("appendix",), "Quadratics, optimizers whose coordinates share memory",
+        "NTM-BFGS is below the LSTM.",
+        {"": Setting("paper-quadratic-ntm", {
+            "NTM-BFGS": "paper-quadratic-ntm",
+            "LSTM+GAC": "paper-quadratic-gac", "LSTM": "paper-quadratic"},
+                     hand_designed=("BFGS", "L-BFGS"), num_runs=500)},
+        rivals=("LSTM",)),
+    "mnist-gac": Panel(
+        ("appendix",), "MNIST, LSTM+GAC",
+        "LSTM+GAC is below the LSTM.",
+        {"": Setting("paper-mnist-gac", {
+            "LSTM+GAC": "paper-mnist-gac", "LSTM": "paper-mnist"},
+                     hand_designed=("L-BFGS",), num_runs=50, split="train")},
+        rivals=("LSTM",)),
 }
 
 TRAINING = {
