@@ -94,6 +94,14 @@ def _art(problem: str, num_runs: int) -> dict[str, Setting]:
                       tuning_runs=1, split="test")}
 
 
+def _of_one_function(net: str) -> dict[str, Any]:
+  """Returns the flags of a training of networks with shared memory."""
+  return {"problem": f"paper-quadratic-{net}", "num_tasks": 128,
+          "num_epochs": 1200, "learning_rate": 0.003, "decay_epochs": 1200,
+          "max_gradient_norm": 1, "evaluation_period": 100,
+          "evaluation_epochs": 512}
+
+
 _TWO_LAYERS = {
     "LSTM": {100: .331}, "Adam": {100: .717}, "RMSProp": {100: .743},
     "Nesterov": {100: .770}, "Sgd": {100: 1.76}}
@@ -191,11 +199,18 @@ PANELS: dict[str, Panel] = {
 TRAINING = {
     "paper-quadratic": Training(2, {
         "problem": "paper-quadratic", "num_epochs": 600,
-        "evaluation_period": 100, "evaluation_epochs": 2}),
+        "decay_epochs": 600, "max_gradient_norm": 1, "evaluation_period": 100,
+        "evaluation_epochs": 4}),
     "paper-quadratic-pes": Training(9, {
         "problem": "paper-quadratic", "num_tasks": 4, "num_epochs": 300,
         "decay_epochs": 300, "estimator": "pes", "objective": "log",
         "evaluation_period": 50, "evaluation_epochs": 10, "seed": 1}),
+    "paper-quadratic-gac": Training(30, _of_one_function("gac")),
+    "paper-quadratic-ntm": Training(30, _of_one_function("ntm")),
+    "paper-mnist-gac": Training(20, {
+        "problem": "paper-mnist-gac", "num_epochs": 500, "decay_epochs": 500,
+        "max_gradient_norm": 1, "evaluation_period": 100,
+        "evaluation_epochs": 10}),
     "paper-mnist": Training(45, {
         "problem": "paper-mnist", "num_epochs": 1000,
         "evaluation_period": 100}),
