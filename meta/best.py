@@ -47,13 +47,13 @@ class Best:
     self._stage = tf.Variable(0, trainable=False, dtype=tf.int64)
     # Number of validations in the stage.
     self._num_validations = tf.Variable(0, trainable=False, dtype=tf.int64)
-    self._values = [tf.Variable(np.array(v), trainable=False) for v in variables
+    self._values = [tf.Variable(v.numpy(), trainable=False) for v in variables
                    ] if settings.restart_from_best or self._num_stages else []
 
   @property
   def stage(self) -> int:
     """The number of stages of the curriculum that are over."""
-    return int(self._stage)
+    return int(self._stage.numpy())
 
   @property
   def has_stalled(self) -> bool:
@@ -65,7 +65,7 @@ class Best:
     if self._num_stages:
       return self._is_stage_over()
     return self._patience is not None and (
-        int(self._num_stale) >= self._patience)
+        int(self._num_stale.numpy()) >= self._patience)
 
   def state(self) -> dict[str, Any]:
     """Returns what a checkpoint needs, by its name in the file format."""
@@ -87,14 +87,14 @@ class Best:
       losses: The losses of each problem, [runs, T + 1].
     """
     score = _score(losses)
-    improved = bool(score < self._score)
+    improved = bool(score < self._score.numpy())
     self._num_stale.assign(0 if improved else self._num_stale + 1)
     self._num_validations.assign_add(1)
     if improved:
       self._score.assign(score)
       _assign(self._values, self._variables)
     # The last improvement was not the first validation.
-    has_improved = int(self._num_stale) < int(self._num_validations) - 1
+    has_improved = self._num_stale.numpy() < self._num_validations.numpy() - 1
     if (self._is_stage_over() and has_improved
         and self.stage + 1 < self._num_stages):
       self._begin_next_stage()
@@ -105,8 +105,8 @@ class Best:
     _assign(self._variables, self._values)
 
   def _is_stage_over(self) -> bool:
-    return (int(self._num_validations) > _MIN_VALIDATIONS
-            and int(self._num_stale) > 0)
+    return bool(self._num_validations.numpy() > _MIN_VALIDATIONS
+                and self._num_stale.numpy() > 0)
 
   def _begin_next_stage(self) -> None:
     self.restore()
@@ -118,7 +118,7 @@ class Best:
 
 def _assign(variables: Sequence[Any], values: Sequence[Any]) -> None:
   for variable, value in zip(variables, values):  # Either may be empty.
-    variable.assign(np.array(value))
+    variable.assign(value.numpy())
 
 
 def _score(losses: Sequence[np.ndarray]) -> float:

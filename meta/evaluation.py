@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from l2lgd import checks
-from meta import compilation, meta_step, unroll
+from meta import compilation, meta_step, replicas, unroll
 from meta import seeds as seeds_lib
 import networks
 import problems
@@ -25,7 +25,9 @@ class Evaluator:
   """Evaluates a network on functions drawn from a problem.
 
   The same seeds give the same functions, starting points and minibatches to
-  every network. Many runs are made side by side.
+  every network. Many runs are made side by side. In the scope of a distribution
+  strategy, in which the network must be made, the replicas share them out, and
+  all processes get the results.
 
   Example:
 
@@ -54,6 +56,8 @@ class Evaluator:
     self._unroller = meta_step.Unroller(
         network, problem, num_steps, jit_compile=jit_compile)
     self._sizes: set[int] = set()  # Numbers of runs that it is compiled for.
+    self._set_rates = replicas.on_each(self._with_learning_rates)
+    self._by_run = replicas.on_each(_by_run)
 
   @property
   def is_compiled(self) -> bool:
@@ -62,7 +66,7 @@ class Evaluator:
 
   @functools.cached_property
   def max_side_by_side(self) -> int:
-    """How many runs are made at once, which is decided before the first."""
+    """How many runs a replica makes at once, decided before the first."""
     # Eagerly: single runs may not be needed again.
     run = unroll.start(self._network, self._unroller.problem, seed=0)
     size = sum(p.shape.num_elements() for p in run.params.values())
@@ -89,38 +93,65 @@ class Evaluator:
       The losses and the final parameters. If the problem is one of S functions
       at once, each of them has a row of losses, [seeds * S, T + 1].
     """
+    num_replicas = replicas.count()
     num_chunks = 1 if len(seeds) == 1 else math.ceil(
-        len(seeds) / self.max_side_by_side)
-    size = math.ceil(len(seeds) / num_chunks)
+        len(seeds) / self.max_side_by_side / num_replicas)
+    size = math.ceil(len(seeds) / num_chunks / num_replicas)  # Of a replica.
     if size not in self._sizes:
       # A few runs too many take less time than another compilation.
       size = min((s for s in self._sizes if size <= s <= self.max_side_by_side),
                  default=size)
       self._sizes.add(size)
+    size *= num_replicas
     losses, params = [], []
     for start in progress(range(0, len(seeds), size)):
       # The last chunk wraps around to the first seeds, so that all chunks have
       # the same shape.
       chunk = [(start + i) % len(seeds) for i in range(size)]
-      run = self._unroller.reset(
-          seeds_lib.stack([seeds[i] for i in chunk]))
-      if learning_rates is not None:
-        run = run._replace(state=self._network.with_learning_rate(
-            run.state, [learning_rates[i] for i in chunk]))
-      chunk_losses, run = self._unroller.unroll(run, num_steps)
+      chunk_losses, chunk_params = self._run(
+          [seeds[i] for i in chunk],
+          learning_rates and [learning_rates[i] for i in chunk], num_steps)
       count = min(size, len(seeds) - start)
-      losses.append(_rows(chunk_losses, size, count))
-      params.append({name: (p[tf.newaxis] if size == 1 else p)[:count].numpy()
-                     for name, p in run.params.items()})
+      losses.append(_rows(chunk_losses[:count]))
+      params.append({name: p[:count] for name, p in chunk_params.items()})
     return Evaluation(np.concatenate(losses), tf.nest.map_structure(
         lambda *parts: np.concatenate(parts), *params))
 
+  def _run(self, seeds: Sequence[int | tf.Tensor],
+           learning_rates: Sequence[float] | None, num_steps: int | None
+           ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Makes runs at once.
 
-def _rows(losses: tf.Tensor, size: int, count: int) -> np.ndarray:
-  """Returns losses [T + 1, (size), (S)] of the first `count` runs as rows."""
-  num_losses = len(losses)
-  losses = losses.numpy().reshape([num_losses, size, -1])[:, :count]
-  return losses.reshape([num_losses, -1]).T  # [count * S, T + 1]
+    Returns:
+      The losses, [runs, T + 1, (S)], and the final parameters, [runs, ...].
+    """
+    num = len(seeds)
+    run = self._unroller.reset(replicas.share(
+        num, lambda part: seeds_lib.stack([seeds[i] for i in part])))
+    if learning_rates is not None:
+      run = self._set_rates(run, replicas.share(num, lambda part: tf.constant(
+          [learning_rates[i] for i in part])))
+    losses, run = self._unroller.unroll(run, num_steps)
+    results = replicas.gather(num, self._by_run(losses, run))
+    return tf.nest.map_structure(
+        lambda t: t.numpy()[np.newaxis] if num == 1 else t.numpy(), results)
+
+  def _with_learning_rates(self, run: unroll.Run, rates: tf.Tensor
+                           ) -> unroll.Run:
+    return run._replace(
+        state=self._network.with_learning_rate(run.state, rates))
+
+
+def _by_run(losses: tf.Tensor, run: unroll.Run
+            ) -> tuple[tf.Tensor, problems.Params]:
+  """Returns the losses with the axis of the runs first, and the parameters."""
+  return unroll.swap_axes(losses) if run.is_batched else losses, run.params
+
+
+def _rows(losses: np.ndarray) -> np.ndarray:
+  """Returns losses [runs, T + 1, (S)] as rows, [runs * S, T + 1]."""
+  losses = losses.reshape([*losses.shape[:2], -1])
+  return losses.transpose([0, 2, 1]).reshape([-1, losses.shape[1]])
 
 
 def _max_coordinates() -> int:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from l2lgd import checks
-from meta import meta_gradient, meta_step, unroll
+from meta import meta_gradient, meta_step, replicas, unroll
 import networks
 from networks import weights_in_state
 import problems
@@ -76,7 +76,8 @@ class EvolutionStep(meta_step.MetaStep):
     self._perturbed = meta_step.Unroller(
         weights_in_state.WeightsInState(self.network), self.problem,
         self.len_unroll, jit_compile=self._jit_compile)
-    self._spread = tf.function(self._with_particles, autograph=False)
+    self._spread = replicas.on_each(
+        tf.function(self._with_particles, autograph=False))
 
   def reset(self, seed: int | tf.Tensor) -> unroll.Run:
     run = super().reset(seed)
@@ -102,7 +103,7 @@ class EvolutionStep(meta_step.MetaStep):
     if batched:  # [K, 1 + 2 P, ...]
       runs = _map(lambda t: tf.reshape(t, [-1, *t.shape[2:]]), runs)
     losses, runs = self._perturbed.unroll(runs, num_steps)
-    losses = _swap_axes(losses)  # [K (1 + 2 P), T + 1, ...]
+    losses = unroll.swap_axes(losses)  # [K (1 + 2 P), T + 1, ...]
     if batched:
       losses, runs = _map(
           lambda t: tf.reshape(t, [run.seed.shape[0], -1, *t.shape[1:]]),
@@ -110,7 +111,7 @@ class EvolutionStep(meta_step.MetaStep):
     losses, run, gradients = unroll.vectorized(self._results, batched)(
         losses, runs, run.particles, perturbations)
     if batched:
-      losses, gradients = _swap_axes(losses), [
+      losses, gradients = unroll.swap_axes(losses), [
           tf.reduce_mean(g, 0) for g in gradients]
     return losses, run, gradients
 
@@ -189,8 +190,3 @@ _map = tf.nest.map_structure
 def _repeat(tensor: tf.Tensor, num: int) -> tf.Tensor:
   """Returns copies of a tensor, [num, ...]."""
   return tf.broadcast_to(tensor, [num, *tensor.shape])
-
-
-def _swap_axes(tensor: tf.Tensor) -> tf.Tensor:
-  """Returns a tensor whose first two axes are swapped."""
-  return tf.transpose(tensor, [1, 0, *range(2, tensor.shape.rank)])

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from l2lgd import checks
-from meta import compilation, meta_gradient, seeds, unroll
+from meta import compilation, meta_gradient, replicas, seeds, unroll
 import networks
 import problems
 
@@ -15,7 +15,9 @@ import problems
 class Unroller:
   """Unrolls the optimization of a problem by a network, compiled.
 
-  `MetaOptimizer.meta_loss` returns one.
+  `MetaOptimizer.meta_loss` returns one. In the scope of a distribution
+  strategy, each replica has its own runs, and seeds and runs are nests of
+  `tf.distribute.DistributedValues`; the networks must be made in it, too.
   """
 
   def __init__(self, network: networks.Network, problem: problems.Problem,
@@ -35,8 +37,8 @@ class Unroller:
 
     Raises:
       ValueError: `len_unroll` is not a positive integer, the problem cannot be
-        computed (see `problems.check`), or the network cannot optimize its
-        parameters.
+        computed (see `problems.check`), the network cannot optimize its
+        parameters, or was made outside of the scope of the strategy.
     """
     checks.positive_integer("len_unroll", len_unroll)
     problems.check(problem)
@@ -48,10 +50,11 @@ class Unroller:
     self._choices: dict[bool, compilation.Compilation] = {}
     # Eagerly: a tf.function that creates variables would be traced twice.
     unroll.start(network, problem, seed=0)
+    replicas.check_variables(network.variables)
     # Never by XLA, which draws other random numbers from the same seed.
-    self._start = tf.function(
-        functools.partial(unroll.start, network, problem), autograph=False)
-    self._unroll = self._compiled(unroll.unroll)
+    self._start = replicas.on_each(tf.function(
+        functools.partial(unroll.start, network, problem), autograph=False))
+    self._unroll = replicas.on_each(self._compiled(unroll.unroll))
 
   def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
     """Returns the function, compiled as it is best for the runs it is given."""
@@ -80,7 +83,9 @@ class Unroller:
       seed: A 64-bit integer, or an int32 tensor of shape [2]. A tensor of shape
         [K, 2] starts K runs side by side.
     """
-    return self._start(seeds.as_seed(seed))
+    if not isinstance(seed, tf.distribute.DistributedValues):
+      seed = seeds.as_seed(seed)
+    return self._start(seed)
 
   def unroll(self, run: unroll.Run,
              num_steps: int | None = None) -> tuple[tf.Tensor, unroll.Run]:
@@ -102,7 +107,8 @@ class Unroller:
 
 class StepInfo(NamedTuple):
   """The results of one step of meta-training."""
-  losses: tf.Tensor  # The optimizee's, as `Unroller.unroll` returns them.
+  losses: tf.Tensor  # The optimizee's, as `Unroller.unroll` returns them; under
+  # a distribution strategy those of all K runs, [T + 1, K, ...].
   meta_loss: tf.Tensor  # See `MetaStep`, shape [].
   gradient_norm: tf.Tensor  # Norm of the meta-gradient before it is clipped,
   # shape []. If it is not finite, the weights were left as they were.
@@ -111,7 +117,8 @@ class StepInfo(NamedTuple):
 class MetaStep(Unroller):
   """A step of meta-training: one unroll, and one update of the network by Adam.
 
-  `MetaOptimizer.meta_minimize` returns one.
+  `MetaOptimizer.meta_minimize` returns one. Under a distribution strategy, the
+  meta-gradient is the mean over the replicas.
   """
 
   def __init__(self, network: networks.Network, problem: problems.Problem,
@@ -163,12 +170,14 @@ class MetaStep(Unroller):
         network, problem, len_unroll, second_derivatives, jit_compile)
     if adam is None:
       # As in TensorFlow 1, epsilon is outside the bias correction.
-      adam = tf.keras.optimizers.Adam(learning_rate, epsilon=1e-8)
+      adam = _Adam(learning_rate, epsilon=1e-8, name="adam")
       adam.build(network.trainable_variables)
     self.optimizer = adam
     self._max_gradient_norm = max_gradient_norm
     self._objective = objective
     self._meta_gradient = self._make_meta_gradient(num_sampled)
+    self._differentiate_each = replicas.on_each(self._differentiate)
+    self._apply_each = replicas.on_each(self.optimizer.apply)
     self._train = tf.function(self._differentiate_and_apply, autograph=False)
 
   def _make_meta_gradient(
@@ -213,8 +222,8 @@ class MetaStep(Unroller):
       ValueError: XLA is to compile second derivatives of several runs side by
         side, which it cannot.
     """
-    if (run.is_batched and self._second_derivatives
-        and self._jit_compile):
+    if (self._second_derivatives and self._jit_compile
+        and replicas.first(run).is_batched):
       raise ValueError(
           "jit_compile is True, but XLA cannot compile second derivatives of "
           "several tasks side by side. Leave jit_compile to its default, or "
@@ -223,15 +232,36 @@ class MetaStep(Unroller):
 
   def _differentiate_and_apply(
       self, run: unroll.Run, num_steps: int) -> tuple[StepInfo, unroll.Run]:
+    info, run, gradients = self._differentiate_each(run, num_steps)
+    info = replicas.first(info)
+    if gradients:
+      tf.cond(tf.math.is_finite(info.gradient_norm),
+              lambda: self._apply_each(
+                  gradients, self.network.trainable_variables), lambda: None)
+    return info, run
+
+  def _differentiate(self, run: unroll.Run, num_steps: int
+                     ) -> tuple[StepInfo, unroll.Run, list[tf.Tensor]]:
+    """Returns the results of an unroll, the run and what Adam is given."""
     losses, run, gradients = self._meta_gradient(run, num_steps)
     meta_loss = self._meta_loss(losses, run)
-    variables = self.network.trainable_variables
-    if not variables:  # All networks are hand-designed.
-      return StepInfo(losses, meta_loss, tf.zeros([], meta_loss.dtype)), run
+    if tf.distribute.has_strategy():
+      # [T + 1, K / R, ...], or [T + 1, ...] of one run.
+      by_run = losses if run.is_batched else losses[:, tf.newaxis]
+      (by_run,), (meta_loss, *gradients) = replicas.combine(
+          [unroll.swap_axes(by_run)], [meta_loss, *gradients])
+      losses = unroll.swap_axes(by_run)  # [T + 1, K, ...]
+    if not gradients:  # All networks are hand-designed.
+      return StepInfo(losses, meta_loss, tf.zeros_like(meta_loss)), run, []
     norm = tf.linalg.global_norm(gradients)
     if self._max_gradient_norm is not None:
       gradients, _ = tf.clip_by_global_norm(
           gradients, self._max_gradient_norm, norm)
-    tf.cond(tf.math.is_finite(norm),
-            lambda: self.optimizer.apply(gradients, variables), lambda: None)
-    return StepInfo(losses, meta_loss, norm), run
+    return StepInfo(losses, meta_loss, norm), run, gradients
+
+
+class _Adam(tf.keras.optimizers.Adam):
+  """Adam, whose gradients are those of all replicas already."""
+
+  def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
+    return grads_and_vars

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from l2lgd import files
-from meta import evaluation, recorders, schedules, tensorboard
+from meta import evaluation, recorders, replicas, schedules, tensorboard
 from meta import settings as settings_lib
 from meta import trainer as trainer_lib
 
@@ -22,7 +22,8 @@ class RunFolder(recorders.Recorder):
   """All files of a run, in one folder.
 
   `run.json` holds the settings, `<id>.l2l` the best networks so far, and
-  `checkpoints` the states from which to resume. TensorBoard reads the rest.
+  `checkpoints` the states from which to resume. TensorBoard reads the rest. Of
+  several processes, only the first writes.
   """
 
   def __init__(self, path: files.Path, trainer: trainer_lib.Trainer,
@@ -46,16 +47,21 @@ class RunFolder(recorders.Recorder):
     self._trainer = trainer
     self._settings = json.loads(json.dumps(settings))  # As they are read.
     self._num_dropped = 0
-    self._claim(resume)
+    is_first = replicas.is_first_worker()
+    if is_first:
+      self._claim(resume)
+    checkpoint = trainer.checkpoint()
+    checkpoint.save_counter.numpy()  # All processes must make this variable.
     self._manager = tf.train.CheckpointManager(
-        trainer.checkpoint(), os.path.join(path, "checkpoints"), max_to_keep=2)
+        checkpoint, os.path.join(path, "checkpoints"), max_to_keep=2)
     latest = self._manager.latest_checkpoint
-    if latest:
+    if latest and resume:
       try:
         self._manager.checkpoint.restore(latest).assert_consumed()
       except tf.errors.OpError as error:
         raise OSError(f"Cannot read {latest}: {error.message}") from error
-    self._writer = tf.summary.create_file_writer(path)
+    self._writer = (tf.summary.create_file_writer(path) if is_first
+                    else tf.summary.create_noop_writer())
 
   def _claim(self, resume: bool) -> None:
     path = self._path
@@ -137,11 +143,13 @@ class RunFolder(recorders.Recorder):
           self._trainer.net_assignments)
 
   def save_checkpoint(self) -> None:
-    """Writes the state from which to resume.
+    """Writes the state from which to resume, in the first process.
 
     Raises:
       OSError: It cannot be written; the last checkpoint is left as it was.
     """
+    if not replicas.is_first_worker():
+      return
     try:
       self._manager.save(checkpoint_number=self._trainer.num_epochs)
       self._writer.flush()

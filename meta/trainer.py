@@ -14,6 +14,7 @@ from meta import (
     diagnostics,
     evaluation,
     meta_optimizer,
+    replicas,
     schedules,
     seeds,
     unroll,
@@ -100,6 +101,9 @@ class Trainer:
   restored trainer continues exactly as if it had never stopped. `meta.train`
   is the loop around it, with checkpoints and logs.
 
+  In the scope of a distribution strategy, in which the networks must be made,
+  the replicas share out the tasks and the validation runs.
+
   Attributes:
     optimizer: The networks that are trained.
     settings: How they are trained.
@@ -120,11 +124,12 @@ class Trainer:
       net_assignments: See `MetaOptimizer.meta_minimize`.
 
     Raises:
-      ValueError: A setting is out of its range, or see
-        `MetaOptimizer.meta_minimize`.
+      ValueError: A setting is out of its range, `num_tasks` is not a multiple
+        of the number of replicas, or see `MetaOptimizer.meta_minimize`.
     """
     settings = settings or settings_lib.Settings()
     settings.check()
+    replicas.check_multiple("num_tasks", settings.num_tasks)
     by_name = named(problem)
     settings.check_problems(len(by_name))
     self.optimizer = optimizer
@@ -149,7 +154,7 @@ class Trainer:
     if settings.stagger:  # An epoch ends in the middle of runs.
       self._runs = tf.nest.map_structure(
           lambda t: tf.Variable(t, trainable=False),
-          self._start(self.meta_step, [0] * k))
+          replicas.gather(k, self._start(self.meta_step, [0] * k)))
 
   def _compile(self, name: str | None, problem: problems.Problem) -> _Compiled:
     settings = self.settings
@@ -177,7 +182,7 @@ class Trainer:
   @property
   def num_epochs(self) -> int:
     """The number of epochs made so far."""
-    return int(self._num_epochs)
+    return int(self._num_epochs.numpy())
 
   @property
   def stage(self) -> int:
@@ -232,8 +237,9 @@ class Trainer:
     """
     length = self.settings.unroll_length
     num_unrolls = math.ceil(num_steps / length)
-    run = self._runs and tf.nest.map_structure(
-        tf.convert_to_tensor, self._runs)
+    run = self._runs and replicas.split(
+        self.settings.num_tasks,
+        tf.nest.map_structure(tf.convert_to_tensor, self._runs))
     infos, final_losses = [], []
     for i in range(num_unrolls):
       run = self._restart_finished(
@@ -244,7 +250,9 @@ class Trainer:
       final_losses += [last[k] for k, offset in enumerate(self._offsets)
                        if (i + 1 + offset) % num_unrolls == 0]
     if self._runs:
-      tf.nest.map_structure(lambda v, t: v.assign(t), self._runs, run)
+      tf.nest.map_structure(
+          lambda v, t: v.assign(t), self._runs,
+          replicas.gather(self.settings.num_tasks, run))
     return infos, final_losses
 
   def validate(self) -> list[Validation]:
@@ -271,9 +279,11 @@ class Trainer:
              numbers: Sequence[int]) -> unroll.Run:
     """Starts every task on its run of the given number."""
     settings = self.settings
-    return meta_step.reset(seeds.stack([
-        seeds.derive(settings.seed, "training", n * settings.num_tasks + k)
-        for k, n in enumerate(numbers)]))
+    return meta_step.reset(replicas.share(
+        settings.num_tasks, lambda tasks: seeds.stack([
+            seeds.derive(settings.seed, "training",
+                         numbers[k] * settings.num_tasks + k)
+            for k in tasks])))
 
   def _restart_finished(
       self, meta_step: meta_step_lib.MetaStep, run: unroll.Run | None,
@@ -295,6 +305,14 @@ class Trainer:
     new = self._start(meta_step, runs)
     if at_start.all():
       return new
-    return tf.nest.map_structure(
-        lambda n, o: tf.where(
-            at_start.reshape([-1, *[1] * (n.shape.rank - 1)]), n, o), new, run)
+    return replicas.on_each(_where)(
+        replicas.split(len(runs), tf.constant(at_start)), new, run)
+
+
+def _where(condition: tf.Tensor, new: unroll.Run, old: unroll.Run
+           ) -> unroll.Run:
+  """Returns new runs where the condition, [K] or [] of one run, holds."""
+  return tf.nest.map_structure(
+      lambda n, o: tf.where(tf.reshape(condition, [
+          *condition.shape, *[1] * (n.shape.rank - condition.shape.rank)]),
+                            n, o), new, old)

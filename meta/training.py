@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from l2lgd import files
-from meta import meta_optimizer, run_folder
+from meta import meta_optimizer, replicas, run_folder
 from meta import recorders as recorders_lib
 from meta import settings as settings_lib
 from meta import trainer as trainer_lib
@@ -32,6 +32,10 @@ def train(
   interrupted continues with `resume=True`, and ends with the same weights as
   one that was not.
 
+  In the scope of a distribution strategy, in which `optimizer` must be made,
+  the replicas share out tasks and validation runs. Of several processes, all
+  must read `save_path`, and only the first writes to it and has recorders.
+
   Example:
 
     meta.train(
@@ -57,14 +61,16 @@ def train(
       name of the problem's class, or the names of the problems.
     recorders: What follows the training, such as a plot or a log.
     should_stop: Is called before each epoch, and stops the training if it
-      returns True, after everything has been saved.
+      returns True, after everything has been saved. It must return the same in
+      all processes.
 
   Returns:
     The networks as of the last epoch.
 
   Raises:
     ValueError: A setting is out of its range, the networks cannot optimize the
-      problem, or `save_path` holds something else than the run to resume.
+      problem, `save_path` holds something else than the run to resume, or
+      another one in other processes.
     OSError: A file cannot be read or written.
   """
   problem = trainer_lib.named(problem)
@@ -79,6 +85,9 @@ def train(
     folder = run_folder.RunFolder(
         save_path, trainer, description | settings._asdict(), resume)
     recorders = [*recorders, folder]
+  replicas.check_same("The checkpoints in save_path", trainer.num_epochs)
+  if not replicas.is_first_worker():
+    recorders = []
   _follow(trainer, num_epochs, recorders, folder, log_period, should_stop)
   return optimizer
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from l2lgd import files
-from meta import evaluation
+from meta import evaluation, replicas
 import networks
 import problems
 
@@ -152,6 +152,6 @@ class Cache:
         "settings": settings, "learning_rates": found.learning_rates,
         "losses": [loss if math.isfinite(loss) else None
                    for loss in found.losses]})
-    if self._filename is not None:
+    if self._filename is not None and replicas.is_first_worker():
       files.write_atomically(
           self._filename, json.dumps(self._searches, indent=2).encode())

@@ -199,6 +199,11 @@ def while_loop(num_steps: int, body: Callable[..., Any],
       maximum_iterations=num_steps, parallel_iterations=1)
 
 
+def swap_axes(tensor: tf.Tensor) -> tf.Tensor:
+  """Returns a tensor whose first two axes are swapped."""
+  return tf.transpose(tensor, [1, 0, *range(2, tensor.shape.rank)])
+
+
 def add(a: Any, b: Any) -> Any:
   """Returns the sum of two nests of tensors."""
   return tf.nest.map_structure(tf.add, a, b)

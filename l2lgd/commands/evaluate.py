@@ -7,7 +7,7 @@ from typing import Any
 from absl import flags
 
 from l2lgd import files
-from l2lgd.commands import console, options, program
+from l2lgd.commands import cluster, console, options, program, workers
 from l2lgd.commands import tuner as tuner_lib
 from meta import (
     diagnostics,
@@ -15,6 +15,7 @@ from meta import (
     experiments,
     pretrained_networks,
     quasi_newton,
+    replicas,
     results,
     seeds,
     shared_evaluator,
@@ -29,6 +30,7 @@ Evaluator = (evaluation.Evaluator | shared_evaluator.Candidate
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(options)  # For --help.
+flags.adopt_module_key_flags(workers)
 flags.DEFINE_list("optimizer", ["L2L"], "L2L, the learned optimizer, or a "
                   f"hand-designed one: {', '.join(baselines.BY_NAME)}; or "
                   f"{' or '.join(quasi_newton.METHODS)}. "
@@ -65,15 +67,18 @@ _NUM_COORDINATES = 3  # Coordinates whose updates are drawn.
 
 
 def main() -> None:
-  console.print_device()
-  with program.user_errors():
+  with program.user_errors(), cluster.shared(num_runs=0):
+    console.print_device()
     options.check_positive(
         "num_steps", "num_epochs", "learning_rate", "tuning_epochs")
     experiment = options.experiment()
     problem = options.make_problem(experiment, FLAGS.split)
-    check_outputs(problem)
+    if replicas.is_first_worker():
+      check_outputs(problem)
     optimizers, evaluators = make_optimizers(experiment, problem)
-    seed = secrets.randbits(31) if FLAGS.seed is None else FLAGS.seed
+    seed = FLAGS.seed
+    if seed is None:
+      seed = int(replicas.of_workers(secrets.randbits(31))[0])
     run_seeds = [seeds.derive(seed, "test", i) for i in range(FLAGS.num_epochs)]
     split = f" (split {FLAGS.split})" if experiment.has_data else ""
     print(f"Evaluating on {FLAGS.problem}{split}: {FLAGS.num_epochs} runs of "
@@ -81,6 +86,8 @@ def main() -> None:
     evaluations = {name: evaluate(name, evaluator, run_seeds)
                    for name, evaluator in evaluators.items()}
     losses = {name: e.losses for name, e in evaluations.items()}
+    if not replicas.is_first_worker():
+      return
     print(results.table(losses, {
         name: network.options.get("learning_rate")
         for name, network in optimizers.items()}))
@@ -273,4 +280,4 @@ def plot(problem: Any, optimizers: dict[str, networks.Network],
 
 def run() -> None:
   """Runs the program."""
-  program.run(main)
+  workers.run(main)

@@ -1,21 +1,30 @@
 """Trains networks to optimize a problem."""
 
 from collections.abc import Mapping
+import contextlib
 import json
 import pathlib
 from typing import Any
 
 from absl import flags
 
-from l2lgd.commands import console, options, program
+from l2lgd.commands import cluster, console, options, program, workers
 import meta
-from meta import evolution, experiments, pretrained_networks, recipes, seeds
+from meta import (
+    evolution,
+    experiments,
+    pretrained_networks,
+    recipes,
+    replicas,
+    seeds,
+)
 import networks
 from networks import baselines, net_config
 import problems
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(options)  # For --help.
+flags.adopt_module_key_flags(workers)
 flags.DEFINE_string("save_path", None, "Folder to save the run in.")
 flags.DEFINE_bool("resume", False, "Whether to resume the run in --save_path, "
                   "if there is one.")
@@ -93,7 +102,6 @@ flags.DEFINE_string("split", "train",
 
 
 def main() -> int:
-  console.print_device()
   with program.user_errors(), program.postponed_interrupts() as interrupts:
     options.check_positive(
         "num_steps", "num_epochs", "log_period", "evaluation_period",
@@ -106,21 +114,47 @@ def main() -> int:
     found = options.experiments_by_name(problem_names())
     experiment = next(iter(found.values()))
     settings = make_settings(experiment)
-    net_options = parse_net_options()
-    by_name = make_problems(found)
-    optimizer = meta.MetaOptimizer(**initial_config(experiment, net_options))
-    meta.train(
-        by_name if len(by_name) > 1 else by_name[FLAGS.problem], optimizer,
-        FLAGS.num_epochs, settings, experiment.net_assignments,
-        FLAGS.save_path, FLAGS.resume, FLAGS.log_period,
-        description={name: FLAGS[name].value for name in (
-            "problem", *options.OF_CLASSIFIER, "split", "init",
-            "random_scaling", "recipe")} | {"net_options": net_options},
-        recorders=[console.Console(
-            FLAGS.num_epochs, FLAGS.log_period, FLAGS.save_path,
-            lambda: describe(by_name, optimizer), lambda: bool(interrupts))],
-        should_stop=lambda: bool(interrupts))
+    with cluster.shared(settings.num_tasks):
+      console.print_device()
+      train(found, settings, interrupts)
   return 128 + interrupts[0] if interrupts else 0
+
+
+def train(found: Mapping[str, experiments.Experiment],
+          settings: meta.Settings, interrupts: list[int]) -> None:
+  """Trains networks on the problems of experiments.
+
+  Args:
+    found: The experiments by name.
+    settings: The settings.
+    interrupts: The signals that are to end the training, a list that grows.
+  """
+  experiment = next(iter(found.values()))
+  net_options = parse_net_options()
+  with (cluster.first_process_first() if FLAGS.download
+        else contextlib.nullcontext()):
+    by_name = make_problems(found)
+  optimizer = meta.MetaOptimizer(**initial_config(experiment, net_options))
+  meta.train(
+      by_name if len(by_name) > 1 else by_name[FLAGS.problem], optimizer,
+      FLAGS.num_epochs, settings, experiment.net_assignments,
+      FLAGS.save_path, FLAGS.resume, FLAGS.log_period,
+      description={name: FLAGS[name].value for name in (
+          "problem", *options.OF_CLASSIFIER, "split", "init",
+          "random_scaling", "recipe")} | {"net_options": net_options},
+      recorders=[console.Console(
+          FLAGS.num_epochs, FLAGS.log_period, FLAGS.save_path,
+          lambda: describe(by_name, optimizer), lambda: bool(interrupts))],
+      should_stop=lambda: should_stop(interrupts))
+
+
+def should_stop(interrupts: list[int]) -> bool:
+  """Returns whether a process has got a signal, which then all others have."""
+  if cluster.is_described():
+    signum = max(replicas.of_workers(max(interrupts, default=0)))
+    if signum and not interrupts:
+      interrupts.append(int(signum))
+  return bool(interrupts)
 
 
 def problem_names() -> list[str]:
@@ -255,4 +289,4 @@ def problem_weights() -> list[float] | None:
 
 def run() -> None:
   """Runs the program."""
-  program.run(main)
+  workers.run(main)
