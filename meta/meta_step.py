@@ -177,7 +177,7 @@ class MetaStep(Unroller):
     self._objective = objective
     self._meta_gradient = self._make_meta_gradient(num_sampled)
     self._differentiate_each = replicas.on_each(self._differentiate)
-    self._apply_each = replicas.on_each(self.optimizer.apply)
+    self._apply_each = replicas.on_each(self._apply)
     self._train = tf.function(self._differentiate_and_apply, autograph=False)
 
   def _make_meta_gradient(
@@ -236,9 +236,11 @@ class MetaStep(Unroller):
     info = replicas.first(info)
     if gradients:
       tf.cond(tf.math.is_finite(info.gradient_norm),
-              lambda: self._apply_each(
-                  gradients, self.network.trainable_variables), lambda: None)
+              lambda: self._apply_each(gradients), lambda: None)
     return info, run
+
+  def _apply(self, gradients: list[tf.Tensor]) -> None:
+    self.optimizer.apply(gradients, self.network.trainable_variables)
 
   def _differentiate(self, run: unroll.Run, num_steps: int
                      ) -> tuple[StepInfo, unroll.Run, list[tf.Tensor]]:

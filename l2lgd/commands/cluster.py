@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pathlib
+import signal
 import socket
 import sys
 import threading
@@ -62,6 +63,10 @@ def shared(num_runs: int) -> Iterator[None]:
           stack.enter_context(contextlib.redirect_stdout(
               stack.enter_context(open(os.devnull, "w"))))
         yield
+      with contextlib.suppress(tf.errors.OpError):
+        # A process that ended now could cut off the last message to others. All
+        # of them are here if one is cut off from this message.
+        replicas.of_workers(0)
     return
   devices = (tf.config.list_logical_devices("GPU")
              or tf.config.list_logical_devices("CPU"))
@@ -102,8 +107,9 @@ def _connect() -> tf.distribute.Strategy:
   watch.start()
   try:
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    with strategy.scope():
-      replicas.of_workers(0)  # All are there.
+    for signum in (signal.SIGINT, signal.SIGTERM):
+      # TensorFlow has put a handler of its own in the place of this one.
+      signal.signal(signum, signal.getsignal(signum))
     return strategy
   finally:
     watch.cancel()

@@ -150,11 +150,13 @@ def train(found: Mapping[str, experiments.Experiment],
 
 def should_stop(interrupts: list[int]) -> bool:
   """Returns whether a process has got a signal, which then all others have."""
-  if cluster.is_described():
-    signum = max(replicas.of_workers(max(interrupts, default=0)))
-    if signum and not interrupts:
-      interrupts.append(int(signum))
-  return bool(interrupts)
+  if not cluster.is_described():
+    return bool(interrupts)
+  # A signal from here on counts the next time, as the others do not know of it.
+  signum = int(max(replicas.of_workers(max(interrupts, default=0))))
+  if signum and not interrupts:
+    interrupts.append(signum)
+  return bool(signum)
 
 
 def problem_names() -> list[str]:

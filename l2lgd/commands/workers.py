@@ -25,7 +25,8 @@ flags.DEFINE_integer("num_workers", 1, "Processes on this machine that share "
                      "out the tasks, or the runs.")
 
 _PR_SET_PDEATHSIG = 1  # From sys/prctl.h.
-_SECONDS_TO_END = 20  # In which a process notices that another has ended.
+_SECONDS_TO_END = 10  # Until processes are killed that do not end by themselves
+# after another has failed.
 _INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
@@ -80,6 +81,7 @@ class _Workers:
     """
     running = {p.sentinel: i for i, p in enumerate(self._processes)}
     failed: list[int] = []  # In the order of their ends.
+    hung: list[int] = []
     with self._signals_passed_on() as caught:
       while running:
         ended = connection.wait(
@@ -90,10 +92,11 @@ class _Workers:
           if self._processes[i].exitcode not in (0, *_INTERRUPTED):
             failed.append(i)
         if failed and not ended:
-          for i in running.values():
+          hung = list(running.values())
+          for i in hung:
             self._processes[i].kill()
     if failed and not caught:
-      self._fail(failed)
+      self._fail(failed, hung)
     return 128 + caught[0] if caught else (
         max(p.exitcode or 0 for p in self._processes))
 
@@ -113,7 +116,7 @@ class _Workers:
       signal.signal(signum, pass_on)
     yield caught
 
-  def _fail(self, failed: list[int]) -> None:
+  def _fail(self, failed: list[int], hung: list[int]) -> None:
     """Ends the program with a line about the first cause, if none is there."""
     codes = {i: self._processes[i].exitcode or 0 for i in failed}
     causes = [i for i in failed if codes[i] != cluster.LOST_OTHERS] or failed
@@ -123,16 +126,12 @@ class _Workers:
     self._errors[cause].seek(0)
     text = self._errors[cause].read()
     if not text:
-      text = (f"error: Process {cause} of {len(self._processes)} "
-              f"{_end(codes[cause])}: {cluster.REMEDY}\n")
+      end = ("no longer answered" if cause in hung else
+             f"has ended with status {codes[cause]}")
+      text = (f"error: Process {cause} of {len(self._processes)} {end}: "
+              f"{cluster.REMEDY}\n")
     sys.stderr.write(text)
     sys.exit(1)
-
-
-def _end(code: int) -> str:
-  """Returns how a process ended that printed nothing, in words."""
-  return (f"was ended by signal {-code}" if code < 0
-          else f"ended with status {code}")
 
 
 def _work(main: Callable[[], int | None], addresses: list[str], index: int,
