@@ -48,7 +48,7 @@ class Group:
     self._template = tf.nest.map_structure(
         lambda _: None, self._network_of([name_of_first]).initial_state(
             {name_of_first: tf.zeros(shapes[0])}))
-    self.tensors = [states.StateTensor(values, rows, name)
+    self.tensors = [self._make_tensor(values, rows, name)
                     for values, rows in self._initial_states()]
     self._step_of_all = unroll.compiled(
         functools.partial(self._step, range(len(shapes))),
@@ -56,6 +56,10 @@ class Group:
     self.has_coordinates = all(
         network.num_rows({"x": tf.zeros([1, 2])}) == [2]
         for network in nets.values())
+
+  def _make_tensor(self, values: Sequence[tf.Tensor], rows: Sequence[int],
+                   name: str) -> states.StateTensor:
+    return states.StateTensor(values, rows, name)
 
   def reset(self) -> None:
     """Sets the states to those before the first step."""
@@ -138,9 +142,15 @@ class Group:
 
   def _initial_states(self) -> list[tuple[list[tf.Tensor], Any]]:
     """Returns the states of each parameter, and their rows, for each tensor."""
+    return self._initial_states_of(list(self._shapes.values()))
+
+  def _initial_states_of(self, shapes: Sequence[Sequence[int]]
+                         ) -> list[tuple[list[tf.Tensor], Any]]:
+    """Returns them for parameters of other shapes."""
     initial = []
     for _, network in sorted(self._networks.items()):
-      params = {name: tf.zeros(shape) for name, shape in self._shapes.items()}
+      params = {name: tf.zeros(shape)
+                for name, shape in zip(self._shapes, shapes, strict=True)}
       of_params = [tf.nest.flatten(network.initial_state({name: p}))
                    for name, p in params.items()]
       rows = network.num_rows(params)

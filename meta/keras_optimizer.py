@@ -27,7 +27,8 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
   def __init__(self, path: str | None = None,
                net_assignments: networks.Assignments | None = None,
                net_config: dict[str, Any] | None = None,
-               learning_rate: Any = 1.0, **kwargs: Any):
+               learning_rate: Any = 1.0, shard: bool | None = None,
+               **kwargs: Any):
     """Loads a trained optimizer.
 
     Args:
@@ -36,6 +37,7 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
         its `path`.
       net_config: See `LearnedOptimizer.load`.
       learning_rate: Factor of the updates: a number, or a schedule of Keras.
+      shard: See `LearnedOptimizer`.
       **kwargs: See `keras.optimizers.Optimizer`.
 
     Raises:
@@ -44,13 +46,14 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
         configuration.
     """
     super().__init__(learning_rate, **kwargs)
+    self._shard = shard
     if path is not None:
       self._learned = learned_optimizer.LearnedOptimizer.load(
-          path, net_config, net_assignments)
+          path, net_config, net_assignments, shard=shard)
       self._net_config = net_config_lib.with_arrays(self._learned.networks)
     elif net_config:
       self._learned = learned_optimizer.LearnedOptimizer(
-          net_config_lib.make(net_config), net_assignments)
+          net_config_lib.make(net_config), net_assignments, shard=shard)
       self._net_config = net_config
     else:
       raise ValueError(
@@ -71,17 +74,11 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
   def _backend_update_step(self, grads: list[Any],
                            trainable_variables: list[tf.keras.Variable],
                            learning_rate: tf.Tensor) -> None:
-    super()._backend_update_step(
-        [slots.as_gradient(g, v) for g, v in zip(grads, trainable_variables)],
-        trainable_variables, learning_rate)
-
-  def _distributed_tf_update_step(
-      self, distribution: tf.distribute.Strategy,
-      grads_and_vars: list[tuple[Any, tf.Variable]],
-      learning_rate: tf.Tensor) -> None:
     # Not `update_step`: one call is for all parameters.
-    gradients, variables = zip(*grads_and_vars)
-    self._learned.update(distribution, gradients, variables, learning_rate)
+    pairs = self._all_reduce_sum_gradients([
+        (slots.as_gradient(g, v), v.value)
+        for g, v in zip(grads, trainable_variables, strict=True)])
+    self._learned.update(*zip(*pairs, strict=True), learning_rate)
 
   def _trackable_children(self, save_type: str = "checkpoint",
                           **kwargs: Any) -> dict[str, Any]:
@@ -92,5 +89,5 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
 
   def get_config(self) -> dict[str, Any]:
     return super().get_config() | {
-        "net_config": self._net_config,
+        "net_config": self._net_config, "shard": self._shard,
         "net_assignments": self._learned.net_assignments}

@@ -50,7 +50,7 @@ class LearnedOptimizer(snt.Module):
   def __init__(self, nets: Mapping[str, networks.Network],
                net_assignments: networks.Assignments | None = None,
                learning_rate: float | tf.Variable = 1.0,
-               name: str | None = None):
+               name: str | None = None, shard: bool | None = None):
     """Creates an optimizer from networks; `load` reads trained ones.
 
     Args:
@@ -61,6 +61,10 @@ class LearnedOptimizer(snt.Module):
       learning_rate: Factor of the updates. A variable may change during
         training.
       name: Name of the module.
+      shard: Whether the replicas of a distribution strategy share out
+        coordinates and their states, where a network treats coordinates alike;
+        see `shards`. None does so where it is faster. States are then read and
+        assigned, as for checkpoints, outside of replicas, by all processes.
 
     Raises:
       ValueError: A network joins parameters, as `networks.LSTMWithGAC` does;
@@ -78,6 +82,7 @@ class LearnedOptimizer(snt.Module):
     self.networks = dict(nets)
     self.net_assignments = net_assignments
     self.learning_rate = learning_rate
+    self._shard = shard
     self.states: list[list[Any]] = []
     self._shared: list[tf.Variable] = []  # What the states are parts of.
     self._slots = slots.Slots()
@@ -85,7 +90,8 @@ class LearnedOptimizer(snt.Module):
   @classmethod
   def load(cls, path: str, net_config: networks.NetConfig | None = None,
            net_assignments: networks.Assignments | None = None,
-           learning_rate: float | tf.Variable = 1.0) -> "LearnedOptimizer":
+           learning_rate: float | tf.Variable = 1.0,
+           shard: bool | None = None) -> "LearnedOptimizer":
     """Returns a trained optimizer.
 
     Args:
@@ -96,6 +102,7 @@ class LearnedOptimizer(snt.Module):
       net_assignments: Replaces the assignments of the training, if the
         parameters now have other names.
       learning_rate: Factor of the updates.
+      shard: See `LearnedOptimizer`.
 
     Raises:
       FileNotFoundError: There is no trained network.
@@ -106,14 +113,14 @@ class LearnedOptimizer(snt.Module):
     if net_assignments is None:
       saved = weights.read(os.path.join(path, f"{next(iter(nets))}.l2l"))
       net_assignments = saved.trained_on.get("net_assignments")
-    return cls(nets, net_assignments, learning_rate)
+    return cls(nets, net_assignments, learning_rate, shard=shard)
 
   def __reduce__(self) -> Any:
     """Copies and pickles the networks and the states."""
     states = [[v.numpy() for v in state] for state in self.states]
     return _rebuild, (net_config_lib.with_arrays(self.networks),
                       self.net_assignments, self.learning_rate, self.name,
-                      states)
+                      self._shard, states)
 
   def apply(self, gradients: Sequence[tf.Tensor | None],
             parameters: Sequence[slots.Parameter]) -> None:
@@ -159,8 +166,10 @@ class LearnedOptimizer(snt.Module):
     names = [slots.parameter_name(p) for p in parameters]
     variables = [p.value if isinstance(p, tf.keras.Variable) else p
                  for p in parameters]
-    # States are created, and variables assigned, in the cross-replica context.
-    replica.merge_call(self._apply, args=(names, gradients, variables))
+    # All states first, as one of the parameters may be refused.
+    replica.merge_call(lambda _, args: self.create_states(names, args),
+                       args=(variables,))
+    self.update(gradients, variables, self.learning_rate)
 
   def reset(self) -> None:
     """Sets all states to those before the first step."""
@@ -204,41 +213,29 @@ class LearnedOptimizer(snt.Module):
     # A checkpoint that was restored before assigns to new states at once.
     with tf.init_scope():
       new_slots = slots.make(
-          names, variables, [self.networks_for(name) for name in names])
+          names, variables, [self.networks_for(name) for name in names],
+          self._shard)
       for name, variable, slot in zip(names, variables, new_slots):
         self._add_states(name, variable.shape, slot.states)
         self._slots.add(variable, slot)
       self._shared = [tensor.variable for group in self._groups()
                       for tensor in group.tensors]
 
-  def update(self, strategy: tf.distribute.Strategy, gradients: Sequence[Any],
-             variables: Sequence[tf.Variable], learning_rate: Any) -> None:
-    """Updates parameters that have states, in the cross-replica context.
+  def update(self, gradients: Sequence[Any], variables: Sequence[tf.Variable],
+             learning_rate: Any) -> None:
+    """Updates parameters that have states, in a replica.
 
     Args:
-      strategy: The distribution strategy.
-      gradients: The gradients.
+      gradients: The gradients, the same for all replicas.
       variables: The parameters.
       learning_rate: Factor of the updates.
     """
-    dense: dict[groups.Group, dict[int, tuple[Any, tf.Variable]]] = {}
-    for gradient, variable in zip(gradients, variables):
-      group, place, _ = self._slots[variable]
-      if (isinstance(gradient, tf.IndexedSlices) and group.has_coordinates
-          and not tf.distribute.has_strategy()):
-        group.update_rows(place, gradient, variable, learning_rate)
-      else:
-        dense.setdefault(group, {})[place] = gradient, variable
-    for group, pairs in dense.items():
-      places = sorted(pairs)
-      gradients, variables = zip(*(pairs[i] for i in places))
-
-      def step(_, *args, group=group, places=places):
-        group.update(places, *args)
-
-      strategy.extended.update(variables[0], step, group=False, args=(
-          gradients, variables, [t.variable for t in group.tensors],
-          learning_rate))
+    gradients, variables = self._slots.update_shards(
+        gradients, variables, learning_rate)
+    if variables:  # They are assigned in the cross-replica context.
+      tf.__internal__.distribute.interim.maybe_merge_call(
+          self._slots.update, tf.distribute.get_strategy(), gradients,
+          variables, learning_rate)
 
   def _groups(self) -> list[groups.Group]:
     return list(dict.fromkeys(slot.group for _, slot in self._slots.items()))
@@ -250,12 +247,6 @@ class LearnedOptimizer(snt.Module):
     children = super()._trackable_children(save_type, **kwargs)
     children.pop("_shared" if save_type == "checkpoint" else "states")
     return children
-
-  def _apply(self, strategy: tf.distribute.Strategy, names: list[str],
-             gradients: list[tf.Tensor], variables: list[tf.Variable]) -> None:
-    # All states first, as one of the parameters may be refused.
-    self.create_states(names, variables)
-    self.update(strategy, gradients, variables, self.learning_rate)
 
   def _add_states(self, name: str, shape: tf.TensorShape,
                   states: list[Any]) -> None:
@@ -286,11 +277,12 @@ class LearnedOptimizer(snt.Module):
 
 def _rebuild(net_config: networks.NetConfig,
              net_assignments: networks.Assignments | None,
-             learning_rate: Any, name: str,
+             learning_rate: Any, name: str, shard: bool | None,
              states: list[list[np.ndarray]]) -> LearnedOptimizer:
   """Returns an optimizer from what `__reduce__` returned."""
   optimizer = LearnedOptimizer(
-      net_config_lib.make(net_config), net_assignments, learning_rate, name)
+      net_config_lib.make(net_config), net_assignments, learning_rate, name,
+      shard)
   optimizer.states = [[tf.Variable(value, trainable=False) for value in state]
                       for state in states]
   return optimizer

@@ -39,7 +39,7 @@ def check_variables(variables: Sequence[tf.Variable]) -> None:
 
 
 def on_each(function: Callable[..., Any]) -> Callable[..., Any]:
-  """Returns the function, called by each replica with its part of the arguments.
+  """Returns the function, called by each replica with its arguments.
 
   Called by a replica, it is the function itself.
   """

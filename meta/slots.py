@@ -1,12 +1,12 @@
 """What a trained optimizer keeps for each parameter of another program."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 import weakref
 
 import tensorflow as tf
 
-from meta import groups, states
+from meta import groups, shards, states
 import networks
 
 Parameter: TypeAlias = "tf.Variable | tf.keras.Variable"
@@ -55,15 +55,87 @@ class Slots:
                    for key, (reference, slot) in self._by_id.items()
                    if reference() is not None}
 
+  def update(self, strategy: tf.distribute.Strategy, gradients: Sequence[Any],
+             variables: Sequence[tf.Variable], learning_rate: Any) -> None:
+    """Updates parameters that have slots, in the cross-replica context.
+
+    Args:
+      strategy: The distribution strategy.
+      gradients: The gradients.
+      variables: The parameters.
+      learning_rate: Factor of the updates.
+    """
+    dense = []
+    for gradient, variable in zip(gradients, variables, strict=True):
+      group, place, _ = self[variable]
+      if (isinstance(gradient, tf.IndexedSlices) and group.has_coordinates
+          and not tf.distribute.has_strategy()):
+        group.update_rows(place, gradient, variable, learning_rate)
+      else:
+        dense.append((gradient, variable))
+    for group, places, gradients, variables in self._by_group(dense):
+
+      def step(_, *args, group=group, places=places):
+        group.update(places, *args)
+
+      strategy.extended.update(variables[0], step, group=False, args=(
+          gradients, variables, [t.variable for t in group.tensors],
+          learning_rate))
+
+  def update_shards(
+      self, gradients: Sequence[Any], variables: Sequence[tf.Variable],
+      learning_rate: Any) -> tuple[list[Any], list[tf.Variable]]:
+    """Updates the parameters whose coordinates replicas share out.
+
+    The arguments are those of `update`, in a replica.
+
+    Returns:
+      The gradients of the other parameters, and these.
+    """
+    sharded, others = [], []
+    for pair in zip(gradients, variables, strict=True):
+      is_sharded = isinstance(self[pair[1]].group, shards.ShardedGroup)
+      (sharded if is_sharded else others).append(pair)
+    for group, places, own_gradients, own in self._by_group(sharded):
+      updates = group.updates(places, own_gradients)
+      updates = [tf.cast(u * tf.cast(learning_rate, u.dtype), v.dtype)
+                 for u, v in zip(updates, own, strict=True)]
+      tf.distribute.get_replica_context().merge_call(
+          _add_updates, args=(own, updates))
+    return [g for g, _ in others], [v for _, v in others]
+
+  def _by_group(self, pairs: Sequence[tuple[Any, tf.Variable]]
+                ) -> Iterator[tuple[Any, list[int], tuple[Any, ...],
+                                    tuple[tf.Variable, ...]]]:
+    """Yields groups, and their places, gradients and variables in order."""
+    by_group: dict[groups.Group, dict[int, tuple[Any, tf.Variable]]] = {}
+    for gradient, variable in pairs:
+      group, place, _ = self[variable]
+      by_group.setdefault(group, {})[place] = gradient, variable
+    for group, by_place in by_group.items():
+      places = sorted(by_place)
+      gradients, variables = zip(*(by_place[i] for i in places))
+      yield group, places, gradients, variables
+
+
+def _add_updates(strategy: tf.distribute.Strategy,
+                 variables: Sequence[tf.Variable], updates: Sequence[Any]
+                 ) -> None:
+  for variable, update in zip(variables, updates, strict=True):
+    strategy.extended.update(
+        variable, lambda v, u: v.assign_add(u), args=(update,), group=False)
+
 
 def make(names: Sequence[str], variables: Sequence[tf.Variable],
-         nets: Sequence[Mapping[str, networks.Network]]) -> list[Slot]:
+         nets: Sequence[Mapping[str, networks.Network]],
+         shard: bool | None = False) -> list[Slot]:
   """Returns slots with the states before the first step.
 
   Args:
     names: The names of the parameters.
     variables: The parameters.
     nets: The networks that optimize each parameter, by id.
+    shard: See `learned_optimizer.LearnedOptimizer`.
 
   Raises:
     ValueError: A network cannot optimize a parameter of this shape.
@@ -76,9 +148,17 @@ def make(names: Sequence[str], variables: Sequence[tf.Variable],
   for indices in groups.divide(keys, sizes):
     first = indices[0]
     extended = tf.distribute.get_strategy().extended
+    make_group: Callable[..., groups.Group] = groups.Group
+    if shard is None:
+      shard_group = shards.are_worthwhile(
+          nets[first], sum(sizes[i] for i in indices))
+    else:
+      shard_group = shard and shards.can_make(nets[first])
+    if shard_group:
+      make_group = shards.ShardedGroup
     with extended.colocate_vars_with(variables[first]):
-      group = groups.Group(nets[first], [variables[i].shape for i in indices],
-                           f"{names[first]}/state")
+      group = make_group(nets[first], [variables[i].shape for i in indices],
+                         f"{names[first]}/state")
     for place, i in enumerate(indices):
       path = names[i].replace("/", "_")
       made[i] = Slot(group, place, [

@@ -28,12 +28,23 @@ class StateTensor:
     self._num = len(values)
     self._rows = rows
     self._is_number = not values[0].shape.rank
-    self.variable = tf.Variable(
-        self._join(values), trainable=False, name=name)
+    self.variable = self._make_variable(values, name)
+
+  def _make_variable(self, values: Sequence[tf.Tensor], name: str
+                     ) -> tf.Variable:
+    return tf.Variable(self._join(values), trainable=False, name=name)
 
   def reset(self, values: Sequence[tf.Tensor]) -> None:
     """Sets the state of each parameter."""
-    self.variable.assign(self._join(values))
+    self.write(self._join(values))
+
+  def read(self) -> Any:
+    """Returns the value, with the states of all parameters."""
+    return self.variable
+
+  def write(self, value: tf.Tensor) -> None:
+    """Sets the value."""
+    self.variable.assign(value)
 
   def part(self, value: Any, place: int) -> tf.Tensor:
     """Returns the state of one parameter, from a value of the variable."""
@@ -43,6 +54,10 @@ class StateTensor:
       return value[place]
     start = sum(self._rows[:place])
     return value[..., start:start + self._rows[place]]
+
+  def shape(self, place: int) -> tf.TensorShape:
+    """Returns the shape of the state of one parameter."""
+    return self.part(self.variable, place).shape
 
   def select(self, value: Any, places: Sequence[int]) -> tf.Tensor:
     """Returns the states of some parameters, as a network takes them.
@@ -135,7 +150,7 @@ class ParameterState(tf.Module):
     """Takes the part of the parameter at `place`."""
     super().__init__("state")
     self.path = path
-    self.shape = tensor.part(tensor.variable, place).shape
+    self.shape = tensor.shape(place)
     self.dtype = tensor.variable.dtype
     self._tensor = tensor
     self._place = place
@@ -143,7 +158,7 @@ class ParameterState(tf.Module):
   @property
   def value(self) -> tf.Tensor:
     """Its value."""
-    return self._tensor.part(self._tensor.variable, self._place)
+    return self._tensor.part(self._tensor.read(), self._place)
 
   def numpy(self) -> np.ndarray:
     """Returns the value as an array."""
@@ -153,8 +168,8 @@ class ParameterState(tf.Module):
     """Sets the value."""
     value = tf.ensure_shape(
         tf.convert_to_tensor(value, self.dtype), self.shape)
-    variable = self._tensor.variable
-    variable.assign(self._tensor.replace(variable, [self._place], value))
+    self._tensor.write(
+        self._tensor.replace(self._tensor.read(), [self._place], value))
 
   def _serialize_to_tensors(self) -> dict[str, tf.Tensor]:
     return {"VARIABLE_VALUE": self.value}

@@ -57,6 +57,12 @@ class Process:
     """Sends a signal."""
     os.kill(self._process.pid, signum)
 
+  def kill_child(self, index, signum):
+    """Sends a signal to one of the processes that it has started."""
+    pid = self._process.pid
+    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    os.kill(int(children.split()[index]), signum)
+
   def result(self):
     """Waits for the end."""
     with self._lines, self._errors:

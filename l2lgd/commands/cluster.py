@@ -94,7 +94,7 @@ def _num_slurm_tasks() -> int:
 def _connect() -> tf.distribute.Strategy:
   """Connects to the other processes."""
   if "TF_CONFIG" not in os.environ:
-    os.environ["TF_CONFIG"] = _slurm_config()
+    os.environ["TF_CONFIG"] = slurm_config()
   address = _own_address(os.environ["TF_CONFIG"])
   port = int(address.rpartition(":")[2])
   try:  # TensorFlow would share the port with another program of its own.
@@ -122,7 +122,7 @@ def _give_up() -> None:
   os._exit(1)
 
 
-def _slurm_config() -> str:
+def slurm_config() -> str:
   """Returns the TF_CONFIG of a process that SLURM has started."""
   try:
     # The resolver counts GPUs, of which SLURM shows each process its own.

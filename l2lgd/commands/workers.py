@@ -120,8 +120,8 @@ class _Workers:
     """Ends the program with a line about the first cause, if none is there."""
     codes = {i: self._processes[i].exitcode or 0 for i in failed}
     causes = [i for i in failed if codes[i] != cluster.LOST_OTHERS] or failed
-    if 0 in causes and codes[0] > 0:
-      sys.exit(codes[0])  # It has printed one.
+    if 0 in causes and codes[0] == 1:
+      sys.exit(1)  # It has printed one.
     cause = causes[0]
     self._errors[cause].seek(0)
     text = self._errors[cause].read()

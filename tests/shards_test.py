@@ -1,0 +1,127 @@
+"""Tests of states that replicas share out."""
+
+import os
+import tempfile
+
+from absl.testing import absltest, parameterized
+import numpy as np
+import tensorflow as tf
+
+import meta
+from meta import shards
+from tests import devices
+
+NET = {"net": "CoordinateWiseDeepLSTM", "net_options": {
+    "layers": (3,), "preprocess_name": "LogAndSign",
+    "preprocess_options": {"k": 5}, "scale": 0.1}}
+SHAPES = ([2, 3], [], [4])
+
+setUpModule = devices.start
+
+
+def make(shard):
+  """An optimizer, and variables."""
+  optimizer = meta.LearnedOptimizer(
+      meta.MetaOptimizer(net=NET).networks, shard=shard)
+  return optimizer, [tf.Variable(tf.fill(shape, 0.5 + i), name=f"v{i}")
+                     for i, shape in enumerate(SHAPES)]
+
+
+def train(optimizer, variables, num_steps, skipped=None):
+  """Makes steps, whose gradients are in one replica."""
+  strategy = tf.distribute.get_strategy()
+
+  def step():
+    is_own = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+    gradients = [tf.where(is_own, tf.sin(v + 1.), 0.) for v in variables]
+    if skipped is not None:
+      gradients[skipped] = None
+    optimizer.apply(gradients, variables)
+
+  run = tf.function(lambda: strategy.run(step), autograph=False)
+  for _ in range(num_steps):
+    run()
+
+
+def results(optimizer, variables):
+  return ([v.numpy() for v in variables],
+          [s.numpy() for state in optimizer.states for s in state])
+
+
+def steps(shard):
+  """The parameters, the states, and the sizes of the variables of a replica."""
+  optimizer, variables = make(shard)
+  train(optimizer, variables, 2)
+  train(optimizer, variables, 1, skipped=1)
+  train(optimizer, variables, 1)
+  sizes = {v.shape[-1] for v in optimizer._shared if v.shape.rank}
+  result = results(optimizer, variables)
+  optimizer.reset()
+  return *result, sizes, results(optimizer, variables)[1]
+
+
+def saved(path, num_before, num_after, shard):
+  """The parameters and states after a checkpoint was written or read."""
+  optimizer, variables = make(shard)
+  checkpoint = tf.train.Checkpoint(optimizer=optimizer, variables=variables)
+  if num_before:
+    train(optimizer, variables, num_before)
+    checkpoint.write(path)
+  else:
+    checkpoint.read(path)
+  train(optimizer, variables, num_after)
+  return results(optimizer, variables)
+
+
+def keras(shard):
+  """The weights of a model after some steps."""
+  optimizer = meta.KerasLearnedOptimizer(net_config={"net": NET}, shard=shard)
+  model = tf.keras.Sequential([tf.keras.Input([3]), tf.keras.layers.Dense(
+      2, kernel_initializer="ones")])
+  model.compile(optimizer, "mse")
+  inputs = np.linspace(-1, 1, 24, dtype=np.float32).reshape([8, 3])
+  model.fit(inputs, inputs[:, :2]**2, batch_size=8, epochs=2, shuffle=False,
+            verbose=0)
+  return model.get_weights()
+
+
+class ShardsTest(parameterized.TestCase):
+
+  def assert_close(self, actual, expected):
+    for a, b in zip(actual, expected, strict=True):
+      np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+  @parameterized.parameters((2, 6), (4, 3))
+  def test_shards_make_the_updates_of_all(self, num, size):
+    expected = steps(None)
+    params, states, sizes, initial = devices.run(num, steps, True)
+    self.assert_close(params, expected[0])
+    self.assert_close(states, expected[1])
+    self.assertEqual(sizes, {size})
+    self.assert_close(initial, expected[3])
+
+  def test_networks_that_average_over_coordinates_have_no_shards(self):
+    for name, expected in (
+        ("identity", True), ("RNNprop", False), ("NormalizedMomenta", False)):
+      nets = meta.MetaOptimizer(net={**NET, "net_options": {
+          "layers": (3,), "preprocess_name": name}}).networks
+      self.assertEqual(shards.can_make(nets), expected)
+
+  def test_few_coordinates_are_not_shared_out(self):
+    self.assertEqual(devices.run(2, steps, None)[2], {11})
+
+  def test_checkpoint_is_read_by_another_number_of_replicas(self):
+    with tempfile.TemporaryDirectory() as folder:
+      path = os.path.join(folder, "checkpoint")
+      expected = devices.run(2, saved, path, 2, 2, True)
+      for num in (0, 4):
+        for a, b in zip(devices.run(num, saved, path, 0, 2, True), expected,
+                        strict=True):
+          self.assert_close(a, b)
+
+  def test_keras_shares_out_states(self):
+    self.assert_close(devices.run(2, keras, True), keras(None))
+
+
+if __name__ == "__main__":
+  absltest.main()
