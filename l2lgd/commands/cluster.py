@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 import contextlib
+import functools
 import json
 import math
 import os
@@ -15,6 +16,7 @@ import zlib
 
 from absl import flags
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 from l2lgd.commands import program
 from meta import replicas
@@ -26,6 +28,9 @@ HAS_PARENT = "L2LGD_HAS_PARENT"  # Environment variable of such a process.
 REMEDY = "start all processes again; a training goes on with --resume."
 
 _SECONDS_TO_START = 300  # In which all processes must be there.
+# In which a process must give a sign of life. TensorFlow's 10 are too few where
+# many processes share a core.
+_SECONDS_TO_ANSWER = 18
 # Flags that may differ between machines.
 _LOCAL = ("data_dir", "download", "save_path", "output", "plot", "plot_updates",
           "pictures", "logdir", "path", "init")
@@ -105,6 +110,11 @@ def _connect() -> tf.distribute.Strategy:
   watch = threading.Timer(_SECONDS_TO_START, _give_up)
   watch.daemon = True
   watch.start()
+  # There is no public setting.
+  tensorflow = context.context()
+  tensorflow.configure_coordination_service = functools.partial(
+      tensorflow.configure_coordination_service,
+      heartbeat_timeout_in_ms=1000 * _SECONDS_TO_ANSWER)
   try:
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     for signum in (signal.SIGINT, signal.SIGTERM):

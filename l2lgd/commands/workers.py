@@ -25,7 +25,7 @@ flags.DEFINE_integer("num_workers", 1, "Processes on this machine that share "
                      "out the tasks, or the runs.")
 
 _PR_SET_PDEATHSIG = 1  # From sys/prctl.h.
-_SECONDS_TO_END = 10  # Until processes are killed that do not end by themselves
+_SECONDS_TO_END = 5  # Until processes are killed that do not end by themselves
 # after another has failed.
 _INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
