@@ -78,7 +78,8 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
     pairs = self._all_reduce_sum_gradients([
         (slots.as_gradient(g, v), v.value)
         for g, v in zip(grads, trainable_variables, strict=True)])
-    self._learned.update(*zip(*pairs, strict=True), learning_rate)
+    gradients, variables = zip(*pairs, strict=True)
+    self._learned.update(gradients, variables, learning_rate)
 
   def _trackable_children(self, save_type: str = "checkpoint",
                           **kwargs: Any) -> dict[str, Any]:

@@ -92,7 +92,8 @@ class Slots:
     Returns:
       The gradients of the other parameters, and these.
     """
-    sharded, others = [], []
+    sharded: list[tuple[Any, tf.Variable]] = []
+    others: list[tuple[Any, tf.Variable]] = []
     for pair in zip(gradients, variables, strict=True):
       is_sharded = isinstance(self[pair[1]].group, shards.ShardedGroup)
       (sharded if is_sharded else others).append(pair)

@@ -79,7 +79,8 @@ class _Workers:
 
     If one process fails, all end, and a line says why.
     """
-    running = {p.sentinel: i for i, p in enumerate(self._processes)}
+    running: dict[Any, int] = {
+        p.sentinel: i for i, p in enumerate(self._processes)}
     failed: list[int] = []  # In the order of their ends.
     hung: list[int] = []
     with self._signals_passed_on() as caught:
