@@ -154,8 +154,9 @@ def _gatherer(strategy: tf.distribute.Strategy, is_one: bool
 
 def of_workers(value: int) -> np.ndarray:
   """Returns a number that each process has, once for each replica, [R]."""
-  return gather(count(), share(
+  values = gather(count(), share(
       count(), lambda _: tf.constant(value, tf.int64)))
+  return np.reshape(values.numpy(), [-1])
 
 
 def check_same(what: str, value: int) -> None:

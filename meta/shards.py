@@ -19,17 +19,19 @@ _MIN_COORDINATES = 2**15  # Of a replica. With fewer, messages take longer than
 # the updates that are saved.
 
 
-def are_worthwhile(nets: Mapping[str, networks.Network],
-                   num_coordinates: int) -> bool:
-  """Returns whether updates are faster if replicas share them out.
+def are_used(shard: bool | None, nets: Mapping[str, networks.Network],
+             num_coordinates: int) -> bool:
+  """Returns whether replicas share out the coordinates of parameters.
 
   Args:
+    shard: Whether they are to; None if it is faster.
     nets: The networks.
-    num_coordinates: The number of coordinates of the parameters.
+    num_coordinates: The number of coordinates.
   """
   num = tf.distribute.get_strategy().num_replicas_in_sync
-  return num > 1 and num_coordinates >= num * _MIN_COORDINATES and can_make(
-      nets)
+  if shard is None:
+    shard = num_coordinates >= num * _MIN_COORDINATES
+  return shard and num > 1 and can_make(nets)
 
 
 def can_make(nets: Mapping[str, networks.Network]) -> bool:

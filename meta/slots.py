@@ -1,6 +1,6 @@
 """What a trained optimizer keeps for each parameter of another program."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 import weakref
 
@@ -129,7 +129,7 @@ def _add_updates(strategy: tf.distribute.Strategy,
 
 def make(names: Sequence[str], variables: Sequence[tf.Variable],
          nets: Sequence[Mapping[str, networks.Network]],
-         shard: bool | None = False) -> list[Slot]:
+         shard: bool | None = None) -> list[Slot]:
   """Returns slots with the states before the first step.
 
   Args:
@@ -149,17 +149,11 @@ def make(names: Sequence[str], variables: Sequence[tf.Variable],
   for indices in groups.divide(keys, sizes):
     first = indices[0]
     extended = tf.distribute.get_strategy().extended
-    make_group: Callable[..., groups.Group] = groups.Group
-    if shard is None:
-      shard_group = shards.are_worthwhile(
-          nets[first], sum(sizes[i] for i in indices))
-    else:
-      shard_group = shard and shards.can_make(nets[first])
-    if shard_group:
-      make_group = shards.ShardedGroup
+    group_class = shards.ShardedGroup if shards.are_used(
+        shard, nets[first], sum(sizes[i] for i in indices)) else groups.Group
     with extended.colocate_vars_with(variables[first]):
-      group = make_group(nets[first], [variables[i].shape for i in indices],
-                         f"{names[first]}/state")
+      group = group_class(nets[first], [variables[i].shape for i in indices],
+                          f"{names[first]}/state")
     for place, i in enumerate(indices):
       path = names[i].replace("/", "_")
       made[i] = Slot(group, place, [
