@@ -3,7 +3,7 @@
 import os
 import tempfile
 
-from absl.testing import absltest, parameterized
+from absl.testing import absltest
 import numpy as np
 import tensorflow as tf
 
@@ -85,19 +85,18 @@ def keras(shard):
   return model.get_weights()
 
 
-class ShardsTest(parameterized.TestCase):
+class ShardsTest(absltest.TestCase):
 
   def assert_close(self, actual, expected):
     for a, b in zip(actual, expected, strict=True):
       np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
-  @parameterized.parameters((2, 6), (4, 3))
-  def test_shards_make_the_updates_of_all(self, num, size):
+  def test_shards_make_the_updates_of_all(self):
     expected = steps(None)
-    params, states, sizes, initial = devices.run(num, steps, True)
+    params, states, sizes, initial = devices.run(4, steps, True)
     self.assert_close(params, expected[0])
     self.assert_close(states, expected[1])
-    self.assertEqual(sizes, {size})
+    self.assertEqual(sizes, {3})  # Of 11 coordinates.
     self.assert_close(initial, expected[3])
 
   def test_networks_that_average_over_coordinates_have_no_shards(self):
@@ -113,9 +112,9 @@ class ShardsTest(parameterized.TestCase):
   def test_checkpoint_is_read_by_another_number_of_replicas(self):
     with tempfile.TemporaryDirectory() as folder:
       path = os.path.join(folder, "checkpoint")
-      expected = devices.run(2, saved, path, 2, 2, True)
-      for num in (0, 4):
-        for a, b in zip(devices.run(num, saved, path, 0, 2, True), expected,
+      expected = devices.run(3, saved, path, 2, 1, True)
+      for num in (0, 2):
+        for a, b in zip(devices.run(num, saved, path, 0, 1, True), expected,
                         strict=True):
           self.assert_close(a, b)
 

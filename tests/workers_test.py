@@ -55,7 +55,7 @@ class WorkersTest(programs.TestCase):
     result = process.result()
     self.assert_error(result, "Process 1 of 2 has ended with status -9: "
                       f"{REMEDY}")
-    num_epochs = 20
+    num_epochs = 12
     process = self.train("killed", "--num_workers=2",
                          f"--num_epochs={num_epochs}", "--resume")
     self.assert_done(process.result())
@@ -88,7 +88,7 @@ class WorkersTest(programs.TestCase):
     for num in (1, 2):
       output = f"{self.folder}/{num}.csv"
       self.assert_done(processes.run(
-          "evaluate.py", "--problem=quadratic", "--optimizer=Sgd,Adam",
+          "evaluate.py", "--problem=quadratic", "--optimizer=Adam",
           "--num_steps=2", "--num_epochs=3", "--seed=0", "--tune",
           "--tuning_epochs=2", "--jit_compile=false", f"--output={output}",
           f"--num_workers={num}"))
