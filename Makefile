@@ -2,7 +2,7 @@
 # the tests, `make lint` the linter, the type checker and the check that the
 # API pages are up to date, and `make docs` writes these pages.
 # `make paper DATA_DIR=DIR` makes the figures of the paper again, in hours;
-# with FLAGS=--quick, in 15 minutes.
+# with FLAGS=--quick, from few runs.
 # All of them first install what they need into .venv.
 
 PYTHON ?= python3
@@ -13,7 +13,8 @@ BIN := .venv/bin
 
 train: .venv/installed
 	$(BIN)/python train.py --problem=paper-quadratic --save_path=$(RUN) \
-	    --num_epochs=600 --evaluation_period=100 --evaluation_epochs=2 --resume
+	    --num_epochs=600 --decay_epochs=600 --max_gradient_norm=1 \
+	    --evaluation_period=100 --evaluation_epochs=4 --resume
 	$(BIN)/python evaluate.py --problem=paper-quadratic --path=$(RUN) \
 	    --optimizer=L2L,Adam --learning_rate=1.5 --num_epochs=10 --seed=0 \
 	    --output=$(RUN)/losses.csv --plot=$(RUN)/losses.png

@@ -26,7 +26,7 @@ flags.DEFINE_bool("retrain", False, "Whether to train the networks again, in "
                   "place of taking the library's.")
 flags.DEFINE_bool("quick", False, "Whether to make few runs, of the paper's "
                   "optimizers alone, at learning rates that were searched "
-                  "before: 15 minutes for all panels on two cores.")
+                  "before.")
 
 Comparisons = dict[str, dict[str, comparison_lib.Comparison]]
 """The comparisons by panel and by setting."""

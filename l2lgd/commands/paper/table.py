@@ -255,7 +255,7 @@ _QUICK_STEPS = 200  # As much as there is time for on CIFAR-10.
 
 
 def quick(panel: Panel) -> Panel:
-  """Returns a panel with less to compute: 15 minutes for all, on two cores."""
+  """Returns a panel with less to compute."""
   settings = dict([*panel.settings.items()][::3])
   return panel._replace(settings={
       label: s._replace(
