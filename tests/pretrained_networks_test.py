@@ -15,7 +15,7 @@ from networks import net_config
 
 TRAINED = pathlib.Path(__file__).parents[1] / "trained"
 NAMES = sorted(path.name for path in TRAINED.iterdir())
-JOINING = ("paper-quadratic-gac", "paper-quadratic-ntm")
+JOINING = ("paper-mnist-gac", "paper-quadratic-gac", "paper-quadratic-ntm")
 
 
 class PretrainedTest(parameterized.TestCase):
