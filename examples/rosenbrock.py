@@ -17,7 +17,9 @@ class Rosenbrock(problems.Problem):
     return (1 - x)**2 + 100 * (y - x**2)**2
 
 
-settings = meta.Settings(learning_rate=0.003, num_tasks=4, evaluation_period=50)
+settings = meta.Settings(
+    learning_rate=0.003, decay_epochs=400, max_gradient_norm=1., num_tasks=4,
+    evaluation_period=50)
 meta.train(Rosenbrock(), num_epochs=400, settings=settings,
            save_path="runs/rosenbrock", resume=True)
 

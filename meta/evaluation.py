@@ -130,7 +130,7 @@ class Evaluator:
         num, lambda part: seeds_lib.stack([seeds[i] for i in part])))
     if learning_rates is not None:
       run = self._set_rates(run, replicas.share(num, lambda part: tf.constant(
-          [learning_rates[i] for i in part])))
+          [learning_rates[i] for i in part], tf.float32)))
     losses, run = self._unroller.unroll(run, num_steps)
     results = replicas.gather(num, self._by_run(losses, run))
     return tf.nest.map_structure(

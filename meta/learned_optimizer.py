@@ -120,7 +120,7 @@ class LearnedOptimizer(snt.Module):
     states = [[v.numpy() for v in state] for state in self.states]
     return _rebuild, (net_config_lib.with_arrays(self.networks),
                       self.net_assignments, self.learning_rate, self.name,
-                      self._shard, states)
+                      states, self._shard)
 
   def apply(self, gradients: Sequence[tf.Tensor | None],
             parameters: Sequence[slots.Parameter]) -> None:
@@ -277,8 +277,8 @@ class LearnedOptimizer(snt.Module):
 
 def _rebuild(net_config: networks.NetConfig,
              net_assignments: networks.Assignments | None,
-             learning_rate: Any, name: str, shard: bool | None,
-             states: list[list[np.ndarray]]) -> LearnedOptimizer:
+             learning_rate: Any, name: str, states: list[list[np.ndarray]],
+             shard: bool | None = None) -> LearnedOptimizer:
   """Returns an optimizer from what `__reduce__` returned."""
   optimizer = LearnedOptimizer(
       net_config_lib.make(net_config), net_assignments, learning_rate, name,
