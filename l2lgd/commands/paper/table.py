@@ -220,9 +220,9 @@ TRAINING = {
         '{"absolute": true}, "scale": 0.1, "initializer": '
         '{"linear": "zeros"}}', "recipe": "robust", "num_epochs": 1000,
         "evaluation_period": 200, "evaluation_epochs": 10, "seed": 1}),
-    "general": Training(80, {
-        "problem": "small-tasks", "recipe": "general", "num_epochs": 10000,
-        "evaluation_period": 2500, "seed": 1}),
+    "general": Training(50, {
+        "problem": "small-tasks", "recipe": "general", "num_epochs": 6000,
+        "evaluation_period": 3000, "seed": 1}),
     "paper-cifar10": Training(28, {
         "problem": "paper-cifar10", "num_epochs": 250,
         "evaluation_period": 25, "evaluation_epochs": 4}),
