@@ -79,15 +79,13 @@ class Group:
       state: The variables of the states, or their copies on a device.
       learning_rate: Factor of the updates.
     """
-    state_of_places = [
-        t.select(v, places) for t, v in zip(self.tensors, state)]
-    if len(places) == len(self._shapes):
-      updates, next_state = self._step_of_all(
-          [*map(tf.convert_to_tensor, gradients)],
-          [*map(tf.convert_to_tensor, parameters)], state_of_places)
-    else:
-      updates, next_state = self._step(
-          places, gradients, parameters, state_of_places)
+    step = (self._step_of_all if len(places) == len(self._shapes)
+            else functools.partial(self._step, places))
+    read = parameters if self._network.needs_params else ()
+    updates, next_state = step(
+        [*map(tf.convert_to_tensor, gradients)],
+        [*map(tf.convert_to_tensor, read)],
+        [t.select(v, places) for t, v in zip(self.tensors, state)])
     for variable, update in zip(parameters, updates, strict=True):
       update *= tf.cast(learning_rate, update.dtype)
       variable.assign_add(tf.cast(update, variable.dtype))
