@@ -154,7 +154,7 @@ def _title(figures: Sequence[str]) -> str:
 
 def _steps(panel: table.Panel) -> list[int]:
   """Returns the steps at which the table has means."""
-  num_steps = next(iter(panel.settings.values())).num_steps
+  num_steps = panel.num_steps
   if len(panel.settings) > 1:
     return [num_steps]
   steps = {step for values in panel.published.values() for step in values}
@@ -200,12 +200,11 @@ def _draw(key: str, panel: table.Panel,
                           units, "Units", panel.published)
   else:
     (of_setting,) = runs.values()
-    num_steps = next(iter(panel.settings.values())).num_steps
     plots.learning_curves(path, {
         name: record.losses for name, record in of_setting.items()},
                           panel.title, points={
         name: {step: loss for step, loss in values.items()
-               if step <= num_steps}
+               if step <= panel.num_steps}
         for name, values in panel.published.items()})
   pictures = {name: "Mean losses, and bands between the quartiles"}
   for comparison in comparisons.values():

@@ -46,6 +46,11 @@ class Panel(NamedTuple):
   # functions of a gradient.
   draws: str | None = None
 
+  @property
+  def num_steps(self) -> int:
+    """Updates in a run, as many in all settings."""
+    return next(iter(self.settings.values())).num_steps
+
   def published_loss(self, label: str, name: str, step: int) -> float | None:
     """Returns the loss of an optimizer in the paper, if it is known.
 
@@ -247,7 +252,7 @@ Of learned optimizers, and of hand-designed ones.
 SECONDS_TO_START = 5.
 """What is added for the compilation of each optimizer."""
 
-_RATES = pathlib.Path(__file__).with_name("rates.json")  # Of a full run.
+_RATES = pathlib.Path(__file__).with_name("rates.json")  # As a run writes them.
 _QUICK_RUNS = {  # Others: 2.
     "paper-quadratic": 4, "paper-mnist": 10, "paper-quadratic-ntm": 100}
 _QUICK_TUNING_RUNS = 3
@@ -267,7 +272,7 @@ def quick(panel: Panel) -> Panel:
 
 
 def known_rates() -> dict[str, dict[str, dict[str, dict[str, float]]]]:
-  """Returns options of hand-designed optimizers that a full run has found.
+  """Returns options of hand-designed optimizers, for which none are searched.
 
   They are by panel, by setting and by optimizer.
   """
