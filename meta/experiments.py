@@ -184,8 +184,7 @@ def get(name: str) -> Experiment:
   if match := re.fullmatch(r"small-(\d+)", name):
     return Experiment(
         functools.partial(problems.small_task, int(match[1])),
-        {"cw": _GENERAL}, learning_rate=0.003,
-        options=_DATA)
+        {"cw": _GENERAL}, learning_rate=0.003, options=_DATA)
   if name not in EXPERIMENTS:
     raise ValueError(
         f"problem is {name!r}, but must be one of {list(EXPERIMENTS)}, small-N "

@@ -22,10 +22,10 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # XLA runs independent operations on several cores. If it also divides each
 # matrix product, which is small here, the cores wait for one another: training
 # with a sample of the coordinates is then no faster on two than on one.
-if "xla_cpu_multi_thread_eigen" not in os.environ.get("XLA_FLAGS", ""):
-  os.environ["XLA_FLAGS"] = " ".join([
-      *os.environ.get("XLA_FLAGS", "").split(),
-      "--xla_cpu_multi_thread_eigen=false"])
+_xla_flags = os.environ.get("XLA_FLAGS", "")
+if "xla_cpu_multi_thread_eigen" not in _xla_flags:
+  os.environ["XLA_FLAGS"] = (
+      f"{_xla_flags} --xla_cpu_multi_thread_eigen=false".strip())
 
 if platform.libc_ver()[0] == "glibc":
   # Before there are threads: keep freed memory in one heap. Otherwise the pages
