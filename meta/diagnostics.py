@@ -198,7 +198,7 @@ def _draw(gradients: networks.Params, seed: tf.Tensor,
 
 def compare(
     optimizers: Mapping[str, networks.Network], problem: problems.Problem,
-    seed: int | tf.Tensor, num_steps: int, num_coordinates: int
+    seed: int | tf.Tensor, num_steps: int, num_coordinates: int = 3
     ) -> tuple[list[Response], dict[str, Trace]]:
   """Returns responses at four steps of a run, and a trace of each optimizer.
 

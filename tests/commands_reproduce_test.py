@@ -68,7 +68,8 @@ class ReproduceTest(programs.EagerTestCase):
     picture = base64.b64decode(re.search("base64,([^\"]+)", page)[1])
     self.assertEqual(picture, (self.output / "pictures/one.png").read_bytes())
     folder, = (self.output / "results").iterdir()
-    losses = np.loadtxt(folder / "LSTM.csv", delimiter=",", skiprows=1)
+    file, = folder.glob("LSTM-*.csv")
+    losses = np.loadtxt(file, delimiter=",", skiprows=1)
     self.assertEqual(losses.shape, (2, 4))
     for text in (page, self.read("results.md")):
       self.assertIn(f"{losses[:, 3].mean():.3g}", text)
@@ -85,9 +86,10 @@ class ReproduceTest(programs.EagerTestCase):
         "evaluate", *argv, f"--output={output}", "--jit_compile=false"))
     losses = run_files.read_losses(str(output))
     folder, = (self.output / "results").iterdir()
-    for theirs, ours in (("L2L", "LSTM"), ("Sgd", "Sgd"), ("Adam", "Adam")):
+    for theirs, ours in (("L2L", "LSTM-*"), ("Sgd", "Sgd"), ("Adam", "Adam")):
+      file, = folder.glob(f"{ours}.csv")
       for (run, step), loss in np.ndenumerate(np.loadtxt(
-          folder / f"{ours}.csv", delimiter=",", skiprows=1)):
+          file, delimiter=",", skiprows=1)):
         self.assertAlmostEqual(losses[theirs, run, step], loss, places=6)
 
   def test_what_is_there_is_not_computed_again(self):
@@ -102,22 +104,30 @@ class ReproduceTest(programs.EagerTestCase):
   def test_interrupted_runs_end_with_the_same_numbers(self):
     self.assert_done(self.reproduce("--panels=4"))
     folder, = (self.output / "results").iterdir()
-    before = {name: (folder / f"{name}.csv").read_bytes()
-              for name in ("LSTM", "Adam")}
-    (folder / "Adam.json").unlink()
-    (folder / "LSTM.json").unlink()
-    (folder / "LSTM.csv").write_text("")
+    learned, = folder.glob("LSTM-*.csv")
+    before = {file: file.read_bytes()
+              for file in (learned, folder / "Adam.csv")}
+    for file in before:
+      file.with_suffix(".json").unlink()
+    learned.write_text("")
     self.assert_done(self.reproduce("--panels=4"))
-    for name, losses in before.items():
-      self.assertEqual((folder / f"{name}.csv").read_bytes(), losses)
+    for file, losses in before.items():
+      self.assertEqual(file.read_bytes(), losses)
 
   def test_other_runs_have_another_folder(self):
     for argv in ((), ("--runs=1",), ("--runs=3",)):
       self.reproduce("--panels=4", *argv)
+    self.assertLen(list((self.output / "results").iterdir()), 3)
+
+  def test_another_network_is_run_and_the_others_stay(self):
+    self.reproduce("--panels=4")
+    folder, = (self.output / "results").iterdir()
+    before = {file: file.stat().st_mtime_ns for file in folder.iterdir()}
     programs.save_network(self.folder / "other", seed=1)
     os.replace(self.folder / "other/cw.l2l", f"{self.network}/cw.l2l")
     self.reproduce("--panels=4")
-    self.assertLen(list((self.output / "results").iterdir()), 4)
+    self.assertLen([*folder.glob("LSTM-*.json")], 2)
+    self.assertEqual({file: file.stat().st_mtime_ns for file in before}, before)
 
   def test_panel_that_fails_is_named_and_the_others_are_there(self):
     result = self.reproduce(f"--data_dir={self.folder}")
@@ -134,7 +144,8 @@ class ReproduceTest(programs.EagerTestCase):
   def test_divergence_is_a_failure_with_its_table(self):
     self.assert_done(self.reproduce("--panels=4"))
     folder, = (self.output / "results").iterdir()
-    (folder / "LSTM.csv").write_text("0,1,2,3\n" + "1,1,inf,nan\n" * 2)
+    file, = folder.glob("LSTM-*.csv")
+    file.write_text("0,1,2,3\n" + "1,1,inf,nan\n" * 2)
     result = self.reproduce("--panels=4")
     self.assertEqual(result.code, 1)
     page = self.read("index.html")

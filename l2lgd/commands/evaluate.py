@@ -1,5 +1,6 @@
 """Evaluates learned and hand-designed optimizers on a problem."""
 
+import functools
 import os
 import secrets
 from typing import Any
@@ -8,6 +9,7 @@ from absl import flags
 
 from l2lgd import files
 from l2lgd.commands import cluster, console, options, program, workers
+from l2lgd.commands import optimizers as optimizers_lib
 from l2lgd.commands import tuner as tuner_lib
 from meta import (
     diagnostics,
@@ -18,15 +20,11 @@ from meta import (
     replicas,
     results,
     seeds,
-    shared_evaluator,
     tensorboard,
 )
 import networks
 from networks import baselines, net_config
 import problems
-
-Evaluator = (evaluation.Evaluator | shared_evaluator.Candidate
-             | quasi_newton.QuasiNewton)
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(options)  # For --help.
@@ -63,7 +61,6 @@ flags.DEFINE_string("logdir", None, "Folder to write the learning curves to, "
                     "for TensorBoard.")
 
 _NUM_PICTURES = 6  # Runs that are drawn.
-_NUM_COORDINATES = 3  # Coordinates whose updates are drawn.
 
 
 def main() -> None:
@@ -111,7 +108,7 @@ def check_outputs(problem: problems.Problem) -> None:
       files.check_writable(filename)
 
 
-def evaluate(name: str, evaluator: Evaluator,
+def evaluate(name: str, evaluator: optimizers_lib.Evaluator,
              run_seeds: list) -> evaluation.Evaluation:
   """Makes the runs of one optimizer, and prints their statistics."""
   timer = console.Timer(name)
@@ -125,7 +122,7 @@ def evaluate(name: str, evaluator: Evaluator,
 
 def make_optimizers(
     experiment: experiments.Experiment, problem: problems.Problem
-) -> tuple[dict[str, networks.Network], dict[str, Evaluator]]:
+) -> tuple[dict[str, networks.Network], dict[str, optimizers_lib.Evaluator]]:
   """Returns the optimizers that --optimizer and --path name.
 
   Args:
@@ -140,55 +137,37 @@ def make_optimizers(
     FileNotFoundError: --path holds no network of this problem.
   """
   names, tune = optimizer_names()
+  learned = make_learned_optimizers(experiment) if "L2L" in names else {}
   hand_designed = [name for name in names if name in baselines.BY_NAME]
-  candidates = (tuner_lib.candidates(hand_designed) if tune else
-                [baselines.BY_NAME[name]() for name in hand_designed])
-  shared = share(candidates, problem)
-  tuner = None
-  if tune and experiment.has_data:
-    validation = options.make_problem(experiment, "validation")
-    tuner = make_tuner(validation, share(candidates, validation))
-  elif tune:
-    tuner = make_tuner(problem, shared)
-  optimizers: dict[str, networks.Network] = {}
-  evaluators: dict[str, Evaluator] = {}
-  for name in names:
-    if name == "L2L":
-      learned = make_learned_optimizers(experiment)
-      optimizers |= learned
-      evaluators |= {key: evaluation.Evaluator(
-          network, problem, FLAGS.num_steps, options.jit_compile())
-                     for key, network in learned.items()}
-    elif name in quasi_newton.METHODS:
-      evaluators[name] = quasi_newton.QuasiNewton(
-          name, problem, FLAGS.num_steps)
-    else:
-      optimizers[name] = (tuner.best(name) if tuner else
-                          baselines.BY_NAME[name](FLAGS.learning_rate))
-      evaluators[name] = shared.of(optimizers[name])
-  return optimizers, evaluators
+  find = optimizers_lib.Optimizers(
+      problem, FLAGS.num_steps, learned, {} if tune else {
+          name: baselines.BY_NAME[name](FLAGS.learning_rate)
+          for name in hand_designed}, hand_designed if tune else [],
+      functools.partial(make_tuner, experiment, problem),
+      options.jit_compile()).find
+  found = {name: find(name) for each in names
+           for name in (learned if each == "L2L" else [each])}
+  return ({name: network for name, (network, _) in found.items()
+           if network is not None},
+          {name: evaluator for name, (_, evaluator) in found.items()})
 
 
-def share(candidates: list[networks.Network], problem: problems.Problem
-          ) -> shared_evaluator.SharedEvaluator:
-  """Returns what evaluates hand-designed optimizers on a problem."""
-  return shared_evaluator.SharedEvaluator(
-      candidates, problem, FLAGS.num_steps, options.jit_compile())
-
-
-def make_tuner(problem: problems.Problem,
-               shared: shared_evaluator.SharedEvaluator) -> tuner_lib.Tuner:
+def make_tuner(experiment: experiments.Experiment, problem: problems.Problem,
+               share: optimizers_lib.Share) -> tuner_lib.Tuner:
   """Returns what searches for rates, and keeps them beside the CSV file.
 
   Args:
-    problem: The problem of the validation runs.
-    shared: Evaluates the optimizers on it.
+    experiment: The experiment.
+    problem: Its problem.
+    share: Returns what evaluates the optimizers on a problem.
   """
   settings = {flag: FLAGS[flag].value for flag in (
       "problem", *options.OF_CLASSIFIER, "num_steps", "tuning_epochs",
       "data_dir")}
+  if experiment.has_data:
+    problem = options.make_problem(experiment, "validation")
   return tuner_lib.Tuner(
-      problem, shared, FLAGS.tuning_epochs, settings, FLAGS.output and
+      problem, share(problem), FLAGS.tuning_epochs, settings, FLAGS.output and
       os.path.join(os.path.dirname(FLAGS.output), "tuning.json"))
 
 
@@ -263,7 +242,7 @@ def plot(problem: Any, optimizers: dict[str, networks.Network],
         FLAGS.problem)
   if FLAGS.plot_updates:
     responses, traces = diagnostics.compare(
-        optimizers, problem, run_seeds[0], FLAGS.num_steps, _NUM_COORDINATES)
+        optimizers, problem, run_seeds[0], FLAGS.num_steps)
     plots.updates(FLAGS.plot_updates, responses, traces, FLAGS.problem)
     if FLAGS.logdir:
       for name, trace in traces.items():

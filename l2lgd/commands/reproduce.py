@@ -126,11 +126,15 @@ def plan(panels: Mapping[str, table.Panel], output: str) -> Comparisons:
     for label, setting in panel.settings.items():
       rates = known.get(key, {}).get(label, {})
       name = "-".join([key, label]) if label else key
+      # Learned optimizers are told apart within the folder: when one changes,
+      # the runs of the others stay.
+      common = setting._replace(learned={})
       comparisons[key][label] = comparison_lib.Comparison(
           setting, panel.draws, rates, data_dir, FLAGS.download,
+          {learned: fingerprint(path)
+           for learned, path in setting.learned.items()},
           os.path.join(output, "results", "-".join([name, records.key(
-              setting._asdict(), rates, data_dir, panel.draws,
-              [fingerprint(path) for path in setting.learned.values()])])))
+              common._asdict(), rates, data_dir, panel.draws)])))
   return comparisons
 
 

@@ -1,0 +1,80 @@
+"""The optimizers of a comparison, learned, hand-designed and quasi-Newton."""
+
+from collections.abc import Callable, Mapping, Sequence
+import functools
+
+from l2lgd.commands import tuner as tuner_lib
+from meta import evaluation, quasi_newton, shared_evaluator
+import networks
+import problems
+
+Evaluator = (evaluation.Evaluator | shared_evaluator.Candidate
+             | quasi_newton.QuasiNewton)
+Share = Callable[[problems.Problem], shared_evaluator.SharedEvaluator]
+"""What returns an evaluator of hand-designed optimizers on a problem."""
+
+
+class Optimizers:
+  """What evaluates each of several optimizers on the same problem."""
+
+  def __init__(self, problem: problems.Problem, num_steps: int,
+               learned: Mapping[str, networks.Network],
+               fixed: Mapping[str, networks.Network], tuned: Sequence[str],
+               make_tuner: Callable[[Share], tuner_lib.Tuner],
+               jit_compile: bool | None = None):
+    """Computes nothing yet.
+
+    Args:
+      problem: The problem.
+      num_steps: See `evaluation.Evaluator`.
+      learned: The learned optimizers by name.
+      fixed: Hand-designed optimizers by name, with the options that they have
+        in the comparison.
+      tuned: Names of hand-designed optimizers whose options are searched for.
+      make_tuner: Returns what searches for them, when it is needed, with an
+        evaluator on the problem of the validation runs.
+      jit_compile: See `evaluation.Evaluator`.
+    """
+    self._problem = problem
+    self._num_steps = num_steps
+    self._learned = learned
+    self._fixed = fixed
+    self._make_tuner = make_tuner
+    self._jit_compile = jit_compile
+    # All of them, so that results do not depend on which ones are left to do.
+    self._candidates = [*fixed.values(), *tuner_lib.candidates(tuned)]
+
+  def find(self, name: str) -> tuple[networks.Network | None, Evaluator]:
+    """Returns an optimizer and what evaluates it.
+
+    A hand-designed one may be searched for first. A quasi-Newton method is no
+    network: there is None.
+    """
+    if name in quasi_newton.METHODS:
+      return None, quasi_newton.QuasiNewton(
+          name, self._problem, self._num_steps)
+    if name in self._learned:
+      network = self._learned[name]
+      return network, evaluation.Evaluator(
+          network, self._problem, self._num_steps, self._jit_compile)
+    network = self._fixed.get(name) or self._tuner.best(name)
+    return network, self._shared.of(network)
+
+  def _share(self, problem: problems.Problem
+             ) -> shared_evaluator.SharedEvaluator:
+    if problem is self._problem:
+      return self._shared
+    return self._make_shared(problem)
+
+  def _make_shared(self, problem: problems.Problem
+                   ) -> shared_evaluator.SharedEvaluator:
+    return shared_evaluator.SharedEvaluator(
+        self._candidates, problem, self._num_steps, self._jit_compile)
+
+  @functools.cached_property
+  def _shared(self) -> shared_evaluator.SharedEvaluator:
+    return self._make_shared(self._problem)
+
+  @functools.cached_property
+  def _tuner(self) -> tuner_lib.Tuner:
+    return self._make_tuner(self._share)
