@@ -1,6 +1,6 @@
 """A guard of optimizers, for problems on which they may diverge."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sonnet as snt
@@ -23,7 +23,8 @@ class Guard(snt.Module):
   gradient as the residual; the multiple is above 1, as minibatches are noise.
   Otherwise the optimizer is not called, so that its states stay. Each parameter
   makes a step against its gradient then, of a size that is relative to its own.
-  If a gradient is not finite, nothing changes.
+  If a gradient is not finite, nothing changes. In Keras, it is an argument of
+  `KerasLearnedOptimizer`.
 
   Example:
 
@@ -58,6 +59,11 @@ class Guard(snt.Module):
     self._sum = tf.Variable(0., trainable=False)  # Of the weighted norms.
     self._weight = tf.Variable(0., trainable=False)  # Sum of their weights.
 
+  @property
+  def statistics(self) -> tuple[tf.Variable, ...]:
+    """The variables of the guard itself."""
+    return self.num_rejected, self._sum, self._weight
+
   def apply(self, gradients: Sequence[tf.Tensor | None],
             parameters: Sequence[slots.Parameter]) -> None:
     """Updates the parameters by one step.
@@ -70,11 +76,24 @@ class Guard(snt.Module):
       ValueError: See `LearnedOptimizer.apply`; or the call is under a
         distribution strategy, whose replicas have gradients of their own.
     """
+    self.step([(slots.as_gradient(g, p), p) for g, p in zip(
+        gradients, parameters) if g is not None],
+              lambda: self.optimizer.apply(gradients, parameters))
+
+  def step(self, pairs: Sequence[tuple[Any, slots.Parameter]],
+           update: Callable[[], None]) -> None:
+    """Makes the step of an optimizer, or the safe one.
+
+    Args:
+      pairs: The gradients and their parameters.
+      update: Makes the step of the optimizer.
+
+    Raises:
+      ValueError: See `apply`.
+    """
     if tf.distribute.has_strategy():
       raise ValueError("A Guard is under a distribution strategy, but must be "
                        "on one device.")
-    pairs = [(slots.as_gradient(g, p), p) for g, p in zip(gradients, parameters)
-             if g is not None]
     norm = tf.linalg.global_norm([tf.cast(
         g.values if isinstance(g, tf.IndexedSlices) else g, tf.float32)
                                   for g, _ in pairs])
@@ -82,7 +101,7 @@ class Guard(snt.Module):
     is_usual = norm * self._weight <= self._factor * self._sum
 
     def accept():
-      self.optimizer.apply(gradients, parameters)
+      update()
       for mean, value in ((self._sum, norm), (self._weight, 1.)):
         mean.assign(_DECAY * mean + (1. - _DECAY) * value)
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from meta import guard as guard_lib
 from meta import learned_optimizer, pretrained_networks, slots
 import networks
 from networks import net_config as net_config_lib
@@ -28,7 +29,7 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
                net_assignments: networks.Assignments | None = None,
                net_config: dict[str, Any] | None = None,
                learning_rate: Any = 1.0, shard: bool | None = None,
-               **kwargs: Any):
+               guard: bool = False, **kwargs: Any):
     """Loads a trained optimizer.
 
     Args:
@@ -38,6 +39,8 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
       net_config: See `LearnedOptimizer.load`.
       learning_rate: Factor of the updates: a number, or a schedule of Keras.
       shard: See `LearnedOptimizer`.
+      guard: Whether a `Guard` makes safe steps where gradients are too large;
+        its `num_rejected` is then an attribute.
       **kwargs: See `keras.optimizers.Optimizer`.
 
     Raises:
@@ -59,6 +62,18 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
       raise ValueError(
           "path is None, but must be the folder of a trained optimizer, or one "
           f"of {list(pretrained_networks.pretrained())}.")
+    self._guard = guard_lib.Guard(self._learned) if guard else None
+
+  @property
+  def num_rejected(self) -> tf.Variable:
+    """Number of steps that the guard made.
+
+    Raises:
+      AttributeError: There is no guard.
+    """
+    if self._guard is None:
+      raise AttributeError("num_rejected is of a guard: give guard=True.")
+    return self._guard.num_rejected
 
   def build(self, variables: list[tf.keras.Variable]) -> None:
     if self.built:
@@ -70,6 +85,8 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
     for states in self._learned.states:
       for state in states:
         self._track_variable(state)
+    for variable in self._guard.statistics if self._guard else ():
+      self._track_variable(variable)
 
   def _backend_update_step(self, grads: list[Any],
                            trainable_variables: list[tf.keras.Variable],
@@ -78,8 +95,15 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
     pairs = self._all_reduce_sum_gradients([
         (slots.as_gradient(g, v), v.value)
         for g, v in zip(grads, trainable_variables, strict=True)])
-    gradients, variables = zip(*pairs, strict=True)
-    self._learned.update(gradients, variables, learning_rate)
+
+    def update():
+      gradients, variables = zip(*pairs, strict=True)
+      self._learned.update(gradients, variables, learning_rate)
+
+    if self._guard:
+      self._guard.step(pairs, update)
+    else:
+      update()
 
   def _trackable_children(self, save_type: str = "checkpoint",
                           **kwargs: Any) -> dict[str, Any]:
@@ -91,4 +115,5 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
   def get_config(self) -> dict[str, Any]:
     return super().get_config() | {
         "net_config": self._net_config, "shard": self._shard,
+        "guard": self._guard is not None,
         "net_assignments": self._learned.net_assignments}

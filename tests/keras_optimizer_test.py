@@ -98,6 +98,36 @@ class KerasLearnedOptimizerTest(FolderTest):
     with self.assertRaisesRegex(ValueError, "the parameter '.*b/bias'"):
       fit(model)
 
+  def test_guarded_steps_are_those_of_a_guarded_loop(self):
+    model = self.compiled(guard=True)
+    guard = meta.Guard(meta.LearnedOptimizer.load(self.path))
+    other = make_model()
+    for factor in (1., 2., 100., 1.):
+      gradients = [tf.fill(v.shape, factor) for v in model.trainable_variables]
+      model.optimizer.apply(gradients, model.trainable_variables)
+      guard.apply(gradients, other.trainable_variables)
+      for mine, theirs in zip(model.trainable_variables,
+                              other.trainable_variables, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-6)
+      self.assertEqual(model.optimizer.num_rejected, guard.num_rejected)
+    self.assertEqual(model.optimizer.num_rejected, 1)
+
+  def test_saved_guard_goes_on(self):
+    model = self.compiled(guard=True)
+    fit(model)
+    file = os.path.join(self.path, "model.keras")
+    model.save(file)
+    loaded = tf.keras.models.load_model(file)
+    self.assertEqual(fit(loaded), fit(model))
+    huge = [tf.fill(v.shape, 1e6) for v in loaded.trainable_variables]
+    loaded.optimizer.apply(huge, loaded.trainable_variables)
+    self.assertEqual(loaded.optimizer.num_rejected,
+                     model.optimizer.num_rejected + 1)
+
+  def test_rejected_steps_are_counted_by_a_guard_alone(self):
+    with self.assertRaisesRegex(AttributeError, "give guard=True"):
+      self.compiled().optimizer.num_rejected
+
   def test_path_is_needed(self):
     with self.assertRaisesRegex(ValueError, "path is None, but must be"):
       meta.KerasLearnedOptimizer()
