@@ -1,6 +1,6 @@
 """Groups of parameters that are optimized by one call of a network."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import functools
 from typing import Any
 
@@ -48,18 +48,21 @@ class Group:
     self._template = tf.nest.map_structure(
         lambda _: None, self._network_of([name_of_first]).initial_state(
             {name_of_first: tf.zeros(shapes[0])}))
-    self.tensors = [self._make_tensor(values, rows, name)
-                    for values, rows in self._initial_states()]
-    self._step_of_all = unroll.compiled(
-        functools.partial(self._step, range(len(shapes))),
-        can_join(nets.values()) and len(shapes) <= _MAX_COMPILED)
-    self.has_coordinates = all(
-        network.num_rows({"x": tf.zeros([1, 2])}) == [2]
-        for network in nets.values())
+    self.tensors = self._make_tensors(name)
+    self._step_of_all = self._compiled(self._step)
+    self.has_coordinates = have_coordinates(nets.values())
 
-  def _make_tensor(self, values: Sequence[tf.Tensor], rows: Sequence[int],
-                   name: str) -> states.StateTensor:
-    return states.StateTensor(values, rows, name)
+  def _compiled(self, step: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the step of all parameters, compiled by XLA if that is faster."""
+    return unroll.compiled(
+        functools.partial(step, range(len(self._shapes))),
+        can_join(self._networks.values())
+        and len(self._shapes) <= _MAX_COMPILED)
+
+  def _make_tensors(self, name: str) -> Sequence[states.StateTensor]:
+    """Returns the states before the first step."""
+    return [states.StateTensor(values, rows, name)
+            for values, rows in self._initial_states()]
 
   def reset(self) -> None:
     """Sets the states to those before the first step."""
@@ -163,6 +166,12 @@ def can_join(nets: Iterable[networks.Network]) -> bool:
   """
   return all(isinstance(rows, list) and rows for rows in (
       network.num_rows({"x": tf.zeros([1])}) for network in nets))
+
+
+def have_coordinates(nets: Iterable[networks.Network]) -> bool:
+  """Whether each coordinate has a state of its own."""
+  return all(network.num_rows({"x": tf.zeros([1, 2])}) == [2]
+             for network in nets)
 
 
 def divide(keys: Sequence[Any], sizes: Sequence[int]) -> list[list[int]]:

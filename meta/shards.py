@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 import functools
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from meta import groups, states
@@ -35,32 +34,19 @@ def are_used(shard: bool | None, nets: Mapping[str, networks.Network],
 
 
 def can_make(nets: Mapping[str, networks.Network]) -> bool:
-  """Returns whether networks treat coordinates alike, each without the others.
-
-  Those that also read the parameters, or have means or a number of steps for
-  each of them, do not.
-  """
-  return groups.can_join(nets.values()) and all(
-      _are_independent(network) for network in nets.values())
-
-
-def _are_independent(network: networks.Network) -> bool:
-  """Returns whether two coordinates together do what each does alone."""
-  if network.needs_params or network.num_rows(
-      {"x": tf.zeros([1, 2])}) != [2]:
-    return False
-
-  def step(gradient):
-    params = {"x": tf.constant(gradient)}
-    return tf.nest.flatten(
-        network.step(params, network.initial_state(params), None))
-
-  return all(a.shape.rank and np.allclose(a[..., :1], b) for a, b in zip(
-      step([0.01, 1.]), step([0.01]), strict=True))
+  """Returns whether networks have a state for each coordinate."""
+  return (groups.can_join(nets.values())
+          and groups.have_coordinates(nets.values()))
 
 
 class ShardedGroup(groups.Group):
-  """Parameters whose coordinates, and their states, the replicas share out."""
+  """Parameters whose coordinates, and their states, the replicas share out.
+
+  A step begins with what has no weights: the features of the coordinates, and
+  means over parameters. Each replica makes this part for all coordinates, and
+  keeps the states that it changes whole; they are few.
+  """
+  tensors: Sequence["ShardedTensor"]
 
   def __init__(self, nets: Mapping[str, networks.Network],
                shapes: Sequence[Sequence[int]], name: str):
@@ -70,66 +56,112 @@ class ShardedGroup(groups.Group):
     # Coordinates of a replica, M. The last one may have fewer.
     self._length = -(-sum(self._sizes) // self._strategy.num_replicas_in_sync)
     super().__init__(nets, shapes, name)
+    self._share_of_all = self._compiled(self._share_of_step)
 
-  def _make_tensor(self, values: Sequence[tf.Tensor], rows: Sequence[int],
-                   name: str) -> "ShardedTensor":
-    return ShardedTensor(values, rows, name, self._strategy, self._length)
+  def _make_tensors(self, name: str) -> Sequence["ShardedTensor"]:
+    params = {next(iter(self._shapes)): tf.ones([1])}
+    network = self._network_of(list(params))
+    before = network.initial_state(params)
+    _, after = network.prepare(params, before, params)
+    return [
+        ShardedTensor(values, rows, name, self._strategy,
+                      self._length if old is new else None)
+        for (values, rows), old, new in zip(
+            self._initial_states(), tf.nest.flatten(before),
+            tf.nest.flatten(after), strict=True)]
 
   def _initial_states(self) -> list[tuple[list[tf.Tensor], Any]]:
     # All coordinates start alike, so that one of each parameter is enough.
     return [(values, self._sizes)
             for values, _ in self._initial_states_of([[1]] * len(self._sizes))]
 
-  def updates(self, places: Sequence[int], gradients: Sequence[tf.Tensor]
-              ) -> list[tf.Tensor]:
+  def updates(self, places: Sequence[int], gradients: Sequence[tf.Tensor],
+              parameters: Sequence[tf.Variable]) -> list[tf.Tensor]:
     """Returns the updates of parameters, and updates this replica's states.
 
     Args:
       places: Some or all parameters of the group, in ascending order.
       gradients: Their gradients, the same for all replicas.
+      parameters: Their variables.
     """
-    state = [tf.convert_to_tensor(t.variable) for t in self.tensors]
-    (update,), next_state = self._step(
-        [0], [self._own(dict(zip(places, gradients, strict=True)))], [], state)
-    if len(places) < len(self._sizes):  # Other states stay as they are.
-      is_updated = self._own({
-          i: tf.ones([self._sizes[i]]) for i in places}) > 0
-      next_state = [tf.where(is_updated, new, old)
-                    for new, old in zip(next_state, state, strict=True)]
-    for tensor, value in zip(self.tensors, next_state, strict=True):
-      tensor.variable.assign(value)
     context = tf.distribute.get_replica_context()
+    step = (self._share_of_all if len(places) == len(self._sizes)
+            else functools.partial(self._share_of_step, places))
+    update, state = step(
+        self._all(places, gradients), self._all(places, parameters),
+        [tf.convert_to_tensor(t.variable) for t in self.tensors],
+        tf.convert_to_tensor(context.replica_id_in_sync_group) * self._length)
+    for tensor, value in zip(self.tensors, state, strict=True):
+      tensor.variable.assign(value)
     updates = tf.split(
         context.all_gather(update, axis=0)[:sum(self._sizes)], self._sizes)
     return [tf.reshape(updates[i], g.shape)
             for i, g in zip(places, gradients, strict=True)]
 
-  def _own(self, tensors: Mapping[int, Any]) -> tf.Tensor:
-    """Returns the coordinates of this replica, 0 where there is none, [M]."""
-    parts = [tf.reshape(tf.cast(tensors[i], tf.float32), [-1]) if i in tensors
-             else tf.zeros([size]) for i, size in enumerate(self._sizes)]
-    return _own(tf.concat(parts, 0), self._length)
+  def _all(self, places: Sequence[int],
+           tensors: Sequence[Any]) -> list[tf.Tensor]:
+    """Returns tensors of all parameters, 0 where there is none."""
+    by_place = dict(zip(places, tensors, strict=True))
+    return [tf.cast(tf.convert_to_tensor(by_place[i]), tf.float32)
+            if i in by_place else tf.zeros(shape)
+            for i, shape in enumerate(self._shapes.values())]
+
+  def _share_of_step(
+      self, places: Sequence[int], gradients: Sequence[tf.Tensor],
+      parameters: Sequence[tf.Tensor], state: Sequence[tf.Tensor],
+      start: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """Returns the updates of a replica's coordinates, [M], and its next state.
+
+    Args:
+      places: The parameters that have gradients.
+      gradients: Those of all parameters.
+      parameters: All parameters.
+      state: The replica's.
+      start: The first of its coordinates.
+    """
+    everything = range(len(self._sizes))
+    inputs, prepared = self._network.prepare(
+        dict(zip(self._shapes, gradients, strict=True)),
+        tf.nest.pack_sequence_as(self._template, [
+            t.select(value, everything) if t.is_whole else value
+            for t, value in zip(self.tensors, state, strict=True)]),
+        dict(zip(self._shapes, parameters, strict=True)))
+    inputs = tf.nest.map_structure(
+        lambda t: self._own(t, start) if t.shape.rank else t, inputs)
+    updates, next_state = self._network.update_rows(inputs, prepared)
+    is_updated = self._own(tf.concat([
+        tf.fill([size], i in places) for i, size in enumerate(self._sizes)],
+                                     0), start)
+    return tf.add_n([*updates.values()])[0], [
+        _replace(tensor, old, places, new) if tensor.is_whole
+        else tf.where(is_updated, new, old) for tensor, old, new in zip(
+            self.tensors, state, tf.nest.flatten(next_state), strict=True)]
+
+  def _own(self, value: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
+    return _own(value, self._length, start, self._strategy)
 
 
 class ShardedTensor(states.StateTensor):
-  """A state tensor whose columns the replicas share out.
+  """A state tensor of which each replica has a part, [..., M], or a copy.
 
-  The variable of each replica is [..., M].
+  Attributes:
+    is_whole: Whether each has a copy.
   """
 
   def __init__(self, values: Sequence[tf.Tensor], rows: Sequence[int],
-               name: str, strategy: tf.distribute.Strategy, length: int):
+               name: str, strategy: tf.distribute.Strategy, length: int | None):
     """Creates the variable.
 
     Args:
-      values: The initial state of one row of each parameter, [..., 1].
+      values: The initial state of one row of each parameter, [..., 1] or [].
       rows: The number of rows of each parameter.
       name: Name of the variable.
-      strategy: Whose replicas share them out.
-      length: Number of columns of a replica, M.
+      strategy: Whose replicas share out the columns.
+      length: Number of columns of a replica, M. None gives each a copy.
     """
     self._strategy = strategy
     self._length = length
+    self.is_whole = length is None
     super().__init__(values, rows, name)
     # As partial functions, TensorFlow does not take them for one that is traced
     # again and again.
@@ -142,21 +174,32 @@ class ShardedTensor(states.StateTensor):
                      ) -> tf.Variable:
     with self._strategy.scope():
       return tf.Variable(
-          tf.repeat(values[0], self._length, -1), trainable=False, name=name,
-          synchronization=tf.VariableSynchronization.ON_READ,
+          self._of_all_rows(values) if self._length is None
+          else tf.repeat(values[0], self._length, -1), trainable=False,
+          name=name, synchronization=tf.VariableSynchronization.ON_READ,
           aggregation=tf.VariableAggregation.NONE)
 
+  def _of_all_rows(self, values: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Returns the value, from that of one row of each parameter."""
+    return self._join([
+        tf.repeat(v, num, -1) if v.shape.rank else v
+        for v, num in zip(values, self.rows, strict=True)])
+
   def reset(self, values: Sequence[tf.Tensor]) -> None:
-    super().reset([tf.repeat(v, num, -1)
-                   for v, num in zip(values, self._rows, strict=True)])
+    self.write(self._of_all_rows(values))
 
   def shape(self, place: int) -> tf.TensorShape:
-    return tf.TensorShape([*self.variable.shape[:-1], self._rows[place]])
+    if self._is_number:
+      return tf.TensorShape([])
+    return tf.TensorShape([*self.variable.shape[:-1], self.rows[place]])
 
   def read(self) -> tf.Tensor:
     """Returns the value; of several processes, all must call this."""
+    own = self._read()
+    if self._length is None:
+      return self._strategy.experimental_local_results(own)[0]
     return self._strategy.gather(
-        self._read(), axis=self.variable.shape.rank - 1)[..., :sum(self._rows)]
+        own, axis=self.variable.shape.rank - 1)[..., :sum(self.rows)]
 
   def write(self, value: tf.Tensor) -> None:
     self._write((value,))
@@ -165,13 +208,31 @@ class ShardedTensor(states.StateTensor):
     return tf.identity(self.variable)
 
   def _write_own(self, value: tf.Tensor) -> None:
-    self.variable.assign(_own(value, self._length))
+    if self._length is not None:
+      context = tf.distribute.get_replica_context()
+      value = _own(value, self._length, context.replica_id_in_sync_group
+                   * self._length, self._strategy)
+    self.variable.assign(value)
 
 
-def _own(value: tf.Tensor, length: int) -> tf.Tensor:
-  """Returns the columns of this replica, M, 0 where there is none."""
-  context = tf.distribute.get_replica_context()
-  missing = length * context.num_replicas_in_sync - value.shape[-1]
-  start = context.replica_id_in_sync_group * length
+def _replace(tensor: states.StateTensor, old: tf.Tensor,
+             places: Sequence[int], new: tf.Tensor) -> tf.Tensor:
+  """Returns a value in which the states of some parameters are new.
+
+  Args:
+    tensor: Whose value it is.
+    old: The value before.
+    places: The parameters.
+    new: The states of all, as `StateTensor.select` returns them.
+  """
+  new = tensor.replace(old, range(len(tensor.rows)), new)
+  return tensor.replace(old, places, tensor.select(new, places))
+
+
+def _own(value: tf.Tensor, length: int, start: Any,
+         strategy: tf.distribute.Strategy) -> tf.Tensor:
+  """Returns M columns from `start` on, 0 where there is none."""
+  missing = length * strategy.num_replicas_in_sync - value.shape[-1]
   padded = tf.pad(value, [[0, 0]] * (value.shape.rank - 1) + [[0, missing]])
-  return padded[..., start:start + length]
+  sizes = [*value.shape[:-1], length]
+  return tf.slice(padded, [0] * (len(sizes) - 1) + [start], sizes)

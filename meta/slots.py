@@ -98,7 +98,7 @@ class Slots:
       is_sharded = isinstance(self[pair[1]].group, shards.ShardedGroup)
       (sharded if is_sharded else others).append(pair)
     for group, places, own_gradients, own in self._by_group(sharded):
-      updates = group.updates(places, own_gradients)
+      updates = group.updates(places, own_gradients, own)
       updates = [tf.cast(u * tf.cast(learning_rate, u.dtype), v.dtype)
                  for u, v in zip(updates, own, strict=True)]
       tf.distribute.get_replica_context().merge_call(

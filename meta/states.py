@@ -14,6 +14,7 @@ class StateTensor:
     variable: The states of the rows of all parameters, [..., N]. Where a state
       is one number for a parameter, such as a count of steps, they are [P]. If
       there is one parameter, it is the state as the network has it.
+    rows: The number of rows of each parameter, if there are several.
   """
 
   def __init__(self, values: Sequence[tf.Tensor], rows: Sequence[int],
@@ -26,7 +27,7 @@ class StateTensor:
       name: Name of the variable.
     """
     self._num = len(values)
-    self._rows = rows
+    self.rows = rows
     self._is_number = not values[0].shape.rank
     self.variable = self._make_variable(values, name)
 
@@ -52,8 +53,8 @@ class StateTensor:
       return tf.convert_to_tensor(value)
     if self._is_number:
       return value[place]
-    start = sum(self._rows[:place])
-    return value[..., start:start + self._rows[place]]
+    start = sum(self.rows[:place])
+    return value[..., start:start + self.rows[place]]
 
   def shape(self, place: int) -> tf.TensorShape:
     """Returns the shape of the state of one parameter."""
@@ -71,7 +72,7 @@ class StateTensor:
     if len(parts) == 1:
       return parts[0]
     if self._is_number:
-      parts = [tf.fill([1, self._rows[i]], part)
+      parts = [tf.fill([1, self.rows[i]], part)
                for i, part in zip(places, parts)]
     return tf.concat(parts, -1)
 
@@ -87,7 +88,7 @@ class StateTensor:
     if self._are_all(places):
       return selected
     new = [selected] if len(places) == 1 else tf.split(
-        selected, [self._rows[i] for i in places], -1)
+        selected, [self.rows[i] for i in places], -1)
     if self._is_number and len(places) > 1:
       new = [row[0, 0] for row in new]
     value = tf.convert_to_tensor(value)
@@ -109,7 +110,7 @@ class StateTensor:
     return tf.raw_ops.ResourceGather(
         resource=self.variable.handle, dtype=self.variable.dtype,
         batch_dims=self.variable.shape.rank - 1, indices=tf.broadcast_to(
-            columns + sum(self._rows[:place]),
+            columns + sum(self.rows[:place]),
             [*self.variable.shape[:-1], tf.shape(columns)[0]]))
 
   def assign_columns(self, place: int, columns: tf.Tensor,
@@ -120,7 +121,7 @@ class StateTensor:
       return
     cells = tf.meshgrid(
         *map(tf.range, self.variable.shape[:-1]),
-        columns + sum(self._rows[:place]), indexing="ij")
+        columns + sum(self.rows[:place]), indexing="ij")
     self.variable.scatter_nd_update(tf.stack(cells, -1), value)
 
   def _are_all(self, places: Sequence[int]) -> bool:

@@ -126,7 +126,7 @@ class KerasLearnedOptimizerTest(FolderTest):
 
   def test_rejected_steps_are_counted_by_a_guard_alone(self):
     with self.assertRaisesRegex(AttributeError, "give guard=True"):
-      self.compiled().optimizer.num_rejected
+      _ = self.compiled().optimizer.num_rejected
 
   def test_path_is_needed(self):
     with self.assertRaisesRegex(ValueError, "path is None, but must be"):

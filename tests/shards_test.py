@@ -14,15 +14,19 @@ from tests import devices
 NET = {"net": "CoordinateWiseDeepLSTM", "net_options": {
     "layers": (3,), "preprocess_name": "LogAndSign",
     "preprocess_options": {"k": 5}, "scale": 0.1}}
+GENERAL = {"net": "CoordinateWiseDeepLSTM", "net_options": {
+    "layers": (3,), "preprocess_name": "NormalizedMomenta", "scale": 0.1,
+    "postprocess_options": {"nominal_step": 0.1, "min_size": 0.01,
+                            "log_range": 2}}}
 SHAPES = ([2, 3], [], [4])
 
 setUpModule = devices.start
 
 
-def make(shard):
+def make(shard, net=NET):
   """An optimizer, and variables."""
   optimizer = meta.LearnedOptimizer(
-      meta.MetaOptimizer(net=NET).networks, shard=shard)
+      meta.MetaOptimizer(net=net).networks, shard=shard)
   return optimizer, [tf.Variable(tf.fill(shape, 0.5 + i), name=f"v{i}")
                      for i, shape in enumerate(SHAPES)]
 
@@ -48,9 +52,9 @@ def results(optimizer, variables):
           [s.numpy() for state in optimizer.states for s in state])
 
 
-def steps(shard):
+def steps(shard, net=NET):
   """The parameters, the states, and the sizes of the variables of a replica."""
-  optimizer, variables = make(shard)
+  optimizer, variables = make(shard, net)
   train(optimizer, variables, 2)
   train(optimizer, variables, 1, skipped=1)
   train(optimizer, variables, 1)
@@ -60,9 +64,9 @@ def steps(shard):
   return *result, sizes, results(optimizer, variables)[1]
 
 
-def saved(path, num_before, num_after, shard):
+def saved(path, num_before, num_after, shard, net):
   """The parameters and states after a checkpoint was written or read."""
-  optimizer, variables = make(shard)
+  optimizer, variables = make(shard, net)
   checkpoint = tf.train.Checkpoint(optimizer=optimizer, variables=variables)
   if num_before:
     train(optimizer, variables, num_before)
@@ -99,11 +103,21 @@ class ShardsTest(absltest.TestCase):
     self.assertEqual(sizes, {3})  # Of 11 coordinates.
     self.assert_close(initial, expected[3])
 
-  def test_networks_that_average_over_coordinates_have_no_shards(self):
-    for name, expected in (
-        ("identity", True), ("RNNprop", False), ("NormalizedMomenta", False)):
-      nets = meta.MetaOptimizer(net={**NET, "net_options": {
-          "layers": (3,), "preprocess_name": name}}).networks
+  def test_means_over_parameters_are_those_of_all_coordinates(self):
+    expected = steps(None, GENERAL)
+    params, states, sizes, initial = devices.run(4, steps, True, GENERAL)
+    self.assert_close(params, expected[0])
+    self.assert_close(states, expected[1])
+    # The states of the LSTM, the moments, and the numbers of steps.
+    self.assertEqual(sizes, {3, 11, len(SHAPES)})
+    self.assert_close(initial, expected[3])
+
+  def test_networks_of_coordinates_have_shards(self):
+    for net, options, expected in (
+        ("CoordinateWiseDeepLSTM", {}, True), ("LSTMWithGAC", {}, False),
+        ("KernelDeepLSTM", {"kernel_shape": [3, 3]}, False)):
+      nets = meta.MetaOptimizer(net={"net": net, "net_options": {
+          "layers": (6,), **options}}).networks
       self.assertEqual(shards.can_make(nets), expected)
 
   def test_few_coordinates_are_not_shared_out(self):
@@ -112,10 +126,10 @@ class ShardsTest(absltest.TestCase):
   def test_checkpoint_is_read_by_another_number_of_replicas(self):
     with tempfile.TemporaryDirectory() as folder:
       path = os.path.join(folder, "checkpoint")
-      expected = devices.run(3, saved, path, 2, 1, True)
+      expected = devices.run(3, saved, path, 2, 1, True, GENERAL)
       for num in (0, 2):
-        for a, b in zip(devices.run(num, saved, path, 0, 1, True), expected,
-                        strict=True):
+        for a, b in zip(devices.run(num, saved, path, 0, 1, True, GENERAL),
+                        expected, strict=True):
           self.assert_close(a, b)
 
   def test_keras_shares_out_states(self):
