@@ -12,7 +12,7 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
-from meta import compilation, tuning
+from meta import compilation, diagnostics, tuning
 from problems import supervised
 from tests import fake_data, processes, programs
 
@@ -69,7 +69,7 @@ def uncompiled(eager=True):
   with (mock.patch.object(compilation, "choose", return_value=nothing),
         mock.patch.object(compilation, "can_vectorize", return_value=False),
         mock.patch.object(supervised.Supervised, "__init__", of_two_examples),
-        mock.patch.object(programs.load("evaluate"), "_NUM_COORDINATES", 1),
+        mock.patch.object(diagnostics.compare, "__defaults__", (1,)),
         mock.patch.object(tuning, "_LIMIT", 0)):  # A single learning rate.
     tf.config.run_functions_eagerly(eager)
     try:

@@ -219,12 +219,13 @@ TRAINING = {
     "paper-mnist": Training(45, {
         "problem": "paper-mnist", "num_epochs": 1000,
         "evaluation_period": 100}),
-    "paper-mnist-momenta": Training(13, {
+    "paper-mnist-momenta": Training(20, {
         "problem": "paper-mnist", "net_options":
         '{"preprocess_name": "NormalizedMomenta", "preprocess_options": '
-        '{"absolute": true}, "scale": 0.1, "initializer": '
-        '{"linear": "zeros"}}', "recipe": "robust", "num_epochs": 1000,
-        "evaluation_period": 200, "evaluation_epochs": 10, "seed": 1}),
+        '{"absolute": true, "time_scales": [10, 100, 1000]}, "scale": 0.1, '
+        '"initializer": {"linear": "zeros"}}', "recipe": "robust",
+        "num_epochs": 4000, "evaluation_period": 1000,
+        "evaluation_epochs": 10, "seed": 1}),
     "general": Training(50, {
         "problem": "small-tasks", "recipe": "general", "num_epochs": 6000,
         "evaluation_period": 3000, "seed": 1}),
