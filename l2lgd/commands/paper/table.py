@@ -72,7 +72,8 @@ _MNIST = {"LSTM": "paper-mnist", "LSTM-momenta": "paper-mnist-momenta",
           "general": "general"}
 _CIFAR10 = {"LSTM": "paper-cifar10"}
 _WITH_SUB = {**_CIFAR10, "LSTM-sub": "paper-cifar5-sub"}
-_ART = {"LSTM": "paper-neural-art"}
+_ART = {"LSTM": "paper-neural-art",
+        "LSTM-momenta": "paper-neural-art-momenta"}
 _UNITS = (5, 10, 15, 20, 30, 40, 50, 60)
 
 
@@ -238,6 +239,13 @@ TRAINING = {
     "paper-neural-art": Training(56, {
         "problem": "paper-neural-art", "num_epochs": 160,
         "evaluation_period": 20, "evaluation_epochs": 4}),
+    "paper-neural-art-momenta": Training(18, {
+        "problem": "paper-neural-art", "net_options":
+        '{"preprocess_name": "NormalizedMomenta", "preprocess_options": '
+        '{"time_scales": [10, 100]}, "scale": 0.1, "postprocess_options": '
+        '{"nonlinearity": "tanh", "nominal_step": 0.05, "log_range": 4}, '
+        '"initializer": {"linear": "zeros"}}', "recipe": "robust",
+        "num_epochs": 160, "evaluation_period": 40, "evaluation_epochs": 4}),
 }
 """The trained networks."""
 
