@@ -172,13 +172,22 @@ class ReproduceTest(programs.EagerTestCase):
         settings={"": self.setting()})
     folder = self.output / "trained" / "paper-quadratic"
 
-    def train(argv, cost, report):
-      self.assertIn(f"--save_path={folder}", argv)
-      self.assertIn("--num_epochs=600", argv)
+    first, last = [], []
+
+    def train(argvs, cost, report):
+      nonlocal first, last
+      first, last = argvs
       programs.save_network(folder)
 
-    with mock.patch.object(jobs, "train", train):
+    training = table.TRAINING["paper-quadratic"]._replace(first={"seed": 3})
+    with (mock.patch.object(jobs, "train", train),
+          mock.patch.dict(table.TRAINING, {"paper-quadratic": training})):
       self.assert_done(self.reproduce("--panels=4", "--retrain"))
+    self.assertEqual(first, [
+        "--seed=3", f"--save_path={folder}-first", "--resume"])
+    self.assertContainsSubset(
+        [f"--save_path={folder}", "--num_epochs=600", f"--init={folder}-first"],
+        last)
     self.assertIn("--retrain", self.read("index.html"))
 
   def test_training_that_fails_is_the_reason(self):

@@ -56,7 +56,7 @@ class JobsTest(parameterized.TestCase):
 
   def test_training_that_fails_has_its_reason(self):
     with self.assertRaisesRegex(ValueError, "l2l-train failed: .*problem"):
-      jobs.train(["--problem=unknown"], 1., self.fail)
+      jobs.train([["--problem=unknown"]], 1., self.fail)
 
   def test_cores_are_counted(self):
     self.assertBetween(jobs.num_cores(), 1, os.cpu_count())

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 import json
 import os
 import shlex
+from typing import Any
 
 from absl import flags
 import tensorflow as tf
@@ -108,12 +109,21 @@ def make_trainings(panels: Mapping[str, table.Panel]) -> list[jobs.Job]:
   made = []
   for folder in sorted(folders):
     training = table.TRAINING[os.path.basename(folder)]
-    argv = [f"--{flag}={value}" for flag, value in training.flags.items()]
-    argv += [f"--save_path={folder}", "--resume", *data_flags()]
-    cost = 60. * training.minutes
-    made.append(jobs.Job(
-        folder, cost, jobs.train, (argv, cost), f"{folder}.log"))
+    argvs = [training_flags(training.flags, folder)]
+    if training.first is not None:
+      start = f"{folder}-first"
+      argvs = [training_flags(training.first, start),
+               [*argvs[0], f"--init={start}"]]
+    made.append(jobs.Job(folder, 60. * training.minutes, jobs.train,
+                         (argvs, 60. * training.minutes), f"{folder}.log"))
   return made
+
+
+def training_flags(flags_of_table: Mapping[str, Any],
+                   folder: str) -> list[str]:
+  """Returns the flags of a training that is saved in a folder."""
+  return [*(f"--{flag}={value}" for flag, value in flags_of_table.items()),
+          f"--save_path={folder}", "--resume", *data_flags()]
 
 
 def plan(panels: Mapping[str, table.Panel], output: str) -> Comparisons:

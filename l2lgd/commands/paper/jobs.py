@@ -133,12 +133,12 @@ def _end_with(read: Callable[[], Any]) -> None:
     os._exit(1)
 
 
-def train(argv: Sequence[str], cost: float,
+def train(argvs: Sequence[Sequence[str]], cost: float,
           report: Callable[[float], None]) -> None:
-  """Runs `l2l-train` in a process of its own, which ends with this one.
+  """Runs `l2l-train` in processes of its own, which end with this one.
 
   Args:
-    argv: Its flags.
+    argvs: Its flags, of one training after another.
     cost: What to report in the end.
     report: See `Job`.
 
@@ -148,12 +148,13 @@ def train(argv: Sequence[str], cost: float,
   code = ("import sys; from l2lgd.commands.paper import jobs; "
           "jobs.end_with_input(); from l2lgd.commands import train; "
           "train.run()")
-  process = subprocess.Popen(
-      [sys.executable, "-c", code, *argv], stdin=subprocess.PIPE,
-      stderr=subprocess.PIPE, text=True)
-  stderr = process.stderr.read() if process.stderr else ""
-  if process.wait():
-    raise ValueError(f"l2l-train failed: {stderr}")
+  for argv in argvs:
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *argv], stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True)
+    stderr = process.stderr.read() if process.stderr else ""
+    if process.wait():
+      raise ValueError(f"l2l-train failed: {stderr}")
   report(cost)
 
 

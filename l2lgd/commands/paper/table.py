@@ -66,6 +66,8 @@ class Training(NamedTuple):
   """How a network was trained."""
   minutes: float  # On one core, about.
   flags: Mapping[str, Any]  # Of `l2l-train`.
+  first: Mapping[str, Any] | None = None  # Those of a training before it, from
+  # whose networks it starts.
 
 
 _MNIST = {"LSTM": "paper-mnist", "LSTM-momenta": "paper-mnist-momenta",
@@ -227,7 +229,10 @@ TRAINING = {
         '"initializer": {"linear": "zeros"}}', "recipe": "robust",
         "num_epochs": 4000, "evaluation_period": 1000,
         "evaluation_epochs": 10, "seed": 1}),
-    "general": Training(50, {
+    "general": Training(75, {
+        "problem": "small-tasks", "recipe": "general", "learning_rate": 0.002,
+        "unroll_length": 100, "min_num_steps": 100, "num_epochs": 2500,
+        "evaluation_period": 1250, "seed": 2}, first={
         "problem": "small-tasks", "recipe": "general", "num_epochs": 6000,
         "evaluation_period": 3000, "seed": 1}),
     "paper-cifar10": Training(28, {
