@@ -125,6 +125,7 @@ class TableTest(parameterized.TestCase):
       for label, setting in quick.settings.items():
         full = panel.settings[label]
         self.assertEqual(setting.learned, full.learned)
+        self.assertNotEmpty(setting.hand_designed)
         self.assertBetween(setting.num_runs, 2, full.num_runs)
 
   def test_known_rates_are_of_optimizers_of_the_panels(self):

@@ -183,7 +183,7 @@ class _Progress:
     text = ", ".join(map(os.path.basename, names))
     if self._done:
       elapsed = time.perf_counter() - self._start_time
-      left = elapsed * (self._total - self._done) / self._done
+      left = elapsed * max(0., self._total - self._done) / self._done
       text = f"{left / 60:.0f} minutes left, at {text}"
     self._bar.n = 100 * self._done / max(self._total, 1e-9)
     self._bar.set_description_str(text)

@@ -281,7 +281,8 @@ def quick(panel: Panel) -> Panel:
           num_runs=_QUICK_RUNS.get(s.problem, 2),
           tuning_runs=min(s.tuning_runs, _QUICK_TUNING_RUNS),
           num_steps=min(s.num_steps, _QUICK_STEPS),
-          hand_designed=[n for n in s.hand_designed if n in OF_PAPER])
+          hand_designed=[n for n in s.hand_designed
+                         if n in OF_PAPER or n not in baselines.BY_NAME])
       for label, s in settings.items()})
 
 
