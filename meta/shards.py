@@ -88,7 +88,8 @@ class ShardedGroup(groups.Group):
     step = (self._share_of_all if len(places) == len(self._sizes)
             else functools.partial(self._share_of_step, places))
     update, state = step(
-        self._all(places, gradients), self._all(places, parameters),
+        self._all(places, gradients),
+        self._all(places, parameters) if self._network.needs_params else [],
         [tf.convert_to_tensor(t.variable) for t in self.tensors],
         tf.convert_to_tensor(context.replica_id_in_sync_group) * self._length)
     for tensor, value in zip(self.tensors, state, strict=True):
@@ -115,7 +116,7 @@ class ShardedGroup(groups.Group):
     Args:
       places: The parameters that have gradients.
       gradients: Those of all parameters.
-      parameters: All parameters.
+      parameters: All parameters, if the network reads them.
       state: The replica's.
       start: The first of its coordinates.
     """
@@ -125,7 +126,7 @@ class ShardedGroup(groups.Group):
         tf.nest.pack_sequence_as(self._template, [
             t.select(value, everything) if t.is_whole else value
             for t, value in zip(self.tensors, state, strict=True)]),
-        dict(zip(self._shapes, parameters, strict=True)))
+        dict(zip(self._shapes, parameters)))
     inputs = tf.nest.map_structure(
         lambda t: self._own(t, start) if t.shape.rank else t, inputs)
     updates, next_state = self._network.update_rows(inputs, prepared)
@@ -142,11 +143,7 @@ class ShardedGroup(groups.Group):
 
 
 class ShardedTensor(states.StateTensor):
-  """A state tensor of which each replica has a part, [..., M], or a copy.
-
-  Attributes:
-    is_whole: Whether each has a copy.
-  """
+  """A state tensor of which each replica has a part, [..., M], or a copy."""
 
   def __init__(self, values: Sequence[tf.Tensor], rows: Sequence[int],
                name: str, strategy: tf.distribute.Strategy, length: int | None):
@@ -161,7 +158,6 @@ class ShardedTensor(states.StateTensor):
     """
     self._strategy = strategy
     self._length = length
-    self.is_whole = length is None
     super().__init__(values, rows, name)
     # As partial functions, TensorFlow does not take them for one that is traced
     # again and again.
@@ -169,6 +165,11 @@ class ShardedTensor(states.StateTensor):
         functools.partial(strategy.run, self._read_own), autograph=False)
     self._write = tf.function(
         functools.partial(strategy.run, self._write_own), autograph=False)
+
+  @property
+  def is_whole(self) -> bool:
+    """Whether each replica has a copy."""
+    return self._length is None
 
   def _make_variable(self, values: Sequence[tf.Tensor], name: str
                      ) -> tf.Variable:

@@ -1,6 +1,7 @@
 """Tests of verdicts, and of the table that they are about."""
 
 import os
+import re
 
 from absl.testing import absltest, parameterized
 import numpy as np
@@ -147,7 +148,7 @@ class TableTest(parameterized.TestCase):
               for flag, value in flags.items()}
       self.assertTrue(any(
           all(flag in command for flag in argv)
-          for command in card.split("l2l-train ")[1:]), argv)
+          for command in re.split("l2l-train |`", card)), argv)
 
 
 if __name__ == "__main__":

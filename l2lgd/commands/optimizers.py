@@ -43,6 +43,7 @@ class Optimizers:
     self._jit_compile = jit_compile
     # All of them, so that results do not depend on which ones are left to do.
     self._candidates = [*fixed.values(), *tuner_lib.candidates(tuned)]
+    self._shared = self._make_shared(problem)
 
   def find(self, name: str) -> tuple[networks.Network | None, Evaluator]:
     """Returns an optimizer and what evaluates it.
@@ -70,10 +71,6 @@ class Optimizers:
                    ) -> shared_evaluator.SharedEvaluator:
     return shared_evaluator.SharedEvaluator(
         self._candidates, problem, self._num_steps, self._jit_compile)
-
-  @functools.cached_property
-  def _shared(self) -> shared_evaluator.SharedEvaluator:
-    return self._make_shared(self._problem)
 
   @functools.cached_property
   def _tuner(self) -> tuner_lib.Tuner:

@@ -114,8 +114,9 @@ def make_trainings(panels: Mapping[str, table.Panel]) -> list[jobs.Job]:
       start = f"{folder}-first"
       argvs = [training_flags(training.first, start),
                [*argvs[0], f"--init={start}"]]
-    made.append(jobs.Job(folder, 60. * training.minutes, jobs.train,
-                         (argvs, 60. * training.minutes), f"{folder}.log"))
+    cost = 60. * training.minutes
+    made.append(jobs.Job(
+        folder, cost, jobs.train, (argvs, cost), f"{folder}.log"))
   return made
 
 

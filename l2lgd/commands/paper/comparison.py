@@ -115,7 +115,7 @@ def compute(comparison: Comparison, report: Callable[[float], None]) -> None:
         comparison.draws == "pictures") else None
     records.write(
         comparison.folder, comparison.stem(name), result.losses,
-        {} if network is None or name in learned else network.options,
+        {} if network is None else network.options,
         time.perf_counter() - start_time, image)
     report(comparison.cost(name))
   if comparison.picture and not os.path.exists(comparison.picture):
