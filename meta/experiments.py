@@ -6,7 +6,8 @@ import os
 import re
 from typing import Any, NamedTuple
 
-from meta import user_problems
+from l2lgd import files
+from meta import pretrained_networks, user_problems
 import networks
 from networks import net_config
 import problems
@@ -30,6 +31,23 @@ class Experiment(NamedTuple):
   def has_data(self) -> bool:
     """Whether the problem has a data set of several splits."""
     return "split" in self.options
+
+  def make_optimizer(self, path: files.Path | None = None
+                     ) -> networks.Partition:
+    """Returns a learned optimizer for the problem.
+
+    Args:
+      path: Folder of trained networks; see `pretrained_networks.find`. None
+        leaves the networks untrained.
+
+    Raises:
+      ValueError: They do not fit the problem, or a file is damaged.
+      FileNotFoundError: There is no such folder.
+    """
+    config = self.net_config
+    if path is not None:
+      config = net_config.with_weights(config, pretrained_networks.find(path))
+    return networks.Partition(net_config.make(config), self.net_assignments)
 
 
 def _lstm(**net_options: Any) -> dict[str, Any]:

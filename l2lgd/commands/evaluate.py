@@ -23,7 +23,7 @@ from meta import (
     tensorboard,
 )
 import networks
-from networks import baselines, net_config
+from networks import baselines
 import problems
 
 FLAGS = flags.FLAGS
@@ -197,19 +197,14 @@ def make_learned_optimizers(
   """Returns the learned optimizers of --path, or else an untrained one."""
   if not FLAGS.path:
     print("L2L is untrained: give its --path.")
-    configs = {"L2L": experiment.net_config}
-  else:
-    folders = find_folders()
-    names = ["L2L"] if len(folders) == 1 else [
-        f"L2L-{os.path.basename(os.path.abspath(f))}" for f in folders]
-    if len(set(names)) < len(names):
-      raise ValueError(f"--path is {','.join(FLAGS.path)}, but the folders "
-                       "must have different names.")
-    configs = {name: net_config.with_weights(experiment.net_config, folder)
-               for name, folder in zip(names, folders)}
-  return {name: networks.Partition(
-      net_config.make(config), experiment.net_assignments)
-          for name, config in configs.items()}
+    return {"L2L": experiment.make_optimizer()}
+  folders = find_folders()
+  names = ["L2L"] if len(folders) == 1 else [
+      f"L2L-{os.path.basename(os.path.abspath(f))}" for f in folders]
+  if len(set(names)) < len(names):
+    raise ValueError(f"--path is {','.join(FLAGS.path)}, but the folders "
+                     "must have different names.")
+  return dict(zip(names, map(experiment.make_optimizer, folders)))
 
 
 def find_folders() -> list[str]:

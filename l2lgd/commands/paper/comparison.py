@@ -9,14 +9,9 @@ from l2lgd.commands import console
 from l2lgd.commands import optimizers as optimizers_lib
 from l2lgd.commands import tuner as tuner_lib
 from l2lgd.commands.paper import records, table
-from meta import (
-    diagnostics,
-    experiments,
-    pretrained_networks,
-    seeds,
-)
+from meta import diagnostics, experiments, seeds
 import networks
-from networks import baselines, net_config
+from networks import baselines
 import problems
 
 _NUM_PICTURES = 3  # Runs that are drawn.
@@ -97,11 +92,8 @@ def compute(comparison: Comparison, report: Callable[[float], None]) -> None:
   setting = comparison.setting
   experiment = experiments.get(setting.problem)
   problem = _make_problem(comparison, experiment, setting.split)
-  learned = {
-      name: networks.Partition(net_config.make(net_config.with_weights(
-          experiment.net_config, pretrained_networks.find(path))),
-                               experiment.net_assignments)
-      for name, path in setting.learned.items()}
+  learned = {name: experiment.make_optimizer(path)
+             for name, path in setting.learned.items()}
   optimizers = _make_optimizers(comparison, experiment, problem, learned)
   run_seeds = [seeds.derive(setting.seed, "test", i)
                for i in range(setting.num_runs)]
