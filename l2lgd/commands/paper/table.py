@@ -256,9 +256,9 @@ TRAINING = {
 
 SECONDS_PER_STEP = {
     "paper-quadratic": (.0003, .00003), "paper-mnist": (.003, .0003),
-    "paper-cifar10": (.05, .05), "paper-cifar5": (.05, .05),
-    "paper-cifar2": (.05, .05), "paper-neural-art": (.12, .12),
-    "paper-neural-art-128": (.25, .25)}
+    "paper-cifar10": (.025, .018), "paper-cifar5": (.025, .018),
+    "paper-cifar2": (.025, .018), "paper-neural-art": (.045, .042),
+    "paper-neural-art-128": (.17, .16)}
 """What a step of a run takes on one core, about, to foresee the time.
 
 Of learned optimizers, and of hand-designed ones.
