@@ -121,7 +121,7 @@ class CodeTest(programs.TestCase):
       name = program.removeprefix("l2l-")
       argv = [a.replace("=DIR", f"={self.folder}").replace(
           "=small-tasks", "=small-0,small-6") for a in argv]
-      if "--recipe=general" in argv:
+      if re.search("--recipe=general|--min_num_steps", command):
         argv += ["--min_num_steps=1"]
       if "--optimizer=all" in argv:
         argv += ["--optimizer=L2L,Sgd", "--tune"]

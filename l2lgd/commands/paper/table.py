@@ -72,7 +72,7 @@ class Training(NamedTuple):
 
 _MNIST = {"LSTM": "paper-mnist", "LSTM-momenta": "paper-mnist-momenta",
           "general": "general"}
-_CIFAR10 = {"LSTM": "paper-cifar10"}
+_CIFAR10 = {"LSTM": "paper-cifar10", "LSTM-momenta": "paper-cifar10-momenta"}
 _WITH_SUB = {**_CIFAR10, "LSTM-sub": "paper-cifar5-sub"}
 _ART = {"LSTM": "paper-neural-art",
         "LSTM-momenta": "paper-neural-art-momenta"}
@@ -241,6 +241,19 @@ TRAINING = {
     "paper-cifar5-sub": Training(17, {
         "problem": "paper-cifar5-sub", "num_epochs": 150,
         "evaluation_period": 25, "evaluation_epochs": 4}),
+    "paper-cifar10-momenta": Training(18, {
+        "problem": "paper-cifar10", "recipe": "robust",
+        "sampled_coordinates": "all", "second_derivatives": "true",
+        "learning_rate": 0.002, "unroll_length": 50, "num_steps": 600,
+        "min_num_steps": 100, "objective": "log", "num_epochs": 40,
+        "evaluation_period": 40, "evaluation_epochs": 2}, first={
+        "problem": "paper-cifar10", "net_options":
+        '{"layers": [8], "preprocess_name": "NormalizedMomenta", '
+        '"preprocess_options": {"time_scales": [10, 30]}, "scale": 0.02, '
+        '"postprocess_options": {"nonlinearity": "tanh", "nominal_step": 0.01, '
+        '"log_range": 4}, "initializer": {"linear": "zeros"}}',
+        "recipe": "robust", "num_epochs": 200, "evaluation_period": 200,
+        "evaluation_epochs": 4}),
     "paper-neural-art": Training(56, {
         "problem": "paper-neural-art", "num_epochs": 160,
         "evaluation_period": 20, "evaluation_epochs": 4}),
