@@ -222,7 +222,12 @@ TRAINING = {
     "paper-mnist": Training(45, {
         "problem": "paper-mnist", "num_epochs": 1000,
         "evaluation_period": 100}),
-    "paper-mnist-momenta": Training(20, {
+    "paper-mnist-momenta": Training(28, {
+        "problem": "paper-mnist", "recipe": "robust",
+        "sampled_coordinates": "all", "second_derivatives": "true",
+        "learning_rate": 0.002, "unroll_length": 50, "num_steps": 1000,
+        "min_num_steps": 50, "objective": "log", "num_epochs": 60,
+        "evaluation_period": 60, "evaluation_epochs": 10}, first={
         "problem": "paper-mnist", "net_options":
         '{"preprocess_name": "NormalizedMomenta", "preprocess_options": '
         '{"absolute": true, "time_scales": [10, 100, 1000]}, "scale": 0.1, '
