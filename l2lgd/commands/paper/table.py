@@ -110,6 +110,11 @@ def _of_one_function(net: str) -> dict[str, Any]:
           "evaluation_epochs": 512}
 
 
+# Flags of a second training, for runs that are longer than those of the first.
+_OF_LONG_RUNS = {
+    "recipe": "robust", "sampled_coordinates": "all",
+    "second_derivatives": "true", "learning_rate": 0.002, "unroll_length": 50,
+    "objective": "log"}
 _TWO_LAYERS = {
     "LSTM": {100: .331}, "Adam": {100: .717}, "RMSProp": {100: .743},
     "Nesterov": {100: .770}, "Sgd": {100: 1.76}}
@@ -223,11 +228,9 @@ TRAINING = {
         "problem": "paper-mnist", "num_epochs": 1000,
         "evaluation_period": 100}),
     "paper-mnist-momenta": Training(28, {
-        "problem": "paper-mnist", "recipe": "robust",
-        "sampled_coordinates": "all", "second_derivatives": "true",
-        "learning_rate": 0.002, "unroll_length": 50, "num_steps": 1000,
-        "min_num_steps": 50, "objective": "log", "num_epochs": 60,
-        "evaluation_period": 60, "evaluation_epochs": 10}, first={
+        **_OF_LONG_RUNS, "problem": "paper-mnist", "num_steps": 1000,
+        "min_num_steps": 50, "num_epochs": 60, "evaluation_period": 60,
+        "evaluation_epochs": 10}, first={
         "problem": "paper-mnist", "net_options":
         '{"preprocess_name": "NormalizedMomenta", "preprocess_options": '
         '{"absolute": true, "time_scales": [10, 100, 1000]}, "scale": 0.1, '
@@ -246,12 +249,10 @@ TRAINING = {
     "paper-cifar5-sub": Training(17, {
         "problem": "paper-cifar5-sub", "num_epochs": 150,
         "evaluation_period": 25, "evaluation_epochs": 4}),
-    "paper-cifar10-momenta": Training(18, {
-        "problem": "paper-cifar10", "recipe": "robust",
-        "sampled_coordinates": "all", "second_derivatives": "true",
-        "learning_rate": 0.002, "unroll_length": 50, "num_steps": 600,
-        "min_num_steps": 100, "objective": "log", "num_epochs": 40,
-        "evaluation_period": 40, "evaluation_epochs": 2}, first={
+    "paper-cifar10-momenta": Training(30, {
+        **_OF_LONG_RUNS, "problem": "paper-cifar10", "num_steps": 600,
+        "min_num_steps": 100, "num_epochs": 40, "evaluation_period": 40,
+        "evaluation_epochs": 2}, first={
         "problem": "paper-cifar10", "net_options":
         '{"layers": [8], "preprocess_name": "NormalizedMomenta", '
         '"preprocess_options": {"time_scales": [10, 30]}, "scale": 0.02, '
