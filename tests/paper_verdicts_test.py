@@ -79,6 +79,13 @@ class VerdictsTest(parameterized.TestCase):
     found = verdicts.judge(panel, {"": make_runs(lstm=lstm)})
     self.assertEqual(found.word, expected)
 
+  @parameterized.parameters(
+      ((.1, .3, .2), "ahead"), ((.6, .71, .89), "behind"))
+  def test_word_where_the_paper_has_no_such_panel(self, lstm, expected):
+    panel = make_panel(learned_is_ahead=None)
+    found = verdicts.judge(panel, {"": make_runs(lstm=lstm)})
+    self.assertEqual(found.word, expected)
+
   def test_picture_of_updates_is_not_judged(self):
     found = verdicts.judge(make_panel(draws="updates"), {"": make_runs()})
     self.assertEqual(found.word, "shown")

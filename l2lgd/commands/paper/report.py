@@ -18,6 +18,8 @@ from meta import evaluation
 from networks import baselines
 
 _PICTURES = "pictures"  # Folder.
+_WITHOUT_NUMBER = {
+    ("appendix",): "Appendix", ("beyond",): "Beyond the paper"}
 
 
 class Row(NamedTuple):
@@ -146,9 +148,9 @@ def _value(value: Any) -> str:
       value, list | tuple) else str(value)
 
 
-def _title(figures: Sequence[str]) -> str:
-  if figures == ("appendix",):
-    return "Appendix"
+def _title(figures: tuple[str, ...]) -> str:
+  if figures in _WITHOUT_NUMBER:
+    return _WITHOUT_NUMBER[figures]
   return f"Figure{'s' * (len(figures) > 1)} {' and '.join(figures)}"
 
 

@@ -40,7 +40,8 @@ class Panel(NamedTuple):
   # The paper's mean losses, read off its figure: by optimizer, and by step or
   # number of units.
   published: Mapping[str, Mapping[int, float]] = {}
-  learned_is_ahead: bool = True  # Of all rivals, in the paper.
+  learned_is_ahead: bool | None = True  # Of all rivals, in the paper. None if
+  # the paper has no such panel.
   rivals: Sequence[str] = ()  # By default, the hand-designed optimizers.
   # What is drawn besides the losses: "pictures" of neural art or "updates" as
   # functions of a gradient.
@@ -85,6 +86,14 @@ def _mnist(num_steps: int = 100, **options: Any) -> dict[str, Setting]:
                       options=options, split="train")}
 
 
+def _long_mnist(num_steps: int, num_runs: int, tuning_runs: int,
+                activation: str) -> dict[str, Setting]:
+  return {"": Setting("paper-mnist", {
+      name: _MNIST[name] for name in ("LSTM-momenta", "general")}, num_steps,
+                      num_runs, tuning_runs, {"activation": activation},
+                      split="train")}
+
+
 def _units(num_layers: int) -> dict[str, Setting]:
   return {str(units): Setting(
       "paper-mnist", {"LSTM": "paper-mnist"}, options={
@@ -119,6 +128,9 @@ _TWO_LAYERS = {
     "LSTM": {100: .331}, "Adam": {100: .717}, "RMSProp": {100: .743},
     "Nesterov": {100: .770}, "Sgd": {100: 1.76}}
 _AHEAD = "The LSTM is below all hand-designed optimizers"
+_NO_LONG_RUNS = (
+    "It has no runs of MNIST beyond 200 steps. Neither optimizer was trained "
+    "on runs of more than 1,000.")
 
 PANELS: dict[str, Panel] = {
     "quadratic": Panel(
@@ -207,6 +219,18 @@ PANELS: dict[str, Panel] = {
             "LSTM+GAC": "paper-mnist-gac", "LSTM": "paper-mnist"},
                      hand_designed=("L-BFGS",), num_runs=50, split="train")},
         rivals=("LSTM",)),
+    "mnist-1000": Panel(
+        ("beyond",), "MNIST, 20 sigmoid units, 1,000 steps", _NO_LONG_RUNS,
+        _long_mnist(1000, 20, 3, "sigmoid"), learned_is_ahead=None),
+    "mnist-relu-1000": Panel(
+        ("beyond",), "MNIST, 20 ReLU units, 1,000 steps", _NO_LONG_RUNS,
+        _long_mnist(1000, 20, 3, "relu"), learned_is_ahead=None),
+    "mnist-10000": Panel(
+        ("beyond",), "MNIST, 20 sigmoid units, 10,000 steps", _NO_LONG_RUNS,
+        _long_mnist(10000, 4, 1, "sigmoid"), learned_is_ahead=None),
+    "mnist-relu-10000": Panel(
+        ("beyond",), "MNIST, 20 ReLU units, 10,000 steps", _NO_LONG_RUNS,
+        _long_mnist(10000, 4, 1, "relu"), learned_is_ahead=None),
 }
 
 TRAINING = {
@@ -289,7 +313,8 @@ _RATES = pathlib.Path(__file__).with_name("rates.json")  # As a run writes them.
 _QUICK_RUNS = {  # Others: 2.
     "paper-quadratic": 4, "paper-mnist": 10, "paper-quadratic-ntm": 100}
 _QUICK_TUNING_RUNS = 3
-_QUICK_STEPS = 200  # As much as there is time for on CIFAR-10.
+_QUICK_STEPS = dict.fromkeys(  # As many as there is time for. Others: all.
+    ("paper-cifar10", "paper-cifar5", "paper-cifar2"), 200)
 
 
 def quick(panel: Panel) -> Panel:
@@ -297,9 +322,9 @@ def quick(panel: Panel) -> Panel:
   settings = dict([*panel.settings.items()][::3])
   return panel._replace(settings={
       label: s._replace(
-          num_runs=_QUICK_RUNS.get(s.problem, 2),
+          num_runs=min(_QUICK_RUNS.get(s.problem, 2), s.num_runs // 2),
           tuning_runs=min(s.tuning_runs, _QUICK_TUNING_RUNS),
-          num_steps=min(s.num_steps, _QUICK_STEPS),
+          num_steps=_QUICK_STEPS.get(s.problem, s.num_steps),
           hand_designed=[n for n in s.hand_designed
                          if n in OF_PAPER or n not in baselines.BY_NAME])
       for label, s in settings.items()})

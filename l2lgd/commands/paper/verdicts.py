@@ -40,8 +40,8 @@ class Difference(NamedTuple):
 
 class Verdict(NamedTuple):
   """Whether a panel is as in the paper."""
-  word: str  # "reproduced", "better", "not reproduced", or "shown" of a
-  # picture.
+  word: str  # "reproduced", "better", "not reproduced"; "shown" of a picture;
+  # "ahead" or "behind" where the paper has no such panel.
   reason: str  # A sentence.
 
 
@@ -92,6 +92,8 @@ def judge(panel: table.Panel, runs: Mapping[str, Records]) -> Verdict:
       for ours, theirs in comparisons)
   if panel.draws == "updates":
     word = "shown"  # The paper's claim is about the picture, not the loss.
+  elif panel.learned_is_ahead is None:
+    word = "ahead" if is_ahead else "behind"
   elif panel.learned_is_ahead:
     word = ("not reproduced" if not is_ahead else
             "better" if is_lower else "reproduced")
