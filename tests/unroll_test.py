@@ -68,6 +68,21 @@ class UnrollTest(parameterized.TestCase):
               for t in range(10)}
     self.assertLen(losses, 10)
 
+  @parameterized.parameters((1e-4, 0.8), (1e-6, 1.))
+  def test_no_derivative_flows_through_rounding_errors(self, ratio, expected):
+    # An update of x2, whose gradient is 2 ratio x2, multiplies it by 0.8.
+    problem = toys.Given(np.float32([np.diag([1., ratio**0.5])]), [[0., 0.]],
+                         [[1., 1.]])
+    network = networks.Sgd(0.1 / ratio)
+    run = unroll.start(network, problem, 0)
+    with tf.GradientTape() as tape:
+      tape.watch(run.params)
+      end = unroll.step(network, problem, run, second_derivatives=True)[1]
+      last = end.params["x"][0, 1]
+    self.assertAlmostEqual(float(last), 0.8, places=5)
+    self.assertAlmostEqual(
+        float(tape.gradient(last, run.params["x"])[0, 1]), expected, places=5)
+
   @parameterized.parameters(0, 1, -1, 2**31, 2**32, 2**32 + 1, -2**63)
   def test_seed_is_the_function_and_the_noise(self, seed):
     problem, network = toys.Regression(), networks.Sgd()
