@@ -174,7 +174,9 @@ EXPERIMENTS = {
 }
 
 # Names that stand for several experiments, to train on all of them.
-GROUPS = {"small-tasks": [f"small-{i}" for i in range(22)]}
+GROUPS = {"small-tasks": [f"small-{i}" for i in range(22)],
+          "wide-tasks": [f"wide-{i}" for i in range(5)]}
+_TASKS = {"small": problems.small_task, "wide": problems.wide_task}
 
 
 def expand(names: Iterable[str]) -> list[str]:
@@ -186,12 +188,12 @@ def get(name: str) -> Experiment:
   """Returns an experiment by name.
 
   Args:
-    name: A key of `EXPERIMENTS`; "small-N", where N is the index of a
-      `problems.small_task`; or "module:function", where the function
-      returns an `Experiment`, or any problem, for which a network with
-      momenta and bounded steps is trained. A function with arguments returns
-      a problem; those named `split`, `data_dir`, `layers`, `activation` and
-      `init_stddev` become `options` of its experiment.
+    name: A key of `EXPERIMENTS`; "small-N" or "wide-N", where N is the index of
+      a `problems.small_task` or a `problems.wide_task`; or "module:function",
+      where the function returns an `Experiment`, or any problem, for which a
+      network with momenta and bounded steps is trained. A function with
+      arguments returns a problem; those named `split`, `data_dir`, `layers`,
+      `activation` and `init_stddev` become `options` of its experiment.
 
   Raises:
     ValueError: There is no experiment of that name, or the function of a user
@@ -199,14 +201,14 @@ def get(name: str) -> Experiment:
   """
   if ":" in name:
     return _of_user(name)
-  if match := re.fullmatch(r"small-(\d+)", name):
+  if match := re.fullmatch(r"(small|wide)-(\d+)", name):
     return Experiment(
-        functools.partial(problems.small_task, int(match[1])),
+        functools.partial(_TASKS[match[1]], int(match[2])),
         {"cw": _GENERAL}, learning_rate=0.003, options=_DATA)
   if name not in EXPERIMENTS:
     raise ValueError(
         f"problem is {name!r}, but must be one of {list(EXPERIMENTS)}, small-N "
-        "(N is a number), or module:function.")
+        "or wide-N (N is a number), or module:function.")
   return EXPERIMENTS[name]
 
 

@@ -1,4 +1,4 @@
-"""A family of small tasks, on which general optimizers are trained."""
+"""Small tasks, and wide ones, on which general optimizers are trained."""
 
 from collections.abc import Callable, Sequence
 import functools
@@ -76,6 +76,35 @@ def small_task(index: int, data_dir: str | None = None, split: str = "train",
   if rng.uniform() < 0.5:
     problem = random_scaling.RandomScaling(problem, rng.uniform(0.2, 1.))
   return problem
+
+
+def wide_task(index: int, data_dir: str | None = None, split: str = "train",
+              download: bool = False) -> base.Problem:
+  """Returns one of five tasks with wide layers.
+
+  They are a perceptron, an autoencoder, an attention network, a recurrent and a
+  convolutional one, of 7,738 to 43,018 parameters, on digits of 14 x 14 pixels.
+  An optimizer that is trained on small tasks alone may learn steps that are too
+  large for wide layers.
+
+  Args:
+    index: Which of them, from 0 to 4.
+    data_dir: See `small_task`.
+    split: See `small_task`.
+    download: See `small_task`.
+
+  Raises:
+    ValueError: There is no such task, or see `datasets.mnist.read`.
+    OSError: See `datasets.mnist.read`.
+  """
+  if index not in range(len(_WIDE)):
+    raise ValueError(
+        f"index is {index}, but must be from 0 to {len(_WIDE) - 1}.")
+  network = _WIDE[index]
+  return _SmallNetwork(
+      _SyntheticImages(_WIDE_SIDE, noise=0.7) if data_dir is None
+      else _digits(data_dir, split, download, _WIDE_SIDE),
+      network, batch_size=64, reconstructs=network is _WIDE_AUTOENCODER)
 
 
 class _SyntheticImages:
@@ -181,10 +210,16 @@ def _logistic(rng: np.random.Generator, side: int,
 
 def _convolutional(rng: np.random.Generator, side: int,
                    init: layers.Init) -> list[layers.Layer]:
-  channels = [1, *(_size(rng, 4, 16) for _ in range(rng.integers(1, 3)))]
+  channels = [_size(rng, 4, 16) for _ in range(rng.integers(1, 3))]
   activation, normalized = _activation(rng), rng.uniform() < 0.5
+  return _convolutions(channels, side, activation, normalized, init)
+
+
+def _convolutions(channels: Sequence[int], side: int,
+                  activation: layers.Activation, normalized: bool,
+                  init: layers.Init) -> list[layers.Layer]:
   network = []
-  for i, (c_in, c_out) in enumerate(itertools.pairwise(channels)):
+  for i, (c_in, c_out) in enumerate(itertools.pairwise([1, *channels])):
     network.append(layers.conv_2d(f"conv_{i}", 3, c_in, c_out, init))
     if normalized:
       network.append(layers.batch_norm(f"batch_norm_{i}", 1, 1, 1, c_out))
@@ -197,17 +232,25 @@ def _convolutional(rng: np.random.Generator, side: int,
 
 def _recurrent(rng: np.random.Generator, side: int,
                init: layers.Init) -> list[layers.Layer]:
-  units = _size(rng, 8, 48)
+  return _recurrent_of(_size(rng, 8, 48), side, init)
+
+
+def _recurrent_of(units: int, side: int,
+                  init: layers.Init) -> list[layers.Layer]:
   return [_rows(), layers.recurrent("recurrent", side, units, init),
           layers.linear("linear", units, _NUM_CLASSES, init)]
 
 
 def _attention(rng: np.random.Generator, side: int,
                init: layers.Init) -> list[layers.Layer]:
-  size = _size(rng, 8, 32)
+  return _attention_of(_size(rng, 8, 32), side, _activation(rng), init)
+
+
+def _attention_of(size: int, side: int, activation: layers.Activation,
+                  init: layers.Init) -> list[layers.Layer]:
   return [_rows(), layers.linear("embed", side, size, init),
           layers.self_attention("attention", size, init),
-          layers.function(_activation(rng)), layers.flatten(),
+          layers.function(activation), layers.flatten(),
           layers.linear("linear", side * size, _NUM_CLASSES, init)]
 
 
@@ -228,3 +271,14 @@ def _rows() -> layers.Layer:
 _KINDS: list[Callable[..., Any] | None] = [
     _perceptron, _perceptron, _convolutional, _convolutional, _recurrent,
     _perceptron, None, _attention, _perceptron, _autoencoder, _logistic]
+
+_WIDE_SIDE = 14
+_WIDE_AUTOENCODER = [layers.flatten(), *layers.mlp(
+    [_WIDE_SIDE**2, 96, 16, 96, _WIDE_SIDE**2], tf.tanh, False, _INITS[1])]
+_WIDE: list[list[layers.Layer]] = [
+    [layers.flatten(), *layers.mlp(
+        [_WIDE_SIDE**2, 128, 128, _NUM_CLASSES], tf.nn.gelu, False, _INITS[2])],
+    _WIDE_AUTOENCODER,
+    _attention_of(64, _WIDE_SIDE, tf.nn.relu, _INITS[1]),
+    _recurrent_of(96, _WIDE_SIDE, _INITS[1]),
+    _convolutions([16, 32], _WIDE_SIDE, tf.nn.relu, True, _INITS[0])]

@@ -65,18 +65,22 @@ class ExperimentsTest(parameterized.TestCase):
     self.assertEqual(info.losses.shape.num_elements(), 3 * sizes[1])
     self.assertTrue(np.isfinite(info.gradient_norm))
 
-  def test_small_n_is_the_small_task_of_this_index(self):
-    for index in (0, 17):
-      actual, _ = self.make(f"small-{index}")
-      expected = problems.small_task(index, self.folder, "test")
-      params, constants = expected.sample(tf.constant([1, 2]))
-      seed = tf.constant([3, 4])
-      self.assertEqual(actual.loss(params, constants, seed),
-                       expected.loss(params, constants, seed))
+  @parameterized.parameters(
+      ("small-0", problems.small_task, 0),
+      ("small-17", problems.small_task, 17),
+      ("wide-3", problems.wide_task, 3))
+  def test_name_is_the_task_of_this_index(self, name, make, index):
+    actual, _ = self.make(name)
+    expected = make(index, self.folder, "test")
+    params, constants = expected.sample(tf.constant([1, 2]))
+    seed = tf.constant([3, 4])
+    self.assertEqual(actual.loss(params, constants, seed),
+                     expected.loss(params, constants, seed))
 
   def test_group_stands_for_its_experiments(self):
-    names = experiments.expand(["mnist", "small-tasks"])
-    self.assertEqual(names, ["mnist", *(f"small-{i}" for i in range(22))])
+    names = experiments.expand(["mnist", "small-tasks", "wide-tasks"])
+    self.assertEqual(names, ["mnist", *(f"small-{i}" for i in range(22)),
+                             *(f"wide-{i}" for i in range(5))])
 
   @parameterized.parameters("mnist", "paper-mnist", "quadratic",
                             "paper-quadratic", "paper-neural-art",

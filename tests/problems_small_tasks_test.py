@@ -1,4 +1,4 @@
-"""Tests of the family of small tasks."""
+"""Tests of small and wide tasks."""
 
 import functools
 import tempfile
@@ -14,6 +14,7 @@ SEED = tf.constant([1, 2])
 NOISE = tf.constant([3, 4])
 NUM_KINDS = 11
 INDICES = [*range(2 * NUM_KINDS)]
+NUM_WIDE = 5
 
 
 @functools.cache
@@ -22,6 +23,14 @@ def task(index):
   with tempfile.TemporaryDirectory() as folder:
     fake_data.write_mnist(folder)
     return problems.small_task(index, folder)
+
+
+@functools.cache
+def wide_task(index):
+  """A wide task that reads noise in the place of MNIST."""
+  with tempfile.TemporaryDirectory() as folder:
+    fake_data.write_mnist(folder)
+    return problems.wide_task(index, folder)
 
 
 def loss_of_one(problem, seed):
@@ -38,15 +47,17 @@ class SmallTaskTest(parameterized.TestCase):
     self.assertBetween(
         sum(tf.size(p).numpy() for p in params.values()), 30, 20_000)
 
-  @parameterized.parameters(*INDICES)
-  def test_gradient_step_lowers_the_loss(self, index):
-    params, constants = task(index).sample(SEED)
+  @parameterized.parameters(*((task, i) for i in INDICES),
+                            *((wide_task, i) for i in range(NUM_WIDE)))
+  def test_gradient_step_lowers_the_loss(self, make, index):
+    problem = make(index)
+    params, constants = problem.sample(SEED)
     with tf.GradientTape() as tape:
       tape.watch(params)
-      before = task(index).loss(params, constants, NOISE)
+      before = problem.loss(params, constants, NOISE)
     gradients = tape.gradient(before, params)
     norm = tf.linalg.global_norm([*gradients.values()])
-    after = task(index).loss(
+    after = problem.loss(
         {k: x - 1e-3 * gradients[k] / norm for k, x in params.items()},
         constants, NOISE)
     self.assertLess(after, before)
@@ -101,6 +112,23 @@ class SmallTaskTest(parameterized.TestCase):
   def test_missing_data_are_named(self):
     with self.assertRaisesRegex(FileNotFoundError, "No MNIST under"):
       problems.small_task(1, "/nowhere")
+
+  @parameterized.parameters(*range(NUM_WIDE))
+  def test_wide_task_is_larger_than_the_small_ones_of_its_kind(self, index):
+    problems.check(wide_task(index))
+    of_its_kind = [[0, 1, 5, 8], [9], [7], [4], [2, 3]][index]
+    wide, *small = (
+        sum(tf.size(x).numpy() for x in problem.sample(SEED)[0].values())
+        for problem in (wide_task(index), *map(task, of_its_kind)))
+    self.assertGreater(wide, 2 * max(small))
+
+  def test_wide_tasks_need_no_files(self):
+    self.assertTrue(np.isfinite(loss_of_one(problems.wide_task(3), SEED)))
+
+  @parameterized.parameters(-1, NUM_WIDE)
+  def test_wide_task_that_there_is_not_is_refused(self, index):
+    with self.assertRaisesRegex(ValueError, f"index is {index}, but must be"):
+      problems.wide_task(index)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,8 @@ class Training(NamedTuple):
 _MNIST = {"LSTM": "paper-mnist", "LSTM-momenta": "paper-mnist-momenta",
           "general": "general"}
 _CIFAR10 = {"LSTM": "paper-cifar10", "LSTM-momenta": "paper-cifar10-momenta"}
-_WITH_SUB = {**_CIFAR10, "LSTM-sub": "paper-cifar5-sub"}
+_WITH_SUB = {**_CIFAR10, "LSTM-sub": "paper-cifar5-sub",
+             "LSTM-sub-momenta": "paper-cifar5-sub-momenta"}
 _ART = {"LSTM": "paper-neural-art",
         "LSTM-momenta": "paper-neural-art-momenta"}
 _UNITS = (5, 10, 15, 20, 30, 40, 50, 60)
@@ -119,6 +120,14 @@ def _of_one_function(net: str) -> dict[str, Any]:
           "evaluation_epochs": 512}
 
 
+_CIFAR10_MOMENTA = {
+    "net_options":
+    '{"layers": [8], "preprocess_name": "NormalizedMomenta", '
+    '"preprocess_options": {"time_scales": [10, 30]}, "scale": 0.02, '
+    '"postprocess_options": {"nonlinearity": "tanh", "nominal_step": 0.01, '
+    '"log_range": 4}, "initializer": {"linear": "zeros"}}',
+    "recipe": "robust", "num_epochs": 200, "evaluation_period": 200,
+    "evaluation_epochs": 4}
 # Flags of a second training, for runs that are longer than those of the first.
 _OF_LONG_RUNS = {
     "recipe": "robust", "sampled_coordinates": "all",
@@ -277,13 +286,12 @@ TRAINING = {
         **_OF_LONG_RUNS, "problem": "paper-cifar10", "num_steps": 600,
         "min_num_steps": 100, "num_epochs": 40, "evaluation_period": 40,
         "evaluation_epochs": 2}, first={
-        "problem": "paper-cifar10", "net_options":
-        '{"layers": [8], "preprocess_name": "NormalizedMomenta", '
-        '"preprocess_options": {"time_scales": [10, 30]}, "scale": 0.02, '
-        '"postprocess_options": {"nonlinearity": "tanh", "nominal_step": 0.01, '
-        '"log_range": 4}, "initializer": {"linear": "zeros"}}',
-        "recipe": "robust", "num_epochs": 200, "evaluation_period": 200,
-        "evaluation_epochs": 4}),
+        **_CIFAR10_MOMENTA, "problem": "paper-cifar10"}),
+    "paper-cifar5-sub-momenta": Training(30, {
+        **_OF_LONG_RUNS, "problem": "paper-cifar5-sub", "num_steps": 1000,
+        "min_num_steps": 100, "num_epochs": 40, "evaluation_period": 40,
+        "evaluation_epochs": 1}, first={
+        **_CIFAR10_MOMENTA, "problem": "paper-cifar5-sub"}),
     "paper-neural-art": Training(56, {
         "problem": "paper-neural-art", "num_epochs": 160,
         "evaluation_period": 20, "evaluation_epochs": 4}),
