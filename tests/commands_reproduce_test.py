@@ -172,22 +172,23 @@ class ReproduceTest(programs.EagerTestCase):
         settings={"": self.setting()})
     folder = self.output / "trained" / "paper-quadratic"
 
-    first, last = [], []
+    found = []
 
     def train(argvs, cost, report):
-      nonlocal first, last
-      first, last = argvs
+      found.extend(argvs)
       programs.save_network(folder)
 
-    training = table.TRAINING["paper-quadratic"]._replace(first={"seed": 3})
+    stages = [{"seed": 3}, {"seed": 4}, {"num_epochs": 600}]
+    training = table.TRAINING["paper-quadratic"]._replace(stages=stages)
     with (mock.patch.object(jobs, "train", train),
           mock.patch.dict(table.TRAINING, {"paper-quadratic": training})):
       self.assert_done(self.reproduce("--panels=4", "--retrain"))
-    self.assertEqual(first, [
-        "--seed=3", f"--save_path={folder}-first", "--resume"])
-    self.assertContainsSubset(
-        [f"--save_path={folder}", "--num_epochs=600", f"--init={folder}-first"],
-        last)
+    self.assertEqual(found, [
+        ["--seed=3", f"--save_path={folder}-0", "--resume"],
+        ["--seed=4", f"--save_path={folder}-1", "--resume",
+         f"--init={folder}-0"],
+        ["--num_epochs=600", f"--save_path={folder}", "--resume",
+         f"--init={folder}-1"]])
     self.assertIn("--retrain", self.read("index.html"))
 
   def test_training_that_fails_is_the_reason(self):

@@ -148,8 +148,7 @@ class TableTest(parameterized.TestCase):
   @parameterized.parameters(*table.TRAINING)
   def test_trainings_are_those_of_the_cards(self, name):
     card = pretrained_networks.pretrained()[name]
-    training = table.TRAINING[name]
-    for flags in filter(None, (training.flags, training.first)):
+    for flags in table.TRAINING[name].stages:
       argv = {f"--{flag}=" + (
           f"'{value}'" if flag == "net_options" else f"{value}")
               for flag, value in flags.items()}

@@ -109,11 +109,11 @@ def make_trainings(panels: Mapping[str, table.Panel]) -> list[jobs.Job]:
   made = []
   for folder in sorted(folders):
     training = table.TRAINING[os.path.basename(folder)]
-    argvs = [training_flags(training.flags, folder)]
-    if training.first is not None:
-      start = f"{folder}-first"
-      argvs = [training_flags(training.first, start),
-               [*argvs[0], f"--init={start}"]]
+    paths = [f"{folder}-{i}" for i in range(len(training.stages) - 1)]
+    argvs = [training_flags(stage, path) for stage, path in zip(
+        training.stages, [*paths, folder], strict=True)]
+    for argv, path in zip(argvs[1:], paths, strict=True):
+      argv.append(f"--init={path}")
     cost = 60. * training.minutes
     made.append(jobs.Job(
         folder, cost, jobs.train, (argvs, cost), f"{folder}.log"))
