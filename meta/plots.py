@@ -19,6 +19,7 @@ import problems
 # A hand-designed optimizer has the same colour in every plot.
 _OF_BASELINES = {name: f"C{i}" for i, name in enumerate(baselines.BY_NAME, 1)}
 _OF_OTHERS = ("C0", "C8", "C9", "black", "gray")
+_NUM_POINTS = 200  # Of the curve of a long run.
 
 
 def learning_curves(
@@ -26,6 +27,9 @@ def learning_curves(
     xs: Sequence[float] | None = None, xlabel: str = "Step",
     points: Mapping[str, Mapping[int, float]] | None = None) -> None:
   """Plots the mean loss at each step, with a band between the quartiles.
+
+  Runs of 400 steps and more are averaged over every 1/200 of them, as the noise
+  of single minibatches would hide the curves.
 
   Args:
     filename: PNG file to write.
@@ -44,7 +48,12 @@ def learning_curves(
     if not len(finite):
       axes.plot([], [], color=colors[name], label=f"{name} (all diverged)")
       continue
-    x = np.arange(runs.shape[1]) if xs is None else xs
+    x = xs
+    if x is None:
+      width = max(1, (runs.shape[1] - 1) // _NUM_POINTS)
+      num = runs.shape[1] // width
+      x = width * np.arange(num) + (width - 1) / 2
+      finite = finite[:, :num * width].reshape([-1, num, width]).mean(axis=2)
     curve = evaluation.mean_curve(finite)
     start = max(start, float(curve[0]))
     axes.plot(x, curve, color=colors[name], label=name,

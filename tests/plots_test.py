@@ -67,6 +67,14 @@ class LearningCurvesTest(parameterized.TestCase):
                        tuple(band.get_facecolor()[0, :3]))
       self.assertLess(band.get_alpha(), 0.5)
 
+  def test_long_runs_are_averaged(self):
+    losses = np.random.default_rng(0).lognormal(size=[3, 1001])
+    axes, = drawn(plots.learning_curves, {"L2L": losses}, "mnist").axes
+    x, y = axes.lines[0].get_data()
+    np.testing.assert_array_equal(x, np.arange(2, 1000, 5))
+    np.testing.assert_allclose(
+        y, [losses[:, t - 2:t + 3].mean() for t in range(2, 1000, 5)])
+
   def test_axes_are_labelled(self):
     figure = drawn(plots.learning_curves, {
         "L2L": np.ones([2, 3]), "Adam": np.ones([2, 3])}, "quadratic")
