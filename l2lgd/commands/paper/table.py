@@ -87,11 +87,17 @@ def _mnist(num_steps: int = 100, **options: Any) -> dict[str, Setting]:
 
 
 def _long_mnist(num_steps: int, num_runs: int, tuning_runs: int,
-                activation: str) -> dict[str, Setting]:
-  return {"": Setting("paper-mnist", {
-      "LSTM-long": "paper-mnist-long", "LSTM-momenta": "paper-mnist-momenta",
-      "general": "general"}, num_steps, num_runs, tuning_runs,
-                      {"activation": activation}, split="train")}
+                units: str) -> Panel:
+  return Panel(
+      ("beyond",), f"MNIST, 20 {units} units, {num_steps:,} steps",
+      "It has no runs of MNIST beyond 200 steps. LSTM-long was trained on runs "
+      "of up to 10,000, the others on runs of up to 1,000.",
+      {"": Setting("paper-mnist", {
+          "LSTM-long": "paper-mnist-long",
+          "LSTM-momenta": "paper-mnist-momenta", "general": "general"},
+                   num_steps, num_runs, tuning_runs,
+                   {"activation": units.lower()}, split="train")},
+      learned_is_ahead=None)
 
 
 def _units(num_layers: int) -> dict[str, Setting]:
@@ -146,9 +152,6 @@ _TWO_LAYERS = {
     "LSTM": {100: .331}, "Adam": {100: .717}, "RMSProp": {100: .743},
     "Nesterov": {100: .770}, "Sgd": {100: 1.76}}
 _AHEAD = "The LSTM is below all hand-designed optimizers"
-_NO_LONG_RUNS = (
-    "It has no runs of MNIST beyond 200 steps. LSTM-long was trained on runs "
-    "of up to 10,000, the others on runs of up to 1,000.")
 
 PANELS: dict[str, Panel] = {
     "quadratic": Panel(
@@ -237,18 +240,10 @@ PANELS: dict[str, Panel] = {
             "LSTM+GAC": "paper-mnist-gac", "LSTM": "paper-mnist"},
                      hand_designed=("L-BFGS",), num_runs=50, split="train")},
         rivals=("LSTM",)),
-    "mnist-1000": Panel(
-        ("beyond",), "MNIST, 20 sigmoid units, 1,000 steps", _NO_LONG_RUNS,
-        _long_mnist(1000, 20, 3, "sigmoid"), learned_is_ahead=None),
-    "mnist-relu-1000": Panel(
-        ("beyond",), "MNIST, 20 ReLU units, 1,000 steps", _NO_LONG_RUNS,
-        _long_mnist(1000, 20, 3, "relu"), learned_is_ahead=None),
-    "mnist-10000": Panel(
-        ("beyond",), "MNIST, 20 sigmoid units, 10,000 steps", _NO_LONG_RUNS,
-        _long_mnist(10000, 4, 1, "sigmoid"), learned_is_ahead=None),
-    "mnist-relu-10000": Panel(
-        ("beyond",), "MNIST, 20 ReLU units, 10,000 steps", _NO_LONG_RUNS,
-        _long_mnist(10000, 4, 1, "relu"), learned_is_ahead=None),
+    "mnist-1000": _long_mnist(1000, 20, 3, "sigmoid"),
+    "mnist-relu-1000": _long_mnist(1000, 20, 3, "ReLU"),
+    "mnist-10000": _long_mnist(10000, 4, 1, "sigmoid"),
+    "mnist-relu-10000": _long_mnist(10000, 4, 1, "ReLU"),
 }
 
 TRAINING = {
