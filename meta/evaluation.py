@@ -166,6 +166,21 @@ def mean_curve(losses: np.ndarray) -> np.ndarray:
   return np.asarray(np.mean(losses, axis=0, dtype=np.float64))
 
 
+def losses_at(losses: np.ndarray, step: int) -> np.ndarray:
+  """Returns the loss of each run at a step, shape [runs].
+
+  In runs of 200 steps and more it is the mean over the hundredth of the steps
+  that ends there, as the loss of a single minibatch is mostly noise.
+
+  Args:
+    losses: Before each update and after the last, [runs, T + 1].
+    step: From 0 to T.
+  """
+  width = max(1, (losses.shape[1] - 1) // 100)
+  return np.mean(losses[:, max(0, step + 1 - width):step + 1], axis=1,
+                 dtype=np.float64)
+
+
 class Summary(NamedTuple):
   """Statistics of final losses."""
   mean: float  # This and the next four are of the runs that did not diverge.

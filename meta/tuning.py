@@ -23,7 +23,8 @@ _LIMIT = 8 * _PER_DECADE  # The grid ends at 10^-8 and 10^8.
 class Tuning(NamedTuple):
   """The result of a search."""
   learning_rates: list[float]  # All rates that were tried, ascending.
-  losses: list[float]  # Mean final loss of each; infinite if a run diverged.
+  losses: list[float]  # Mean final loss of each, of `evaluation.losses_at`;
+  # infinite if a run diverged.
 
   @property
   def best(self) -> float:
@@ -58,9 +59,9 @@ def tune(evaluator: Callable[..., evaluation.Evaluation],
     """Tries the rates that are new, and returns the best k of all."""
     new = sorted(k for k in set(ks) - set(losses) if abs(k) <= _LIMIT)
     if new:  # All in one call, so that they are side by side if they fit.
-      final = evaluator(
-          [*seeds] * len(new), progress,
-          [_rate(k) for k in new for _ in seeds]).losses[:, -1]
+      found = evaluator([*seeds] * len(new), progress,
+                        [_rate(k) for k in new for _ in seeds]).losses
+      final = evaluation.losses_at(found, found.shape[1] - 1)
       losses.update(zip(new, evaluation.mean_curve(
           final.reshape([len(new), -1]).T)))
     return min(losses, key=lambda k: (_finite(losses[k]), k))

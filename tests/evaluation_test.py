@@ -144,6 +144,24 @@ class EvaluatorTest(parameterized.TestCase):
           networks.KernelDeepLSTM((3, 3), (2,)), problems.Simple(), 2)
 
 
+class LossesAtTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      (199, 199, [199]), (200, 200, [199, 200]), (1000, 0, [0]),
+      (1000, 3, range(4)), (1000, 500, range(491, 501)))
+  def test_hundredth_of_the_steps_is_averaged(self, num_steps, step, expected):
+    losses = np.float32([1., 3.])[:, np.newaxis] * np.arange(num_steps + 1)
+    np.testing.assert_allclose(
+        evaluation.losses_at(losses, step), np.mean(expected) * np.array([1, 3]))
+
+  def test_divergence_within_it_counts(self):
+    losses = np.ones([3, 501])
+    losses[1, 496] = np.nan
+    losses[2, 490] = np.inf
+    np.testing.assert_array_equal(
+        np.isfinite(evaluation.losses_at(losses, 500)), [True, False, True])
+
+
 class SummarizeTest(parameterized.TestCase):
 
   @parameterized.parameters(1, 2, 5, 8)

@@ -112,6 +112,14 @@ class TuningTest(parameterized.TestCase):
     np.testing.assert_allclose(
         found.losses[index], np.mean(alone[:, -1]), rtol=1e-5)
 
+  def test_minibatch_noise_at_the_end_of_long_runs_is_averaged(self):
+    def evaluator(seeds, progress, learning_rates):
+      # The rate of 0.1 is best, but that of 1 happens to be at the last step.
+      losses = np.abs(np.log10(learning_rates) + 1)[:, None] * np.ones(1001)
+      losses[np.equal(learning_rates, 1.), -1] = -2.
+      return evaluation.Evaluation(losses, {})
+    self.assertEqual(tuning.tune(evaluator, [0]).best, .1)
+
   def test_same_seeds_find_the_same(self):
     self.assertEqual(tune(Parabola(3.)), tune(Parabola(3.)))
 

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from l2lgd import files
+from meta import evaluation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +32,11 @@ class Record:
   seconds: float
   machine: str
   versions: str
+
+  @property
+  def final_losses(self) -> np.ndarray:
+    """The loss of each run at the last step, see `evaluation.losses_at`."""
+    return evaluation.losses_at(self.losses, self.losses.shape[1] - 1)
 
 
 def exists(folder: str, name: str) -> bool:

@@ -85,7 +85,7 @@ def make_section(
   if complete and error is None:
     name = verdicts.learned_name(panel)
     error = next((f"All runs of {name} diverged." for r in runs.values()
-                  if not np.isfinite(r[name].losses[:, -1]).any()), None)
+                  if not np.isfinite(r[name].final_losses).any()), None)
   return Section(
       key, panel, error,
       verdicts.judge(panel, runs) if complete and error is None else None,
@@ -167,15 +167,14 @@ def _steps(panel: table.Panel) -> list[int]:
 def _row(panel: table.Panel, label: str, name: str, runs: verdicts.Records,
          steps: Sequence[int]) -> Row:
   setting, record = panel.settings[label], runs[name]
-  final = evaluation.summarize(record.losses[:, -1])
+  final = evaluation.summarize(record.final_losses)
   theirs = [panel.published_loss(label, name, step) for step in steps]
   return Row(
       label, name, ", ".join(
           f"{value:g}" if option == "learning_rate" else f"{option} {value:g}"
           for option, value in record.options.items()
           if option == "learning_rate" or option in tuner.tuned_options(name)),
-      [f"{evaluation.summarize(record.losses[:, step]).mean:.3g}"
-       for step in steps],
+      [f"{_mean_at(record.losses, step):.3g}" for step in steps],
       ["" if value is None else f"{value:.3g}" for value in theirs],
       "" if math.isnan(final.standard_error)
       else f"{final.standard_error:.2g}",
@@ -183,6 +182,10 @@ def _row(panel: table.Panel, label: str, name: str, runs: verdicts.Records,
       verdicts.difference(panel, label, runs, name).describe()
       if name in setting.learned and name not in panel.rivals else "",
       f"{record.seconds / 60:.1f}")
+
+
+def _mean_at(losses: np.ndarray, step: int) -> float:
+  return evaluation.summarize(evaluation.losses_at(losses, step)).mean
 
 
 def _draw(key: str, panel: table.Panel,
@@ -197,7 +200,7 @@ def _draw(key: str, panel: table.Panel,
   if len(runs) > 1:
     units = [int(label) for label in runs]
     plots.learning_curves(path, {
-        name: np.stack([r[name].losses[:, -1] for r in runs.values()], axis=1)
+        name: np.stack([r[name].final_losses for r in runs.values()], axis=1)
         for name in next(iter(comparisons.values())).names}, panel.title,
                           units, "Units", panel.published)
   else:

@@ -59,15 +59,15 @@ def difference(panel: table.Panel, label: str, runs: Records,
     name: The learned optimizer.
   """
   def rank(other: str) -> tuple[int, float]:
-    summary = evaluation.summarize(runs[other].losses[:, -1])
+    summary = evaluation.summarize(runs[other].final_losses)
     return summary.num_diverged, summary.mean
 
   best = min(panel.rivals or panel.settings[label].hand_designed, key=rank)
-  final = runs[name].losses[:, -1].astype(np.float64)
   if rank(name)[0] > rank(best)[0]:  # It diverged more often.
     return Difference(best, math.inf, 0.)
   with np.errstate(invalid="ignore"):
-    summary = evaluation.summarize(final - runs[best].losses[:, -1])
+    summary = evaluation.summarize(
+        runs[name].final_losses - runs[best].final_losses)
   return Difference(best, summary.mean, summary.standard_error)
 
 
@@ -120,4 +120,4 @@ def _comparisons(panel: table.Panel, runs: Mapping[str, Records], name: str
   for label, setting in panel.settings.items():
     theirs = panel.published_loss(label, name, setting.num_steps)
     if theirs is not None:
-      yield evaluation.summarize(runs[label][name].losses[:, -1]), theirs
+      yield evaluation.summarize(runs[label][name].final_losses), theirs
