@@ -1,5 +1,6 @@
 """Tests of verdicts, and of the table that they are about."""
 
+import dataclasses
 import os
 import re
 
@@ -44,6 +45,22 @@ class VerdictsTest(parameterized.TestCase):
     runs = make_runs(lstm=(1.,), sgd=(3.,), adam=(4.,))
     found = verdicts.difference(make_panel(), "", runs, "LSTM")
     self.assertEqual(found.describe(), "2 below Sgd")
+
+  def test_lowest_of_all_from_a_step_on(self):
+    runs = make_runs()
+    for name, losses in {"LSTM": [5., 2., 3., 1.], "other": [1., 2., 3., 9.],
+                         "Sgd": [4., 2., 4., np.nan],
+                         "Adam": [4., 9., 3.5, 2.]}.items():
+      runs[name] = dataclasses.replace(
+          runs[name], losses=np.float32([losses, losses]))
+    for name, expected in (("LSTM", 2), ("other", None)):
+      with self.subTest(name):
+        self.assertEqual(
+            verdicts.ahead_from(make_panel(), "", runs, name), expected)
+    self.assertEqual(verdicts.ahead_from(
+        make_panel(rivals=("Sgd",)), "", runs, "other"), 2)
+    runs["LSTM"].losses[:] = 0.
+    self.assertEqual(verdicts.ahead_from(make_panel(), "", runs, "LSTM"), 0)
 
   def test_rivals_may_be_learned(self):
     found = verdicts.difference(
@@ -92,7 +109,7 @@ class VerdictsTest(parameterized.TestCase):
 
   def test_reason_has_all_learned_optimizers(self):
     found = verdicts.judge(make_panel(), {"": make_runs()})
-    self.assertRegex(found.reason, r"^LSTM is .* below Adam\. other is .* Adam")
+    self.assertRegex(found.reason, r"^LSTM is .* below Adam, and ahead of all from step 2 on\. other is .* Adam")
 
   def test_all_settings_must_be_ahead(self):
     panel = make_panel({5: 1., 60: 2.}, settings=("5", "60"))

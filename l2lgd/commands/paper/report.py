@@ -159,9 +159,10 @@ def _steps(panel: table.Panel) -> list[int]:
   num_steps = panel.num_steps
   if len(panel.settings) > 1:
     return [num_steps]
-  steps = {step for values in panel.published.values() for step in values}
-  return sorted({num_steps // 5, num_steps} | {
-      step for step in steps if step < num_steps})
+  published = {step for values in panel.published.values() for step in values}
+  parts = {num_steps // part for part in (100, 10, 5, 2, 1)}
+  return sorted(step for step in published | parts if 10 <= step <= num_steps
+                or step == num_steps)
 
 
 def _row(panel: table.Panel, label: str, name: str, runs: verdicts.Records,

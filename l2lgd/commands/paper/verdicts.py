@@ -1,6 +1,6 @@
 """What the numbers of a panel say about the paper's claim."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 import math
 from typing import NamedTuple
 
@@ -62,13 +62,38 @@ def difference(panel: table.Panel, label: str, runs: Records,
     summary = evaluation.summarize(runs[other].final_losses)
     return summary.num_diverged, summary.mean
 
-  best = min(panel.rivals or panel.settings[label].hand_designed, key=rank)
+  best = min(_rivals(panel, label), key=rank)
   if rank(name)[0] > rank(best)[0]:  # It diverged more often.
     return Difference(best, math.inf, 0.)
   with np.errstate(invalid="ignore"):
     summary = evaluation.summarize(
         runs[name].final_losses - runs[best].final_losses)
   return Difference(best, summary.mean, summary.standard_error)
+
+
+def ahead_from(panel: table.Panel, label: str, runs: Records,
+               name: str) -> int | None:
+  """Returns the step from which on a mean is below those of all rivals.
+
+  Args:
+    panel: The panel.
+    label: One of its settings.
+    runs: The runs of all optimizers of the setting.
+    name: The optimizer.
+
+  Returns:
+    None if it is not below them at the last step.
+  """
+  def curve(other: str) -> np.ndarray:
+    losses = runs[other].losses
+    means = [np.mean(evaluation.losses_at(losses, step))
+             for step in range(losses.shape[1])]
+    return np.nan_to_num(means, nan=np.inf)
+
+  rivals = np.min([curve(other) for other in _rivals(panel, label)], axis=0)
+  (behind,) = np.nonzero(curve(name) >= rivals)
+  step = int(behind[-1]) + 1 if behind.size else 0
+  return step if step < rivals.size else None
 
 
 def judge(panel: table.Panel, runs: Mapping[str, Records]) -> Verdict:
@@ -101,12 +126,23 @@ def judge(panel: table.Panel, runs: Mapping[str, Records]) -> Verdict:
     word = "better" if is_ahead or is_lower else "reproduced"
   if len(differences) == 1:
     ((label, setting),) = panel.settings.items()
-    learned = [other for other in setting.learned if other not in panel.rivals]
     return Verdict(word, " ".join(
-        f"{other} is {difference(panel, label, runs[label], other).describe()}."
-        for other in learned))
+        _describe(panel, label, runs[label], other)
+        for other in setting.learned if other not in panel.rivals))
   return Verdict(word, f"{name} is below the others, by more than chance, in "
                  f"{num_ahead} of {len(differences)} settings.")
+
+
+def _describe(panel: table.Panel, label: str, runs: Records,
+              name: str) -> str:
+  """Returns a sentence about an optimizer and its rivals."""
+  step = ahead_from(panel, label, runs, name)
+  since = "" if step is None else f", and ahead of all from step {step} on"
+  return f"{name} is {difference(panel, label, runs, name).describe()}{since}."
+
+
+def _rivals(panel: table.Panel, label: str) -> Sequence[str]:
+  return panel.rivals or panel.settings[label].hand_designed
 
 
 def learned_name(panel: table.Panel) -> str:
