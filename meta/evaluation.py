@@ -177,8 +177,8 @@ def losses_at(losses: np.ndarray, step: int) -> np.ndarray:
     step: From 0 to T.
   """
   width = max(1, (losses.shape[1] - 1) // 100)
-  return np.mean(losses[:, max(0, step + 1 - width):step + 1], axis=1,
-                 dtype=np.float64)
+  part = losses[:, max(0, step + 1 - width):step + 1]
+  return np.asarray(np.mean(part, axis=1, dtype=np.float64))
 
 
 class Summary(NamedTuple):

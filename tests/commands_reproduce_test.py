@@ -184,12 +184,27 @@ class ReproduceTest(programs.EagerTestCase):
           mock.patch.dict(table.TRAINING, {"paper-quadratic": training})):
       self.assert_done(self.reproduce("--panels=4", "--retrain"))
     self.assertEqual(found, [
-        ["--seed=3", f"--save_path={folder}-0", "--resume"],
-        ["--seed=4", f"--save_path={folder}-1", "--resume",
-         f"--init={folder}-0"],
+        ["--seed=3", f"--save_path={folder}-1", "--resume"],
+        ["--seed=4", f"--save_path={folder}-2", "--resume",
+         f"--init={folder}-1"],
         ["--num_epochs=600", f"--save_path={folder}", "--resume",
-         f"--init={folder}-1"]])
+         f"--init={folder}-2"]])
     self.assertIn("--retrain", self.read("index.html"))
+
+  def test_network_that_is_trained_further_is_trained_once(self):
+    first, second = {"seed": 1}, {"seed": 2}
+    stages = {"one": [first], "long": [first, second]}
+    table.PANELS["one"] = table.PANELS["one"]._replace(settings={
+        "": self.setting(learned={name: name for name in stages})})
+    with (mock.patch.object(jobs, "train") as train,
+          mock.patch.dict(table.TRAINING, {
+              name: table.Training(1., s) for name, s in stages.items()})):
+      self.reproduce("--panels=4", "--retrain")
+    folder = self.output / "trained"
+    self.assertEqual([call.args[0] for call in train.call_args_list], [[
+        ["--seed=1", f"--save_path={folder}/one", "--resume"],
+        ["--seed=2", f"--save_path={folder}/long", "--resume",
+         f"--init={folder}/one"]]])
 
   def test_training_that_fails_is_the_reason(self):
     self.network = "paper-quadratic"

@@ -152,7 +152,8 @@ class LossesAtTest(parameterized.TestCase):
   def test_hundredth_of_the_steps_is_averaged(self, num_steps, step, expected):
     losses = np.float32([1., 3.])[:, np.newaxis] * np.arange(num_steps + 1)
     np.testing.assert_allclose(
-        evaluation.losses_at(losses, step), np.mean(expected) * np.array([1, 3]))
+        evaluation.losses_at(losses, step),
+        np.array([1, 3]) * np.mean(expected))
 
   def test_divergence_within_it_counts(self):
     losses = np.ones([3, 501])

@@ -109,7 +109,9 @@ class VerdictsTest(parameterized.TestCase):
 
   def test_reason_has_all_learned_optimizers(self):
     found = verdicts.judge(make_panel(), {"": make_runs()})
-    self.assertRegex(found.reason, r"^LSTM is .* below Adam, and ahead of all from step 2 on\. other is .* Adam")
+    self.assertRegex(
+        found.reason, r"^LSTM is .* below Adam, and ahead of all from step 2 "
+        r"on\. other is .* Adam")
 
   def test_all_settings_must_be_ahead(self):
     panel = make_panel({5: 1., 60: 2.}, settings=("5", "60"))

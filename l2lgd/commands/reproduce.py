@@ -103,21 +103,28 @@ def with_networks_of(panels: Mapping[str, table.Panel],
 
 def make_trainings(panels: Mapping[str, table.Panel]) -> list[jobs.Job]:
   """Returns the trainings of the networks of panels, named by their folders."""
-  folders = {folder for panel in panels.values()
-             for setting in panel.settings.values()
-             for folder in setting.learned.values()}
+  trainings = {folder: table.TRAINING[os.path.basename(folder)]
+               for panel in panels.values()
+               for setting in panel.settings.values()
+               for folder in setting.learned.values()}
+  # A network that another one starts from is a stage of that one's training.
+  folders = {str(training.stages): folder
+             for folder, training in trainings.items()}
   made = []
-  for folder in sorted(folders):
-    training = table.TRAINING[os.path.basename(folder)]
-    paths = [f"{folder}-{i}" for i in range(len(training.stages) - 1)]
-    argvs = [training_flags(stage, path) for stage, path in zip(
-        training.stages, [*paths, folder], strict=True)]
-    for argv, path in zip(argvs[1:], paths, strict=True):
+  intermediate: set[str] = set()
+  for folder, training in trainings.items():
+    stages = training.stages
+    paths = [folders.get(str(stages[:i]), f"{folder}-{i}")
+             for i in range(1, len(stages) + 1)]
+    argvs = [training_flags(stage, path)
+             for stage, path in zip(stages, paths, strict=True)]
+    for argv, path in zip(argvs[1:], paths):
       argv.append(f"--init={path}")
+    intermediate.update(paths[:-1])
     cost = 60. * training.minutes
     made.append(jobs.Job(
         folder, cost, jobs.train, (argvs, cost), f"{folder}.log"))
-  return made
+  return [job for job in made if job.name not in intermediate]
 
 
 def training_flags(flags_of_table: Mapping[str, Any],
