@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib.figure
 import matplotlib.pyplot as plt
 import numpy as np
+from PIL import Image
 import tensorflow as tf
 
 from l2lgd import files
@@ -199,11 +200,17 @@ def images(filename: str, problem: problems.NeuralArt, contents: np.ndarray,
       axes.set_axis_off()
       if not i:
         axes.set_title(name, fontsize=9)
-  _save(figure, filename)
+  _save(figure, filename, num_colors=None)
 
 
-def _save(figure: matplotlib.figure.Figure, filename: str) -> None:
-  data = io.BytesIO()
-  figure.savefig(data, format="png", dpi=150)
+def _save(figure: matplotlib.figure.Figure, filename: str,
+          num_colors: int | None = 256) -> None:
+  """Writes a PNG file; lines need few colors, which makes it much smaller."""
+  drawn, data = io.BytesIO(), io.BytesIO()
+  figure.savefig(drawn, format="png", dpi=150)
   plt.close(figure)
+  image = Image.open(drawn).convert("RGB")
+  if num_colors:
+    image = image.quantize(num_colors, dither=Image.Dither.NONE)
+  image.save(data, "PNG", optimize=True)
   files.write_atomically(filename, data.getvalue())
