@@ -14,9 +14,8 @@ from meta import evaluation, replicas
 import networks
 import problems
 
-# The grid is 10^(k / 12). The search starts with every fourth k.
-_PER_DECADE = 12
-_FIRST = range(-36, 1, 4)  # From 0.001 to 1.
+_PER_DECADE = 12  # The grid is 10^(k / 12).
+_FIRST = range(-36, 1, _PER_DECADE)  # From 0.001 to 1.
 _LIMIT = 8 * _PER_DECADE  # The grid ends at 10^-8 and 10^8.
 
 
@@ -37,10 +36,11 @@ def tune(evaluator: Callable[..., evaluation.Evaluation],
          progress: Callable = lambda x: x) -> Tuning:
   """Searches for the learning rate with the lowest mean final loss.
 
-  Starts with three rates per decade. The grid grows by a decade while the best
-  rate is at an edge, or while the highest rate is within 1 % of the best: on
-  such a plateau, where no rate makes progress, higher ones may. Then the rates
-  between the best and its neighbors are tried, twice, down to twelve a decade.
+  Starts with one rate per decade. The grid grows by a decade, with three rates,
+  while the best rate is at an edge, or while the highest rate is within 1 % of
+  the best: on such a plateau, where no rate makes progress, higher ones may.
+  Then the rates between the best and its neighbors are tried, again and again,
+  down to twelve a decade.
 
   Example:
 
@@ -76,7 +76,7 @@ def tune(evaluator: Callable[..., evaluation.Evaluation],
       best = measure(range(low, low - _PER_DECADE - 1, -4))
     else:
       break
-  for step in (2, 1):
+  for step in (6, 3, 1, 1):  # 1 + 1 = 2, next to what has been tried.
     best = measure((best - step, best + step))
   ks = sorted(losses)
   return Tuning([_rate(k) for k in ks], [_finite(losses[k]) for k in ks])

@@ -11,13 +11,12 @@ from unittest import mock
 from absl.testing import absltest, parameterized
 import numpy as np
 
+from l2lgd.commands import options
 from meta import seeds, shared_evaluator, tuning
 from networks import baselines
 from tests import fake_data, programs
 
 SGD = (*programs.EVALUATE, "--optimizer=Sgd", "--problem=quadratic")
-
-
 class TuningTest(programs.EagerTestCase):
 
   def setUp(self):
@@ -126,6 +125,19 @@ class TuningTest(programs.EagerTestCase):
     np.testing.assert_array_equal(
         tune.call_args.args[1],
         [seeds.derive(0, "validation", i) for i in range(4)])
+
+  @parameterized.parameters(("test", 1), ("train", 0))
+  def test_rates_for_training_images_are_searched_on_them(self, split, number):
+    fake_data.write_mnist(self.folder)
+    with (mock.patch.object(tuning, "tune", side_effect=OSError("enough")),
+          mock.patch.object(options, "make_problem",
+                            side_effect=options.make_problem) as make):
+      self.assert_error(programs.run(
+          "evaluate", *programs.EVALUATE, "--problem=mnist", "--tune",
+          "--optimizer=Sgd", f"--data_dir={self.folder}", f"--split={split}"),
+                        "enough")
+    self.assertEqual([call.args[1] for call in make.call_args_list],
+                     [split] + ["validation"] * number)
 
   def test_learning_rate_is_given_or_tuned(self):
     for flag in ("--tune", "--optimizer=all"):

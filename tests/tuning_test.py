@@ -74,11 +74,15 @@ class TuningTest(parameterized.TestCase):
         found.losses, (1 - 2 * np.array(found.learning_rates))**2, rtol=1e-4,
         atol=1e-6)
 
-  def test_grid_is_ascending_and_never_coarser_than_a_third_of_a_decade(self):
-    rates = tune(Parabola(1e-3)).learning_rates
-    steps = np.diff(np.log10(rates))
-    self.assertGreater(np.min(steps), 0.)
-    self.assertLessEqual(np.max(steps), 1 / 3 + 1e-3)
+  @parameterized.parameters(1e-3, 1., 1.8, 5., 1e3)
+  def test_best_is_a_twelfth_of_a_decade_from_its_neighbors(self, c):
+    found = tune(Parabola(c))
+    logs = np.log10(found.learning_rates)
+    self.assertGreater(np.min(np.diff(logs)), 0.)
+    self.assertLessEqual(np.max(np.diff(logs)), 1 + 1e-3)
+    best = np.argmin(found.losses)
+    np.testing.assert_allclose(
+        np.diff(logs[best - 1:best + 2]), 1 / 12, atol=3e-3)
 
   @parameterized.parameters(1., 1e-3, 1e5)
   def test_best_is_not_at_an_edge(self, c):

@@ -164,7 +164,7 @@ def make_tuner(experiment: experiments.Experiment, problem: problems.Problem,
   settings = {flag: FLAGS[flag].value for flag in (
       "problem", *options.OF_CLASSIFIER, "num_steps", "tuning_epochs",
       "data_dir")}
-  if experiment.has_data:
+  if experiment.has_data and FLAGS.split != "train":
     problem = options.make_problem(experiment, "validation")
   return tuner_lib.Tuner(
       problem, share(problem), FLAGS.tuning_epochs, settings, FLAGS.output and

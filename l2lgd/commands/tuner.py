@@ -37,7 +37,9 @@ class Tuner:
     """Reads the searches that are kept in a file.
 
     Args:
-      problem: The problem of the validation runs.
+      problem: The problem of the validation runs. For runs on training images
+        it is the same: of the few validation images, the best rates of long
+        runs are those that learn them by heart.
       shared: Evaluates the optimizers on it.
       num_runs: Number of validation runs at each rate.
       settings: What else determines the searches, as JSON values.

@@ -131,7 +131,7 @@ def _make_optimizers(
       n for n in setting.hand_designed if n in baselines.BY_NAME]
 
   def make_tuner(share: optimizers_lib.Share) -> tuner_lib.Tuner:
-    validation = problem if setting.split is None else _make_problem(
+    validation = problem if setting.split in (None, "train") else _make_problem(
         comparison, experiment, "validation")
     return tuner_lib.Tuner(
         validation, share(validation), setting.tuning_runs, {},
