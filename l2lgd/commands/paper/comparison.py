@@ -56,7 +56,7 @@ class Comparison(NamedTuple):
     """Returns the seconds that an optimizer takes, about."""
     setting, runs = self.setting, self.setting.num_runs
     if name in baselines.BY_NAME and name not in self.rates:
-      num_rates = 17 * len(tuner_lib.candidates([name]))
+      num_rates = 13 * len(tuner_lib.candidates([name]))
       runs += num_rates * setting.tuning_runs
     learned, hand_designed = table.SECONDS_PER_STEP.get(
         setting.problem, (.001, .001))
