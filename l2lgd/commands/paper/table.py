@@ -159,7 +159,7 @@ PANELS: dict[str, Panel] = {
         f"{_AHEAD}. The paper's plot is of losses divided by 10.",
         {"": Setting("paper-quadratic", {
             "LSTM": "paper-quadratic", "LSTM-PES": "paper-quadratic-pes"},
-                     num_runs=50)},
+                     num_runs=50, tuning_runs=50)},
         {"LSTM": {20: 1.50, 100: .41}, "Adam": {20: 21.5, 100: .51},
          "RMSProp": {20: 6.1, 100: .61}, "Nesterov": {20: 1.97, 100: .80},
          "Sgd": {20: 4.4, 100: 2.15}}),
