@@ -28,7 +28,8 @@ def find(path: files.Path) -> str:
   """Returns the folder of trained networks.
 
   Args:
-    path: The folder, or else the name of networks that come with the library.
+    path: The folder, or else the name of networks that come with the library. A
+      folder of this name without networks does not count.
 
   Raises:
     FileNotFoundError: There is neither.
@@ -40,7 +41,8 @@ def find(path: files.Path) -> str:
         f"path is {path!r}, but must be the folder of a trained optimizer, or "
         f"one of {names}. A learning rate is given as learning_rate=...")
   path = files.expand(path)
-  if os.path.isdir(path):
+  if os.path.isdir(path) and (
+      path not in names or any(pathlib.Path(path).glob("*.l2l"))):
     return path
   if os.path.isfile(path):
     raise ValueError(

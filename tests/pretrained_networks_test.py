@@ -54,6 +54,13 @@ class PretrainedTest(parameterized.TestCase):
     self.assertEqual(
         list(meta.LearnedOptimizer.load("paper-mnist").networks), ["own"])
 
+  def test_folder_of_that_name_without_networks_does_not_count(self):
+    folder = self.enter_context(tempfile.TemporaryDirectory())
+    self.enter_context(contextlib.chdir(folder))
+    os.mkdir("general")
+    self.assertEqual(
+        pathlib.Path(pretrained_networks.find("general")), TRAINED / "general")
+
   @parameterized.parameters("paper", "no/such/folder", "")
   def test_unknown_name_lists_the_known_ones(self, name):
     with self.assertRaisesRegex(
