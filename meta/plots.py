@@ -200,17 +200,18 @@ def images(filename: str, problem: problems.NeuralArt, contents: np.ndarray,
       axes.set_axis_off()
       if not i:
         axes.set_title(name, fontsize=9)
-  _save(figure, filename, num_colors=None)
+  _save(figure, filename, has_photographs=True)
 
 
 def _save(figure: matplotlib.figure.Figure, filename: str,
-          num_colors: int | None = 256) -> None:
-  """Writes a PNG file; lines need few colors, which makes it much smaller."""
+          has_photographs: bool = False) -> None:
+  """Writes a PNG file, as small as what is drawn allows."""
   drawn, data = io.BytesIO(), io.BytesIO()
-  figure.savefig(drawn, format="png", dpi=150)
+  # Photographs have fewer pixels than the text of a plot needs.
+  figure.savefig(drawn, format="png", dpi=100 if has_photographs else 150)
   plt.close(figure)
   image = Image.open(drawn).convert("RGB")
-  if num_colors:
-    image = image.quantize(num_colors, dither=Image.Dither.NONE)
+  if not has_photographs:
+    image = image.quantize(256, dither=Image.Dither.NONE)
   image.save(data, "PNG", optimize=True)
   files.write_atomically(filename, data.getvalue())
