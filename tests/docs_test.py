@@ -19,6 +19,7 @@ from tests import fake_data, processes, programs
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = [str(page.relative_to(ROOT)) for folder in (".", "docs", "trained/*")
          for page in sorted(ROOT.glob(f"{folder}/*.md"))]
+RESULTS = "docs/paper/results.md"
 API_PAGES = [
     str(page.relative_to(ROOT)) for page in sorted(ROOT.glob("docs/api/*.md"))]
 EXAMPLES = [path.read_text() for path in ROOT.glob("examples/*.py")]
@@ -137,7 +138,7 @@ class CodeTest(programs.TestCase):
 
 class TextTest(parameterized.TestCase):
 
-  @parameterized.parameters(*PAGES, *API_PAGES)
+  @parameterized.parameters(*PAGES, *API_PAGES, RESULTS)
   def test_links_lead_somewhere(self, page):
     path = ROOT / page
     text = re.sub("```.*?```|`[^`]*`", "", path.read_text(), flags=re.DOTALL)
@@ -155,6 +156,14 @@ class TextTest(parameterized.TestCase):
         r"\b(?:l2lgd|meta|networks|problems|tests)/[\w/]*\.py\b",
         (ROOT / page).read_text()):
       self.assertTrue((ROOT / path).exists(), path)
+
+  def test_results_of_the_readme_are_those_of_the_page(self):
+    text = re.search("\n## Results\n.*?\n## ", (ROOT / "README.md").read_text(),
+                     re.DOTALL)[0]
+    found = re.findall(r"\b\d+\.\d+\b", (ROOT / RESULTS).read_text())
+    for number in re.findall(r"\b\d+\.\d+\b", "".join(re.findall(
+        r"^\|.*", text, re.MULTILINE))):
+      self.assertIn(number, found)
 
   def test_program_of_the_readme_is_the_example(self):
     example = (ROOT / "examples" / "rosenbrock.py").read_text()
