@@ -329,7 +329,7 @@ def quick(panel: Panel) -> Panel:
   settings = dict([*panel.settings.items()][::3])
   return panel._replace(settings={
       label: s._replace(
-          num_runs=min(_QUICK_RUNS.get(s.problem, 2), s.num_runs // 2),
+          num_runs=max(2, min(_QUICK_RUNS.get(s.problem, 2), s.num_runs // 5)),
           tuning_runs=min(s.tuning_runs, _QUICK_TUNING_RUNS),
           num_steps=_QUICK_STEPS.get(s.problem, s.num_steps),
           hand_designed=[n for n in s.hand_designed
