@@ -10,15 +10,41 @@ import tensorflow as tf
 
 import meta
 from meta import unroll
-from tests import processes, toys
+from tests import devices, toys
 from tests.toy_training import (
   NET,
   STEPS,
   FolderTest,
+  fit,
   loop,
   make_model,
   save_networks,
+  x,
+  y,
 )
+
+setUpModule = devices.start
+
+
+def losses_on_replicas(path):
+  """The losses in a loop and in Keras, whose replicas share out the batch."""
+  strategy = tf.distribute.get_strategy()
+  model, optimizer = make_model(), meta.LearnedOptimizer.load(path)
+
+  def step(x, y):
+    with tf.GradientTape() as tape:
+      loss = tf.reduce_sum((model(x) - y)**2) / 16
+    variables = model.trainable_variables
+    optimizer.apply(tape.gradient(loss, variables), variables)
+    return loss
+
+  run = tf.function(lambda *args: strategy.reduce(
+      "SUM", strategy.run(step, args), axis=None), autograph=False)
+  data = strategy.experimental_distribute_dataset(
+      tf.data.Dataset.from_tensor_slices((x, y)).batch(len(x)).repeat(STEPS))
+  by_keras = make_model()
+  by_keras.compile(meta.KerasLearnedOptimizer(path), "mse")
+  return [float(run(*batch)) for batch in data], fit(by_keras)
 
 
 class LearnedOptimizerTest(FolderTest):
@@ -251,35 +277,9 @@ class LearnedOptimizerTest(FolderTest):
       meta.LearnedOptimizer.load(self.path)
 
   def test_two_devices_make_the_losses_of_one(self):
-    losses = self.python("""
-        cpu, = tf.config.list_physical_devices("CPU")
-        tf.config.set_logical_device_configuration(
-            cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-        import meta
-        with strategy.scope():
-          model = make_model()
-          optimizer = meta.LearnedOptimizer.load(sys.argv[1])
-        data = strategy.experimental_distribute_dataset(
-            tf.data.Dataset.from_tensor_slices((x, y)).batch(8).repeat(5))
-        def step(x, y):
-          with tf.GradientTape() as tape:
-            loss = tf.reduce_sum((model(x) - y)**2) / 16
-          variables = model.trainable_variables
-          optimizer.apply(tape.gradient(loss, variables), variables)
-          return loss
-        run = tf.function(lambda *args: strategy.reduce(
-            "SUM", strategy.run(step, args), axis=None), autograph=False)
-        for batch in data:
-          print(float(run(*batch)))
-        with strategy.scope():
-          model = make_model()
-          model.compile(meta.KerasLearnedOptimizer(sys.argv[1]), "mse")
-        print(*model.fit(x, y, batch_size=8, epochs=5, shuffle=False,
-                         verbose=0).history["loss"])
-        """, processes.ROOT)
     expected = loop(meta.LearnedOptimizer.load(self.path), make_model())
-    np.testing.assert_allclose(losses, expected * 2, rtol=1e-5)
+    for losses in devices.run(2, losses_on_replicas, self.path):
+      np.testing.assert_allclose(losses, expected, rtol=1e-5)
 
 
 if __name__ == "__main__":

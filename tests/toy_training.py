@@ -15,7 +15,7 @@ NET = {"net": "CoordinateWiseDeepLSTM", "net_options": {
     "preprocess_options": {"k": 5}, "scale": 0.1}}
 STEPS = 5
 
-# What a process of two devices, or without this library, runs.
+# What a process without this library runs.
 MODEL = """
     import numpy as np, sys, tensorflow as tf
     def make_model():
