@@ -166,7 +166,7 @@ def mean_curve(losses: np.ndarray) -> np.ndarray:
   return np.asarray(np.mean(losses, axis=0, dtype=np.float64))
 
 
-def losses_at(losses: np.ndarray, step: int) -> np.ndarray:
+def losses_at(losses: np.ndarray, step: int | None = None) -> np.ndarray:
   """Returns the loss of each run at a step, shape [runs].
 
   In runs of 200 steps and more it is the mean over the hundredth of the steps
@@ -174,9 +174,11 @@ def losses_at(losses: np.ndarray, step: int) -> np.ndarray:
 
   Args:
     losses: Before each update and after the last, [runs, T + 1].
-    step: From 0 to T.
+    step: From 0 to T, by default T.
   """
-  width = max(1, (losses.shape[1] - 1) // 100)
+  num_steps = losses.shape[1] - 1
+  step = num_steps if step is None else step
+  width = max(1, num_steps // 100)
   part = losses[:, max(0, step + 1 - width):step + 1]
   return np.asarray(np.mean(part, axis=1, dtype=np.float64))
 

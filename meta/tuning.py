@@ -59,9 +59,9 @@ def tune(evaluator: Callable[..., evaluation.Evaluation],
     """Tries the rates that are new, and returns the best k of all."""
     new = sorted(k for k in set(ks) - set(losses) if abs(k) <= _LIMIT)
     if new:  # All in one call, so that they are side by side if they fit.
-      found = evaluator([*seeds] * len(new), progress,
-                        [_rate(k) for k in new for _ in seeds]).losses
-      final = evaluation.losses_at(found, found.shape[1] - 1)
+      final = evaluation.losses_at(evaluator(
+          [*seeds] * len(new), progress,
+          [_rate(k) for k in new for _ in seeds]).losses)
       losses.update(zip(new, evaluation.mean_curve(
           final.reshape([len(new), -1]).T)))
     return min(losses, key=lambda k: (_finite(losses[k]), k))

@@ -17,6 +17,8 @@ from networks import baselines
 from tests import fake_data, programs
 
 SGD = (*programs.EVALUATE, "--optimizer=Sgd", "--problem=quadratic")
+
+
 class TuningTest(programs.EagerTestCase):
 
   def setUp(self):

@@ -36,7 +36,7 @@ class Record:
   @property
   def final_losses(self) -> np.ndarray:
     """The loss of each run at the last step, see `evaluation.losses_at`."""
-    return evaluation.losses_at(self.losses, self.losses.shape[1] - 1)
+    return evaluation.losses_at(self.losses)
 
 
 def exists(folder: str, name: str) -> bool:
