@@ -114,10 +114,25 @@ class ReproduceTest(programs.EagerTestCase):
     for file, losses in before.items():
       self.assertEqual(file.read_bytes(), losses)
 
-  def test_other_runs_have_another_folder(self):
-    for argv in ((), ("--runs=1",), ("--runs=3",)):
-      self.reproduce("--panels=4", *argv)
-    self.assertLen(list((self.output / "results").iterdir()), 3)
+  def test_more_runs_are_added_and_fewer_are_the_first(self):
+    losses = {}
+    for num_runs in (3, 1, 2):  # The first in one piece, the last in two.
+      if num_runs == 1:
+        self.output = self.folder / "other"
+      self.assert_done(self.reproduce("--panels=4", f"--runs={num_runs}"))
+      folder, = (self.output / "results").iterdir()
+      losses[num_runs] = {
+          name: next(folder.glob(f"{name}*.csv")).read_text().splitlines()
+          for name in ("LSTM", "Sgd", "Adam")}
+      self.assertIn(f"--num_epochs={num_runs}", self.read("index.html"))
+    for name, lines in losses[3].items():
+      self.assertEqual(losses[1][name], lines[:2])
+      self.assertEqual(losses[2][name], lines[:3])
+    rows = re.findall("^.*LSTM .*", self.read("results.md"), re.MULTILINE)
+    self.output = self.folder / "paper"
+    self.assert_done(self.reproduce("--panels=4", "--runs=2"))
+    for row in rows:
+      self.assertIn(row, self.read("results.md"))
 
   def test_another_network_is_run_and_the_others_stay(self):
     self.reproduce("--panels=4")

@@ -145,8 +145,8 @@ def plan(panels: Mapping[str, table.Panel], output: str) -> Comparisons:
       rates = known.get(key, {}).get(label, {})
       name = "-".join([key, label]) if label else key
       # Learned optimizers are told apart within the folder: when one changes,
-      # the runs of the others stay.
-      common = setting._replace(learned={})
+      # the runs of the others stay. More runs are added to those in it.
+      common = setting._replace(learned={}, num_runs=0)
       comparisons[key][label] = comparison_lib.Comparison(
           setting, panel.draws, rates, data_dir, FLAGS.download,
           {learned: fingerprint(path)

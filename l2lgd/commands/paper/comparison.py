@@ -38,7 +38,8 @@ class Comparison(NamedTuple):
   def picture(self) -> str | None:
     """The file that is drawn besides the losses."""
     return self.draws and os.path.join(self.folder, "-".join([
-        self.draws, *self.fingerprints.values()]) + ".png")
+        self.draws, str(min(self.setting.num_runs, _NUM_PICTURES)),
+        *self.fingerprints.values()]) + ".png")
 
   @property
   def is_complete(self) -> bool:
@@ -54,8 +55,9 @@ class Comparison(NamedTuple):
 
   def cost(self, name: str) -> float:
     """Returns the seconds that an optimizer takes, about."""
-    setting, runs = self.setting, self.setting.num_runs
-    if name in baselines.BY_NAME and name not in self.rates:
+    setting, runs = self.setting, self.num_left(name)
+    if runs == self.setting.num_runs and (
+        name in baselines.BY_NAME and name not in self.rates):
       num_rates = 13 * len(tuner_lib.candidates([name]))
       runs += num_rates * setting.tuning_runs
     learned, hand_designed = table.SECONDS_PER_STEP.get(
@@ -64,13 +66,19 @@ class Comparison(NamedTuple):
         learned if name in setting.learned else hand_designed)
 
   def read(self) -> dict[str, records.Record]:
-    """Returns the runs of the optimizers that have been made."""
-    return {name: records.read(self.folder, self.stem(name))
+    """Returns the runs of the optimizers of which all have been made."""
+    return {name: records.read(self.folder, self.stem(name),
+                               self.setting.num_runs)
             for name in self.names if self.has(name)}
 
   def has(self, name: str) -> bool:
-    """Returns whether the runs of an optimizer have been made."""
-    return records.exists(self.folder, self.stem(name))
+    """Returns whether all runs of an optimizer have been made."""
+    return not self.num_left(name)
+
+  def num_left(self, name: str) -> int:
+    """Returns how many runs of an optimizer are to be made."""
+    made = records.count(self.folder, self.stem(name))
+    return max(0, self.setting.num_runs - made)
 
   def stem(self, name: str) -> str:
     """Returns what the names of an optimizer's files begin with."""
@@ -100,16 +108,16 @@ def compute(comparison: Comparison, report: Callable[[float], None]) -> None:
   for name in comparison.names:
     if comparison.has(name):
       continue
-    start_time = time.perf_counter()
+    cost, start_time = comparison.cost(name), time.perf_counter()
     network, evaluate = optimizers.find(name)
-    result = evaluate(run_seeds, console.Timer(name))
-    image = result.params["image"][:_NUM_PICTURES] if (
-        comparison.draws == "pictures") else None
-    records.write(
+    result = evaluate(
+        run_seeds[-comparison.num_left(name):], console.Timer(name))
+    records.add(
         comparison.folder, comparison.stem(name), result.losses,
         {} if network is None else network.options,
-        time.perf_counter() - start_time, image)
-    report(comparison.cost(name))
+        time.perf_counter() - start_time,
+        result.params["image"] if comparison.draws == "pictures" else None)
+    report(cost)
   if comparison.picture and not os.path.exists(comparison.picture):
     _draw(comparison, comparison.picture, problem, learned, run_seeds)
 
@@ -154,12 +162,12 @@ def _draw(comparison: Comparison, filename: str, problem: Any,
     plots.images(
         filename, problem,
         plots.contents(problem, run_seeds[:_NUM_PICTURES]),
-        {name: records.read_image(folder, comparison.stem(name))
-         for name in comparison.names})
+        {name: records.read_images(folder, comparison.stem(name))[
+            :_NUM_PICTURES] for name in comparison.names})
     return
-  hand_designed = {
-      name: baselines.BY_NAME[name](**records.read(folder, name).options)
-      for name in setting.hand_designed}
+  runs = comparison.read()
+  hand_designed = {name: baselines.BY_NAME[name](**runs[name].options)
+                   for name in setting.hand_designed}
   responses, traces = diagnostics.compare(
       {**learned, **hand_designed}, problem, run_seeds[0],
       setting.num_steps)

@@ -39,14 +39,15 @@ class Record:
     return evaluation.losses_at(self.losses)
 
 
-def exists(folder: str, name: str) -> bool:
-  """Returns whether the runs of an optimizer have been made."""
-  return os.path.exists(_path(folder, name, "json"))
+def count(folder: str, name: str) -> int:
+  """Returns how many runs of an optimizer have been made."""
+  path = _path(folder, name, "json")
+  return _load(path)["runs"] if os.path.exists(path) else 0
 
 
-def write(folder: str, name: str, losses: np.ndarray, options: dict[str, Any],
-          seconds: float, image: np.ndarray | None = None) -> None:
-  """Writes the runs of an optimizer, completely or not at all.
+def add(folder: str, name: str, losses: np.ndarray, options: dict[str, Any],
+        seconds: float, images: np.ndarray | None = None) -> None:
+  """Adds runs of an optimizer to those that are there, all or none.
 
   Args:
     folder: The folder of the comparison.
@@ -54,39 +55,47 @@ def write(folder: str, name: str, losses: np.ndarray, options: dict[str, Any],
     losses: See `Record`.
     options: See `Record`.
     seconds: See `Record`.
-    image: The final images of neural art, to be drawn later.
+    images: The final images of neural art, to be drawn later.
 
   Raises:
     OSError: A file cannot be written.
   """
+  made = count(folder, name)
+  if made:
+    earlier = read(folder, name, made)
+    losses = np.concatenate([earlier.losses, losses])
+    seconds += earlier.seconds
+    if images is not None:
+      images = np.concatenate([read_images(folder, name)[:made], images])
   file = io.BytesIO()
   # Nine digits are those that a float32 is read back from.
   np.savetxt(file, losses, fmt="%.9g", delimiter=",", comments="",
              header=",".join(map(str, range(losses.shape[1]))))
   files.write_atomically(_path(folder, name, "csv"), file.getvalue())
-  if image is not None:
+  if images is not None:
     file = io.BytesIO()
-    np.save(file, image)
+    np.save(file, images)
     files.write_atomically(_path(folder, name, "npy"), file.getvalue())
   # Last, as it says that the others are there.
   files.write_atomically(_path(folder, name, "json"), json.dumps({
-      "options": options, "seconds": seconds, "machine": _machine(),
-      "versions": _versions()}, indent=2).encode())
+      "runs": len(losses), "options": options, "seconds": seconds,
+      "machine": _machine(), "versions": _versions()}, indent=2).encode())
 
 
-def read(folder: str, name: str) -> Record:
-  """Returns the runs of an optimizer.
+def read(folder: str, name: str, num_runs: int) -> Record:
+  """Returns the first `num_runs` runs of an optimizer.
 
   Raises:
     OSError: There are none.
   """
-  with open(_path(folder, name, "json"), encoding="utf-8") as file:
-    record = json.load(file)
-  return Record(np.loadtxt(_path(folder, name, "csv"), np.float32,
-                           delimiter=",", skiprows=1, ndmin=2), **record)
+  record = _load(_path(folder, name, "json"))
+  del record["runs"]
+  return Record(np.loadtxt(
+      _path(folder, name, "csv"), np.float32, delimiter=",", skiprows=1,
+      max_rows=num_runs, ndmin=2), **record)
 
 
-def read_image(folder: str, name: str) -> np.ndarray:
+def read_images(folder: str, name: str) -> np.ndarray:
   """Returns the final images of an optimizer, [runs, 1, size, size, 3]."""
   return np.load(_path(folder, name, "npy"))
 
@@ -102,6 +111,11 @@ def fingerprint(folder: str) -> str:
   return key(*(
       [file.name, hashlib.sha256(file.read_bytes()).hexdigest()]
       for file in sorted(pathlib.Path(folder).glob("*.l2l"))))
+
+
+def _load(path: str) -> dict[str, Any]:
+  with open(path, encoding="utf-8") as file:
+    return json.load(file)
 
 
 def _path(folder: str, name: str, suffix: str) -> str:
