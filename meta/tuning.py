@@ -121,6 +121,8 @@ class Cache:
     with open(filename, encoding="utf-8") as file:
       try:
         self._searches = json.load(file)
+        if not isinstance(self._searches, list):
+          raise TypeError("it has no list")
         for search in self._searches:
           search["settings"], search["learning_rates"], search["losses"]
       except (ValueError, TypeError, KeyError) as error:
@@ -130,14 +132,18 @@ class Cache:
   def find(self, settings: dict[str, Any]) -> Tuning | None:
     """Returns the search that is kept under these settings, or None.
 
+    Of several processes, all find it or none does, as they search together.
+
     Args:
       settings: JSON values that determine the result.
     """
-    for old in self._searches:
-      if old["settings"] == settings:
-        return Tuning(old["learning_rates"], [
-            math.inf if loss is None else loss for loss in old["losses"]])
-    return None
+    found = next((search for search in self._searches
+                  if search["settings"] == settings), None)
+    is_everywhere = min(replicas.of_workers(int(found is not None)))
+    if found is None or not is_everywhere:
+      return None
+    return Tuning(found["learning_rates"], [
+        math.inf if loss is None else loss for loss in found["losses"]])
 
   def add(self, settings: dict[str, Any], found: Tuning) -> None:
     """Keeps a search.

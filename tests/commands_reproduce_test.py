@@ -13,7 +13,7 @@ from absl.testing import absltest
 import numpy as np
 
 from l2lgd.commands.paper import jobs, report, table
-from meta import tuning
+from meta import plots, tuning
 from tests import fake_data, programs, run_files
 
 
@@ -115,19 +115,28 @@ class ReproduceTest(programs.EagerTestCase):
       self.assertEqual(file.read_bytes(), losses)
 
   def test_more_runs_are_added_and_fewer_are_the_first(self):
-    losses = {}
+    # A run optimizes 128 functions.
+    table.PANELS["one"] = table.PANELS["one"]._replace(
+        settings={"": self.setting(problem="paper-quadratic")})
+    losses, searches = {}, []
     for num_runs in (3, 1, 2):  # The first in one piece, the last in two.
       if num_runs == 1:
         self.output = self.folder / "other"
       self.assert_done(self.reproduce("--panels=4", f"--runs={num_runs}"))
       folder, = (self.output / "results").iterdir()
+      file = folder / "tuning.json"
+      searches.append(file.exists())
+      file.unlink(missing_ok=True)
       losses[num_runs] = {
           name: next(folder.glob(f"{name}*.csv")).read_text().splitlines()
           for name in ("LSTM", "Sgd", "Adam")}
       self.assertIn(f"--num_epochs={num_runs}", self.read("index.html"))
+    # Runs that are added have the rates of those before them.
+    self.assertEqual(searches, [True, True, False])
     for name, lines in losses[3].items():
-      self.assertEqual(losses[1][name], lines[:2])
-      self.assertEqual(losses[2][name], lines[:3])
+      self.assertLen(lines, 1 + 128 * 3)
+      self.assertEqual(losses[1][name], lines[:1 + 128])
+      self.assertEqual(losses[2][name], lines[:1 + 128 * 2])
     rows = re.findall("^.*LSTM .*", self.read("results.md"), re.MULTILINE)
     self.output = self.folder / "paper"
     self.assert_done(self.reproduce("--panels=4", "--runs=2"))
@@ -241,14 +250,17 @@ class ArtTest(programs.EagerTestCase):
         "paper-neural-art", {"LSTM": str(folder / "network")}, num_steps=1,
         num_runs=1, tuning_runs=1, split="test", hand_designed=("Sgd",))},
                         draws="pictures")
+    argv = f"--output={folder}/paper", f"--data_dir={folder}"
+    page = folder / "paper/index.html"
     with (mock.patch.object(table, "PANELS", {"art": panel}),
           mock.patch.object(jobs, "run", side_effect=run_here),
           mock.patch.object(tuning, "_LIMIT", 0)):
-      self.assert_done(programs.run(
-          "reproduce", f"--output={folder}/paper", f"--data_dir={folder}"))
-    page = (folder / "paper/index.html").read_text()
-    self.assertEqual(page.count("base64,"), 2)
-    self.assertIn("Figures 8 and 9", page)
+      with mock.patch.object(plots, "images", side_effect=OSError("no disk")):
+        self.assertEqual(programs.run("reproduce", *argv).code, 1)
+      self.assertIn("no disk", page.read_text())
+      self.assert_done(programs.run("reproduce", *argv))
+    self.assertEqual(page.read_text().count("base64,"), 2)
+    self.assertIn("Figures 8 and 9", page.read_text())
 
 
 class TitleTest(absltest.TestCase):

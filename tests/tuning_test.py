@@ -4,12 +4,13 @@ import json
 import os
 import pathlib
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
-from meta import evaluation, tuning
+from meta import evaluation, replicas, tuning
 import networks
 import problems
 
@@ -172,7 +173,14 @@ class CacheTest(parameterized.TestCase):
           "settings": {"a": 1}, "learning_rates": [0.1, 1.],
           "losses": [2., None]}])
 
-  @parameterized.parameters("{", "[1]", '[{"settings": {}}]')
+  def test_search_that_another_process_lacks_is_not_found(self):
+    cache = tuning.Cache(None)
+    cache.add({"a": 1}, tuning.Tuning([0.1], [2.]))
+    self.assertIsNotNone(cache.find({"a": 1}))
+    with mock.patch.object(replicas, "of_workers", return_value=[1, 0]):
+      self.assertIsNone(cache.find({"a": 1}))
+
+  @parameterized.parameters("{", "{}", "[1]", '[{"settings": {}}]')
   def test_damaged_file_is_named_and_left_alone(self, text):
     pathlib.Path(self.file).write_text(text)
     with self.assertRaisesRegex(

@@ -164,8 +164,9 @@ def make_tuner(experiment: experiments.Experiment, problem: problems.Problem,
   settings = {flag: FLAGS[flag].value for flag in (
       "problem", *options.OF_CLASSIFIER, "num_steps", "tuning_epochs",
       "data_dir")}
-  if experiment.has_data and FLAGS.split != "train":
-    problem = options.make_problem(experiment, "validation")
+  split = tuner_lib.validation_split(FLAGS.split)
+  if experiment.has_data and split != FLAGS.split:
+    problem = options.make_problem(experiment, split)
   return tuner_lib.Tuner(
       problem, share(problem), FLAGS.tuning_epochs, settings, FLAGS.output and
       os.path.join(os.path.dirname(FLAGS.output), "tuning.json"))

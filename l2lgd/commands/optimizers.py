@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 import functools
+from typing import Any
 
 from l2lgd.commands import tuner as tuner_lib
 from meta import evaluation, quasi_newton, shared_evaluator
 import networks
+from networks import baselines
 import problems
 
 Evaluator = (evaluation.Evaluator | shared_evaluator.Candidate
@@ -45,11 +47,15 @@ class Optimizers:
     self._candidates = [*fixed.values(), *tuner_lib.candidates(tuned)]
     self._shared = self._make_shared(problem)
 
-  def find(self, name: str) -> tuple[networks.Network | None, Evaluator]:
+  def find(self, name: str, options: Mapping[str, Any] | None = None
+           ) -> tuple[networks.Network | None, Evaluator]:
     """Returns an optimizer and what evaluates it.
 
-    A hand-designed one may be searched for first. A quasi-Newton method is no
-    network: there is None.
+    A quasi-Newton method is no network: there is None.
+
+    Args:
+      name: The optimizer.
+      options: Those of a hand-designed one, if they are not to be searched for.
     """
     if name in quasi_newton.METHODS:
       return None, quasi_newton.QuasiNewton(
@@ -58,7 +64,8 @@ class Optimizers:
       network = self._learned[name]
       return network, evaluation.Evaluator(
           network, self._problem, self._num_steps, self._jit_compile)
-    network = self._fixed.get(name) or self._tuner.best(name)
+    network = (baselines.BY_NAME[name](**options) if options
+               else self._fixed.get(name) or self._tuner.best(name))
     return network, self._shared.of(network)
 
   def _share(self, problem: problems.Problem

@@ -28,6 +28,18 @@ def candidates(names: Sequence[str]) -> list[networks.Network]:
           for tuned in _TUNED_OPTIONS.get(name, [{}])]
 
 
+def validation_split(split: str) -> str:
+  """Returns the split of the validation runs of a comparison.
+
+  On training images it is the same: of the few validation images, the best
+  rates of long runs are those that learn them by heart.
+
+  Args:
+    split: That of the comparison.
+  """
+  return "validation" if split == "test" else split
+
+
 class Tuner:
   """Searches for the learning rates of baselines, on validation runs."""
 
@@ -37,9 +49,7 @@ class Tuner:
     """Reads the searches that are kept in a file.
 
     Args:
-      problem: The problem of the validation runs. For runs on training images
-        it is the same: of the few validation images, the best rates of long
-        runs are those that learn them by heart.
+      problem: The problem of the validation runs, see `validation_split`.
       shared: Evaluates the optimizers on it.
       num_runs: Number of validation runs at each rate.
       settings: What else determines the searches, as JSON values.

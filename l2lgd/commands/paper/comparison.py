@@ -55,9 +55,9 @@ class Comparison(NamedTuple):
 
   def cost(self, name: str) -> float:
     """Returns the seconds that an optimizer takes, about."""
-    setting, runs = self.setting, self.num_left(name)
-    if runs == self.setting.num_runs and (
-        name in baselines.BY_NAME and name not in self.rates):
+    setting, made = self.setting, self.num_made(name)
+    runs = setting.num_runs - made
+    if not made and name in baselines.BY_NAME and name not in self.rates:
       num_rates = 13 * len(tuner_lib.candidates([name]))
       runs += num_rates * setting.tuning_runs
     learned, hand_designed = table.SECONDS_PER_STEP.get(
@@ -73,12 +73,11 @@ class Comparison(NamedTuple):
 
   def has(self, name: str) -> bool:
     """Returns whether all runs of an optimizer have been made."""
-    return not self.num_left(name)
+    return self.num_made(name) >= self.setting.num_runs
 
-  def num_left(self, name: str) -> int:
-    """Returns how many runs of an optimizer are to be made."""
-    made = records.count(self.folder, self.stem(name))
-    return max(0, self.setting.num_runs - made)
+  def num_made(self, name: str) -> int:
+    """Returns how many runs of an optimizer have been made."""
+    return records.count(self.folder, self.stem(name))
 
   def stem(self, name: str) -> str:
     """Returns what the names of an optimizer's files begin with."""
@@ -109,11 +108,13 @@ def compute(comparison: Comparison, report: Callable[[float], None]) -> None:
     if comparison.has(name):
       continue
     cost, start_time = comparison.cost(name), time.perf_counter()
-    network, evaluate = optimizers.find(name)
-    result = evaluate(
-        run_seeds[-comparison.num_left(name):], console.Timer(name))
+    stem, made = comparison.stem(name), comparison.num_made(name)
+    network, evaluate = optimizers.find(
+        name, records.read(comparison.folder, stem, made).options
+        if made else None)
+    result = evaluate(run_seeds[made:], console.Timer(name))
     records.add(
-        comparison.folder, comparison.stem(name), result.losses,
+        comparison.folder, stem, range(made, setting.num_runs), result.losses,
         {} if network is None else network.options,
         time.perf_counter() - start_time,
         result.params["image"] if comparison.draws == "pictures" else None)
@@ -139,8 +140,9 @@ def _make_optimizers(
       n for n in setting.hand_designed if n in baselines.BY_NAME]
 
   def make_tuner(share: optimizers_lib.Share) -> tuner_lib.Tuner:
-    validation = problem if setting.split in (None, "train") else _make_problem(
-        comparison, experiment, "validation")
+    split = setting.split and tuner_lib.validation_split(setting.split)
+    validation = problem if split == setting.split else _make_problem(
+        comparison, experiment, split)
     return tuner_lib.Tuner(
         validation, share(validation), setting.tuning_runs, {},
         os.path.join(comparison.folder, "tuning.json"))

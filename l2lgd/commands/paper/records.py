@@ -21,7 +21,8 @@ class Record:
   """The runs of one optimizer.
 
   Attributes:
-    losses: Before each update and after the last, [runs, T + 1].
+    losses: Before each update and after the last, [N, T + 1]; N is the number
+      of runs times that of the functions that a run optimizes together.
     options: Arguments of a hand-designed optimizer; empty for a learned one.
     seconds: Time of the search and of the runs.
     machine: What computed them.
@@ -45,28 +46,33 @@ def count(folder: str, name: str) -> int:
   return _load(path)["runs"] if os.path.exists(path) else 0
 
 
-def add(folder: str, name: str, losses: np.ndarray, options: dict[str, Any],
-        seconds: float, images: np.ndarray | None = None) -> None:
-  """Adds runs of an optimizer to those that are there, all or none.
+def add(folder: str, name: str, runs: range, losses: np.ndarray,
+        options: dict[str, Any], seconds: float,
+        images: np.ndarray | None = None) -> None:
+  """Adds runs of an optimizer to those before them, all or none.
 
   Args:
     folder: The folder of the comparison.
     name: Name of the optimizer.
-    losses: See `Record`.
+    runs: Which ones they are.
+    losses: Theirs, see `Record`.
     options: See `Record`.
-    seconds: See `Record`.
+    seconds: Time of the search and of these runs.
     images: The final images of neural art, to be drawn later.
 
   Raises:
     OSError: A file cannot be written.
   """
-  made = count(folder, name)
-  if made:
-    earlier = read(folder, name, made)
+  num_rows = len(losses) // len(runs)
+  machine, versions = _machine(), _versions()
+  if runs.start:
+    earlier = read(folder, name, runs.start)
     losses = np.concatenate([earlier.losses, losses])
     seconds += earlier.seconds
+    machine = _union(earlier.machine, machine)
+    versions = _union(earlier.versions, versions)
     if images is not None:
-      images = np.concatenate([read_images(folder, name)[:made], images])
+      images = np.concatenate([read_images(folder, name)[:runs.start], images])
   file = io.BytesIO()
   # Nine digits are those that a float32 is read back from.
   np.savetxt(file, losses, fmt="%.9g", delimiter=",", comments="",
@@ -77,9 +83,10 @@ def add(folder: str, name: str, losses: np.ndarray, options: dict[str, Any],
     np.save(file, images)
     files.write_atomically(_path(folder, name, "npy"), file.getvalue())
   # Last, as it says that the others are there.
-  files.write_atomically(_path(folder, name, "json"), json.dumps({
-      "runs": len(losses), "options": options, "seconds": seconds,
-      "machine": _machine(), "versions": _versions()}, indent=2).encode())
+  record = {"runs": runs.stop, "rows_per_run": num_rows, "options": options,
+            "seconds": seconds, "machine": machine, "versions": versions}
+  files.write_atomically(_path(folder, name, "json"),
+                         json.dumps(record, indent=2).encode())
 
 
 def read(folder: str, name: str, num_runs: int) -> Record:
@@ -90,9 +97,10 @@ def read(folder: str, name: str, num_runs: int) -> Record:
   """
   record = _load(_path(folder, name, "json"))
   del record["runs"]
+  num_rows = num_runs * record.pop("rows_per_run")
   return Record(np.loadtxt(
       _path(folder, name, "csv"), np.float32, delimiter=",", skiprows=1,
-      max_rows=num_runs, ndmin=2), **record)
+      max_rows=num_rows, ndmin=2), **record)
 
 
 def read_images(folder: str, name: str) -> np.ndarray:
@@ -116,6 +124,10 @@ def fingerprint(folder: str) -> str:
 def _load(path: str) -> dict[str, Any]:
   with open(path, encoding="utf-8") as file:
     return json.load(file)
+
+
+def _union(earlier: str, now: str) -> str:
+  return earlier if now in earlier.split("; ") else f"{earlier}; {now}"
 
 
 def _path(folder: str, name: str, suffix: str) -> str:

@@ -32,7 +32,7 @@ class Row(NamedTuple):
   standard_error: str  # This and the following are of the last step.
   median: str
   num_diverged: int
-  difference: str  # From the best hand-designed optimizer, of a learned one.
+  difference: str  # From the best rival, of a learned one.
   minutes: str
 
 
@@ -80,8 +80,7 @@ def make_section(
   runs = {label: c.read() for label, c in comparisons.items()}
   records = [r for of_setting in runs.values() for r in of_setting.values()]
   steps = _steps(panel)
-  complete = all(
-      runs[label].keys() == {*c.names} for label, c in comparisons.items())
+  complete = all(c.is_complete for c in comparisons.values())
   if complete and error is None:
     name = verdicts.learned_name(panel)
     error = next((f"All runs of {name} diverged." for r in runs.values()

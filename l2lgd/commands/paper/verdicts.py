@@ -113,7 +113,8 @@ def judge(panel: table.Panel, runs: Mapping[str, Records]) -> Verdict:
   is_ahead = num_ahead == len(differences)
   comparisons = list(_comparisons(panel, runs, name))
   is_lower = bool(comparisons) and all(
-      ours.mean + _SIGNIFICANT * ours.standard_error < theirs
+      not ours.num_diverged
+      and ours.mean + _SIGNIFICANT * ours.standard_error < theirs
       for ours, theirs in comparisons)
   if panel.draws == "updates":
     word = "shown"  # The paper's claim is about the picture, not the loss.
