@@ -23,9 +23,11 @@ def expand_exact(name: str, path: Path) -> str:
     path: The path.
 
   Raises:
-    ValueError: The path has a character of patterns.
+    ValueError: The path is empty, or has a character of patterns.
   """
   expanded = expand(path)
+  if not expanded:
+    raise ValueError(f"{name} is '', but must be a path.")
   special = sorted(set(expanded) & set("*?[]\\"))
   if special:
     raise ValueError(

@@ -126,7 +126,13 @@ def _score(losses: Sequence[np.ndarray]) -> float:
   finals = [np.mean(of_one[:, -1], dtype=np.float64) for of_one in losses]
   score = float(finals[0])
   if len(losses) > 1:
-    initials = [np.mean(of_one[:, 0], dtype=np.float64) for of_one in losses]
+    initials = [float(np.mean(of_one[:, 0], dtype=np.float64))
+                for of_one in losses]
+    if min(initials) <= 0.:
+      raise ValueError(
+          f"The initial losses of the problems are {initials}, but must be "
+          "above 0: several problems are compared by the logarithms of their "
+          "losses.")
     with np.errstate(all="ignore"):
       ratios = np.divide(finals, initials)
       score = float(np.mean(np.log10(np.where(

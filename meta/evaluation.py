@@ -195,8 +195,8 @@ class Summary(NamedTuple):
 
   @property
   def log_mean(self) -> float:
-    """The decimal logarithm of the mean."""
-    with np.errstate(divide="ignore"):
+    """The decimal logarithm of the mean; NaN if that is negative."""
+    with np.errstate(divide="ignore", invalid="ignore"):
       return float(np.log10(self.mean))
 
 

@@ -220,6 +220,7 @@ def _of_user(name: str) -> Experiment:
     function = functools.cache(function)  # It is called once.
     made = function()
     if isinstance(made, Experiment):
+      user_problems.guarded(name, net_config.make)(made.net_config)
       return made._replace(make_problem=_checked(
           name, user_problems.guarded(name, made.make_problem)))
   return Experiment(

@@ -46,7 +46,6 @@ class RunFolder(recorders.Recorder):
     self._path = path
     self._trainer = trainer
     self._settings = json.loads(json.dumps(settings))  # As they are read.
-    self._num_dropped = 0
     is_first = replicas.is_first_worker()
     if is_first:
       self._claim(resume)
@@ -60,6 +59,9 @@ class RunFolder(recorders.Recorder):
         self._manager.checkpoint.restore(latest).assert_consumed()
       except tf.errors.OpError as error:
         raise OSError(f"Cannot read {latest}: {error.message}") from error
+      except AssertionError as error:
+        raise ValueError(f"{latest} is of other networks: resume the run with "
+                         "its own.") from error
     self._writer = (tf.summary.create_file_writer(path) if is_first
                     else tf.summary.create_noop_writer())
 
@@ -100,7 +102,6 @@ class RunFolder(recorders.Recorder):
 
   def epoch(self, epoch: trainer_lib.Epoch) -> None:
     """Writes the scalars of an epoch for TensorBoard."""
-    self._num_dropped += epoch.num_dropped
     problem = _of_problem(epoch.problem)
     if epoch.is_imitation:
       problem += "/imitation"
@@ -108,7 +109,7 @@ class RunFolder(recorders.Recorder):
         f"training/meta_loss{problem}": epoch.meta_loss,
         f"training/final_loss{problem}": epoch.final_loss,
         f"training/meta_gradient_norm{problem}": np.mean(epoch.gradient_norms),
-        "training/meta_gradients_dropped": self._num_dropped,
+        "training/meta_gradients_dropped": epoch.num_dropped,
         "training/learning_rate": schedules.learning_rate(
             self._trainer.settings, epoch.number - 1),
         f"training/num_steps{problem}": epoch.num_steps,

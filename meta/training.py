@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from l2lgd import files
+from l2lgd import checks, files
 from meta import meta_optimizer, replicas, run_folder
 from meta import recorders as recorders_lib
 from meta import settings as settings_lib
@@ -73,6 +73,7 @@ def train(
       another one in other processes.
     OSError: A file cannot be read or written.
   """
+  checks.positive_integer("log_period", log_period)
   problem = trainer_lib.named(problem)
   optimizer = optimizer or meta_optimizer.MetaOptimizer()
   settings = settings or settings_lib.Settings()
@@ -112,7 +113,7 @@ def _follow(trainer: trainer_lib.Trainer, num_epochs: int,
     # After the validation, whose result is part of the state.
     if folder and epoch.number % log_period == 0:
       folder.save_checkpoint()
-  if folder:
+  if folder and trainer.num_epochs % log_period:  # The others were saved above.
     folder.save_checkpoint()
   for recorder in recorders:
     recorder.end(trainer.num_epochs)

@@ -75,8 +75,8 @@ class StandardDeepLSTM(base.Network):
     self._output_size = checks.positive_integer("output_size", output_size)
     self._layers = tuple(checks.positive_integers("layers", layers))
     self._preprocess_name = preprocess_name
-    self._preprocess_options = dict(preprocess_options or {})
     self._preprocess = preprocess.by_name(preprocess_name, preprocess_options)
+    self._preprocess_options = dict(preprocess_options or {})
     self._scale = checks.finite("scale", scale)
     self._postprocess = postprocess.from_options(
         scale, postprocess_options, preprocess_name, self._preprocess)

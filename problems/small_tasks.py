@@ -48,7 +48,7 @@ def small_task(index: int, data_dir: str | None = None, split: str = "train",
   Args:
     index: Which member, from 0 on. Eleven in a row have members of all kinds.
     data_dir: The directory of MNIST's files; see `datasets.mnist.read`. None
-      replaces the digits by synthetic images.
+      replaces the digits by synthetic images, unless they may be downloaded.
     split: The part of MNIST: "train", "validation" or "test".
     download: Whether to download MNIST to the directory if it is not there.
 
@@ -68,7 +68,7 @@ def small_task(index: int, data_dir: str | None = None, split: str = "train",
     side = 14 if index // len(_KINDS) % 2 else 8
     images: _SyntheticImages | _Digits = _SyntheticImages(
         side, noise=rng.uniform(0.3, 1.2))
-    if data_dir is not None and index % 2:
+    if (data_dir is not None or download) and index % 2:
       images = _digits(data_dir, split, download, side)
     problem = _SmallNetwork(
         images, kind(rng, side, _INITS[rng.choice(3, p=[.2, .4, .4])]),
@@ -101,10 +101,11 @@ def wide_task(index: int, data_dir: str | None = None, split: str = "train",
     raise ValueError(
         f"index is {index}, but must be from 0 to {len(_WIDE) - 1}.")
   network = _WIDE[index]
+  has_digits = data_dir is not None or download
   return _SmallNetwork(
-      _SyntheticImages(_WIDE_SIDE, noise=0.7) if data_dir is None
-      else _digits(data_dir, split, download, _WIDE_SIDE),
-      network, batch_size=64, reconstructs=network is _WIDE_AUTOENCODER)
+      _digits(data_dir, split, download, _WIDE_SIDE) if has_digits
+      else _SyntheticImages(_WIDE_SIDE, noise=0.7), network,
+      batch_size=64, reconstructs=network is _WIDE_AUTOENCODER)
 
 
 class _SyntheticImages:
@@ -153,7 +154,8 @@ class _Digits:
 
 
 @functools.cache  # Several tasks have the same digits.
-def _digits(data_dir: str, split: str, download: bool, side: int) -> _Digits:
+def _digits(data_dir: str | None, split: str, download: bool,
+            side: int) -> _Digits:
   return _Digits(*datasets.mnist.read(data_dir, split, download), side)
 
 

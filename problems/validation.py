@@ -10,7 +10,9 @@ import tensorflow as tf
 from problems import base
 
 _SEEDS = [(0, i) for i in range(16)]  # The first that is finite ends it.
-_checked: weakref.WeakSet[base.Problem] = weakref.WeakSet()
+# By `id`, as a problem, such as a dataclass, need not be hashable.
+_checked: weakref.WeakValueDictionary[int, base.Problem] = (
+    weakref.WeakValueDictionary())
 
 
 def check(problem: base.Problem) -> None:
@@ -26,12 +28,12 @@ def check(problem: base.Problem) -> None:
     ValueError: Its parameters or its loss are not what they must be, cannot be
       computed, or are not finite for each of a few seeds.
   """
-  if problem in _checked:
+  if id(problem) in _checked:
     return
   for seed in _SEEDS:
     fault = _fault(problem, tf.constant(seed))
     if fault is None:
-      _checked.add(problem)
+      _checked[id(problem)] = problem
       return
   raise ValueError(
       f"The {fault} for each of {len(_SEEDS)} seeds, but must be finite. Look "

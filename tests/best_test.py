@@ -19,6 +19,11 @@ def losses(*ends):
 
 class BestTest(parameterized.TestCase):
 
+  def test_several_problems_must_begin_above_0(self):
+    with self.assertRaisesRegex(
+        ValueError, r"initial losses of the problems are \[1\.0, -2\.0\], but"):
+      make().compare([losses((1., .5)), losses((-2., -4.))])
+
   @parameterized.parameters(
       ([3., np.nan, 2., np.inf, 2.5, 1.],
        [True, False, True, False, False, True]),

@@ -1,5 +1,6 @@
 """Tests of `export.py`, run in the process of the tests."""
 
+import contextlib
 import os
 import tempfile
 
@@ -28,6 +29,7 @@ class ExportTest(programs.TestCase):
   @parameterized.parameters(
       ((), "--path is needed"),
       (("--path=paper-mnist",), "--output is needed"),
+      (("--path=paper-mnist", "--output="), "output is '', but must be a path"),
       (("--path=no-such-network", "--output={output}"),
        "No trained optimizer 'no-such-network': .*'paper-mnist'"),
       (("--path=paper-mnist", "--output={folder}/file"),
@@ -40,7 +42,8 @@ class ExportTest(programs.TestCase):
     with open(os.path.join(self.folder, "file"), "w", encoding="utf-8") as file:
       file.write("Unique.")
     names = {"folder": self.folder, "output": self.output}
-    result = programs.run("export", *(arg.format(**names) for arg in argv))
+    with contextlib.chdir(self.folder):
+      result = programs.run("export", *(arg.format(**names) for arg in argv))
     self.assert_error(result, message.format(**names))
     self.assertEqual(result.stdout, "")
     self.assertEqual(run_files.files(self.folder), {"file": b"Unique."})

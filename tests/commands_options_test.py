@@ -16,6 +16,8 @@ FLOATS = "learning_rate", "max_gradient_norm", "random_scaling"
 MISTAKES = (
     (("--problem=cubic",), r"'cubic', .* \['simple', 'simple-multi', "),
     (("--problem=own:make",), "no module 'own' in this folder or on PYTHONPAT"),
+    (("--problem=tests.toys:Wrong",),
+     "Wrong.sample returns dict, but must return a tuple"),
     (("--problem=tests.toys:none",),
      r"toys \(.*toys.py\) has no function 'none'"),
     (("--problem=tests.toys:Regression", "--layers=10"),

@@ -223,6 +223,7 @@ class FlagsTest(programs.TestCase):
       ("[]", "must be a JSON object"),
       ('{"size": 3}', r"net_options has \['size'\], but the options of Coord"),
       ('{"layers": 3}', "layers is 3, but must be a tuple"),
+      ('{"preprocess_options": 5}', "preprocess_options are 5, which"),
       ('{"preprocess_name": "log"}', "preprocess_name is 'log', but must be"))
   def test_options_that_no_network_has_are_refused(self, text, message):
     self.assert_error(programs.run("train", f"--net_options={text}"), message)

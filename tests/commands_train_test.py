@@ -155,6 +155,20 @@ class TrainTest(programs.EagerTestCase):
     self.assert_done(result)
     self.assertIn(f"Saved {self.folder} after epoch 1.", result.stdout)
 
+  def test_run_without_a_checkpoint_starts_anew(self):
+    argv = (*FAST, "--problem=quadratic", "--num_epochs=2",
+            "--evaluation_period=1", "--resume")
+    with mock.patch.object(
+        tf.train.CheckpointManager, "save", side_effect=OSError("full")):
+      self.assert_error(programs.run(
+          "train", *argv, f"--save_path={self.folder}"), "full")
+    other = os.path.join(self.parent, "other")
+    for folder in (self.folder, other):
+      self.assert_done(programs.run("train", *argv, f"--save_path={folder}"))
+    first, second = (pathlib.Path(folder, "cw.l2l").read_bytes()
+                     for folder in (self.folder, other))
+    self.assertEqual(first, second)
+
   def test_problem_of_a_user_in_the_current_folder(self):
     pathlib.Path(self.parent, "own_split.py").write_text(
         "import problems\n\n"

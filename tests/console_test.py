@@ -64,6 +64,11 @@ class ConsoleTest(parameterized.TestCase):
         "Mean epoch time: 0.13 s\n"
         "Final error: mean 100, median 3, quartiles 1 to 5, 2 of 7 diverged\n")
 
+  def test_negative_losses_have_no_logarithm(self):
+    self.assertIn(
+        "Log Mean Final Error: nan\n",
+        self.printed(console.print_stats, "Sgd", np.array([-1.]), 0.))
+
   def test_statistics_of_diverged_runs_are_infinite(self):
     self.assertEqual(
         self.printed(console.print_stats, "Sgd", np.array([np.nan]), 0.),

@@ -160,7 +160,9 @@ class ExperimentsTest(parameterized.TestCase):
         "      make_problem, {'own': {'net': 'Sgd'}}, learning_rate=0.5,\n"
         "      options=('split',), num_steps=7)\n"
         "def wrong():\n"
-        "  return make()._replace(make_problem=dict, options=())\n")
+        "  return make()._replace(make_problem=dict, options=())\n"
+        "def without_id():\n"
+        "  return make()._replace(net_config={'net': 'Sgd'})\n")
     self.enter_context(mock.patch.object(sys, "path", [*sys.path, self.folder]))
     experiment = experiments.get("own_experiment:make")
     self.assertEqual(experiment.net_config, {"own": {"net": "Sgd"}})
@@ -173,6 +175,9 @@ class ExperimentsTest(parameterized.TestCase):
       experiment.make_problem(split="none")
     with self.assertRaisesRegex(ValueError, "wrong', which returns dict, but"):
       experiments.get("own_experiment:wrong").make_problem()
+    with self.assertRaisesRegex(
+        ValueError, "without_id', which raises TypeError"):
+      experiments.get("own_experiment:without_id")
 
   def test_own_function_must_return_a_problem_or_an_experiment(self):
     with self.assertRaisesRegex(

@@ -2,12 +2,14 @@
 
 import functools
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
 import problems
+from problems.datasets import mnist
 from tests import fake_data
 
 SEED = tf.constant([1, 2])
@@ -112,6 +114,14 @@ class SmallTaskTest(parameterized.TestCase):
   def test_missing_data_are_named(self):
     with self.assertRaisesRegex(FileNotFoundError, "No MNIST under"):
       problems.small_task(1, "/nowhere")
+
+  def test_digits_may_be_downloaded(self):
+    for make in (problems.small_task, problems.wide_task):
+      with mock.patch.object(
+          mnist, "read", side_effect=OSError("no network")) as read:
+        with self.assertRaisesRegex(OSError, "no network"):
+          make(1, None, download=True)
+      read.assert_called_once_with(None, "train", True)
 
   @parameterized.parameters(*range(NUM_WIDE))
   def test_wide_task_is_larger_than_the_small_ones_of_its_kind(self, index):

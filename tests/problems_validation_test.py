@@ -1,5 +1,7 @@
 """Tests of the check that a problem can be computed."""
 
+import dataclasses
+
 from absl.testing import absltest, parameterized
 import keras
 import numpy as np
@@ -148,6 +150,16 @@ class ModelTest(parameterized.TestCase):
       problems.KerasProblem(lambda: keras.Sequential([
           keras.Input([], dtype="int32"), keras.layers.Embedding(4, 4)]),
           CROSS_ENTROPY, (tokens, LABELS), 4)
+
+
+class CheckedTest(parameterized.TestCase):
+
+  def test_problem_that_is_a_dataclass_passes(self):
+    @dataclasses.dataclass
+    class Own(problems.Simple):
+      size: int = 3
+
+    problems.check(Own())
 
 
 class SeedsTest(parameterized.TestCase):

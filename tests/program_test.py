@@ -3,6 +3,7 @@
 import contextlib
 import signal
 
+from absl import flags
 from absl.testing import absltest, parameterized
 import tensorflow as tf
 
@@ -22,6 +23,7 @@ class ProgramTest(parameterized.TestCase):
        "error: seed is 1.5, but must be an integer."),
       (FileNotFoundError(2, "No such file", "a.npz"),
        "error: [Errno 2] No such file: 'a.npz'"),
+      (flags.IllegalFlagValueError("flag --x=y"), "error: flag --x=y"),
       (tf.errors.ResourceExhaustedError(None, None, "File too large; a/b"),
        "error: File too large; a/b"),
       (ValueError("{{function_node __wrapped__Add_device_}} Shapes differ "

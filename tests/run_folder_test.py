@@ -130,6 +130,16 @@ class RunFolderTest(parameterized.TestCase):
     self.assert_refused(ValueError, "incompatible tensor with shape",
                         resume=True, trainer=make_trainer(layers=(2,)))
 
+  def test_checkpoint_of_fewer_or_more_layers_is_refused(self):
+    for num_layers in (1, 2):
+      with self.subTest(num_layers):
+        self.folder = os.path.join(self.parent, str(num_layers))
+        self.claim(trainer=make_trainer(
+            layers=(2,) * num_layers)).save_checkpoint()
+        self.assert_refused(
+            ValueError, "is of other networks: resume the run with its own",
+            resume=True, trainer=make_trainer(layers=(2,) * (3 - num_layers)))
+
   def test_state_is_restored(self):
     trainer = make_trainer()
     folder = self.claim(trainer=trainer)
@@ -166,8 +176,7 @@ class RunFolderTest(parameterized.TestCase):
         "training/meta_gradient_norm": [np.nan, 2., np.inf],
         "meta_gradient_norm/unroll_1": [1., 1., np.inf],
         "meta_gradient_norm/unroll_2": [np.nan, 3., np.inf],
-        # In all epochs so far.
-        "training/meta_gradients_dropped": [1, 1, 3],
+        "training/meta_gradients_dropped": [1, 0, 2],
         "training/learning_rate": [.5] * 3, "training/num_steps": [2] * 3,
         "training/steps_per_second": [4.] * 3}
     self.assertCountEqual(logged, expected)

@@ -28,6 +28,13 @@ class Given(problems.Problem):
     return tf.reduce_mean(tf.reduce_sum(residual**2, axis=1))
 
 
+class Wrong(problems.Simple):
+  """A problem that returns its parameters alone."""
+
+  def sample(self, seed):
+    return {"x": tf.ones([]), "y": tf.ones([])}
+
+
 class Regression(problems.Problem):
   """A small multilayer perceptron on random minibatches.
 

@@ -200,6 +200,14 @@ class TrainingTest(parameterized.TestCase):
     assertions.assert_equal(variables(trained), variables(self.trained))
     self.assert_same_run(self.folder)
 
+  def test_run_stopped_before_its_first_epoch_is_as_if_it_never_was(self):
+    settings = SETTINGS._replace(patience=1)
+    expected, journal = Journal(), Journal()
+    train(None, settings=settings, recorders=[expected])
+    train(self.folder, settings=settings, should_stop=lambda: True)
+    train(self.folder, settings=settings, resume=True, recorders=[journal])
+    self.assertEqual(journal.entries, expected.entries)
+
   def test_stopped_run_is_saved_and_resumed(self):
     answers = iter([False, False, False, True])
     journal = Journal(self.folder)

@@ -83,7 +83,8 @@ def make_problem(found: experiments.Experiment, split: str) -> problems.Problem:
     split: The part of its data set.
 
   Raises:
-    ValueError: A flag is for other problems, or out of its range.
+    ValueError: A flag is for other problems, or out of its range; or a problem
+      of the user cannot be computed.
     OSError: The data set cannot be read.
   """
   return make_problems({FLAGS.problem: found}, split)[FLAGS.problem]
@@ -105,8 +106,10 @@ def make_problems(found: Mapping[str, experiments.Experiment],
   for name, one in found.items():
     made[name] = one.make_problem(**{
         key: value for key, value in values.items() if key in one.options})
-    if ":" in name and problems.ignores_seed(made[name]):
-      print(f"All runs of {name} are the same: it does not use its seeds.")
+    if ":" in name:
+      problems.check(made[name])
+      if problems.ignores_seed(made[name]):
+        print(f"All runs of {name} are the same: it does not use its seeds.")
   return made
 
 

@@ -50,7 +50,7 @@ def user_errors() -> Iterator[None]:
   """Ends the program with one line on an error that the user can fix."""
   try:
     yield
-  except (ValueError, OSError) as error:
+  except (ValueError, OSError, flags.Error) as error:
     fail(error)
   except tf.errors.OpError as error:  # TensorFlow's own errors of files.
     fail(error.message)

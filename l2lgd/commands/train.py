@@ -8,6 +8,7 @@ from typing import Any
 
 from absl import flags
 
+from l2lgd import files
 from l2lgd.commands import cluster, console, options, program, workers
 import meta
 from meta import (
@@ -245,12 +246,14 @@ def initial_config(experiment: experiments.Experiment,
   """Returns the networks of an experiment, with the weights to start from.
 
   A run that is resumed keeps its networks, as a later version of this library
-  may have others for its problem.
+  may have others for its problem. Before its first checkpoint, it starts anew.
   """
   if FLAGS.resume:
-    saved = pathlib.Path(FLAGS.save_path).glob("*.l2l")
-    if {file.stem for file in saved} == set(experiment.net_config):
-      return net_config.from_folder(FLAGS.save_path)
+    path = pathlib.Path(files.expand(FLAGS.save_path))
+    saved = {file.stem for file in path.glob("*.l2l")}
+    if (saved == set(experiment.net_config)
+        and (path / "checkpoints" / "checkpoint").exists()):
+      return net_config.from_folder(path)
   if FLAGS.init is None:
     config = experiment.net_config
     if net_options is not None:
