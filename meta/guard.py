@@ -30,7 +30,7 @@ class Guard(snt.Module):
 
     optimizer = meta.Guard(meta.LearnedOptimizer.load("paper-mnist"))
     optimizer.apply(gradients, variables)
-    print(f"The guard made {int(optimizer.num_rejected)} of the steps.")
+    print(f"{int(optimizer.num_rejected)} steps were too large.")
 
   Attributes:
     optimizer: The optimizer.
@@ -76,17 +76,17 @@ class Guard(snt.Module):
       ValueError: See `LearnedOptimizer.apply`; or the call is under a
         distribution strategy, whose replicas have gradients of their own.
     """
-    self.step([(slots.as_gradient(g, p), p) for g, p in zip(
-        gradients, parameters) if g is not None],
+    self.step(slots.pairs(gradients, parameters),
               lambda: self.optimizer.apply(gradients, parameters))
 
   def step(self, pairs: Sequence[tuple[Any, slots.Parameter]],
-           update: Callable[[], None]) -> None:
+           update: Callable[[], None], learning_rate: Any = 1.) -> None:
     """Makes the step of an optimizer, or the safe one.
 
     Args:
       pairs: The gradients and their parameters.
       update: Makes the step of the optimizer.
+      learning_rate: Factor of the safe step.
 
     Raises:
       ValueError: See `apply`.
@@ -103,22 +103,23 @@ class Guard(snt.Module):
     def accept():
       update()
       for mean, value in ((self._sum, norm), (self._weight, 1.)):
-        mean.assign(_DECAY * mean + (1. - _DECAY) * value)
+        mean.assign(tf.where(  # Gradients of 0 are no measure.
+            norm > 0., _DECAY * mean + (1. - _DECAY) * value, mean))
 
     def reject():
       self.num_rejected.assign_add(1)
       for gradient, parameter in pairs:
-        self._step(gradient, parameter, tf.math.is_finite(norm))
+        self._step(gradient, parameter, tf.where(
+            tf.math.is_finite(norm), tf.cast(learning_rate, tf.float32), 0.))
 
     tf.cond(tf.math.is_finite(norm) & (is_first | is_usual), accept, reject)
 
   def _step(self, gradient: Any, parameter: slots.Parameter,
-            is_finite: tf.Tensor) -> None:
+            factor: tf.Tensor) -> None:
     """Makes the safe step of a parameter."""
-    variable = (parameter.value if isinstance(parameter, tf.keras.Variable)
-                else parameter)
+    variable = slots.variable_of(parameter)
     g = tf.cast(tf.convert_to_tensor(gradient), tf.float32)
     size = tf.maximum(moments.rms(tf.cast(variable, tf.float32)), _MIN_SIZE)
     update = self._step_size * size * tf.math.divide_no_nan(g, moments.rms(g))
     variable.assign_sub(tf.cast(
-        tf.where(is_finite, update, 0.), variable.dtype))
+        tf.math.multiply_no_nan(update, factor), variable.dtype))

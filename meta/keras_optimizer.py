@@ -53,20 +53,19 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
     if path is not None:
       self._learned = learned_optimizer.LearnedOptimizer.load(
           path, net_config, net_assignments, shard=shard)
-      self._net_config = net_config_lib.with_arrays(self._learned.networks)
     elif net_config:
       self._learned = learned_optimizer.LearnedOptimizer(
           net_config_lib.make(net_config), net_assignments, shard=shard)
-      self._net_config = net_config
     else:
       raise ValueError(
           "path is None, but must be the folder of a trained optimizer, or one "
           f"of {list(pretrained_networks.pretrained())}.")
+    self._net_config = net_config_lib.with_arrays(self._learned.networks)
     self._guard = guard_lib.Guard(self._learned) if guard else None
 
   @property
   def num_rejected(self) -> tf.Variable:
-    """Number of steps that the guard made.
+    """Number of steps that the learned optimizer did not make.
 
     Raises:
       AttributeError: There is no guard.
@@ -81,19 +80,20 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
     super().build(variables)
     self._learned.create_states(
         [slots.parameter_name(v) for v in variables],
-        [v.value for v in variables])
+        [*map(slots.variable_of, variables)])
     for states in self._learned.states:
       for state in states:
         self._track_variable(state)
-    for variable in self._guard.statistics if self._guard else ():
-      self._track_variable(variable)
+    for i, variable in enumerate(self._guard.statistics if self._guard else ()):
+      self._track_variable(tf.keras.Variable(  # Which has a path.
+          variable, dtype=variable.dtype, trainable=False, name=f"guard_{i}"))
 
   def _backend_update_step(self, grads: list[Any],
                            trainable_variables: list[tf.keras.Variable],
                            learning_rate: tf.Tensor) -> None:
     # Not `update_step`: one call is for all parameters.
     pairs = self._all_reduce_sum_gradients([
-        (slots.as_gradient(g, v), v.value)
+        (slots.as_gradient(g, v), slots.variable_of(v))
         for g, v in zip(grads, trainable_variables, strict=True)])
 
     def update():
@@ -101,7 +101,7 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
       self._learned.update(gradients, variables, learning_rate)
 
     if self._guard:
-      self._guard.step(pairs, update)
+      self._guard.step(pairs, update, learning_rate)
     else:
       update()
 

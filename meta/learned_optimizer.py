@@ -139,22 +139,8 @@ class LearnedOptimizer(snt.Module):
         distribution strategy, but not in one of its replicas. No parameter has
         changed then.
     """
-    gradients, parameters = list(gradients), list(parameters)
-    if len(gradients) != len(parameters) or not parameters:
-      raise ValueError(
-          f"Got {len(gradients)} gradients for {len(parameters)} parameters; "
-          "apply needs one gradient per parameter, and at least one.")
-    pairs = [(slots.as_gradient(g, p), p) for g, p in zip(gradients, parameters)
-             if g is not None]
-    if not pairs:
-      raise ValueError(
-          "All gradients are None: the loss does not depend on any of the "
-          f"parameters {[slots.parameter_name(p) for p in parameters]}.")
-    gradients, parameters = map(list, zip(*pairs))
-    if len(set(map(id, parameters))) < len(parameters):
-      raise ValueError(
-          "A parameter is given twice: apply needs one gradient for each. The "
-          f"parameters are {[slots.parameter_name(p) for p in parameters]}.")
+    gradients, parameters = map(
+        list, zip(*slots.pairs(gradients, parameters)))
     replica = tf.distribute.get_replica_context()
     if replica is None:
       raise ValueError("apply was called in the scope of a distribution "
@@ -164,8 +150,7 @@ class LearnedOptimizer(snt.Module):
       gradients = replica.all_reduce(
           tf.distribute.ReduceOp.SUM, [*map(tf.convert_to_tensor, gradients)])
     names = [slots.parameter_name(p) for p in parameters]
-    variables = [p.value if isinstance(p, tf.keras.Variable) else p
-                 for p in parameters]
+    variables = [*map(slots.variable_of, parameters)]
     # All states first, as one of the parameters may be refused.
     replica.merge_call(lambda _, args: self.create_states(names, args),
                        args=(variables,))
@@ -175,6 +160,7 @@ class LearnedOptimizer(snt.Module):
     """Sets all states to those before the first step."""
     for group in self._groups():
       group.reset()
+    self.states = self.states[:len(self._slots)]  # Without those of a copy.
 
   def networks_for(self, name: str) -> dict[str, networks.Network]:
     """Returns the networks that optimize a parameter, by id.

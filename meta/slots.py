@@ -1,6 +1,6 @@
 """What a trained optimizer keeps for each parameter of another program."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 import weakref
 
@@ -169,6 +169,37 @@ def parameter_name(parameter: Parameter) -> str:
   return parameter.name.split(":")[0]
 
 
+def variable_of(parameter: Parameter) -> tf.Variable:
+  """Returns TensorFlow's variable of a parameter."""
+  return (parameter.value if isinstance(parameter, tf.keras.Variable)
+          else parameter)
+
+
+def pairs(gradients: Iterable[Any], parameters: Iterable[Parameter]
+          ) -> list[tuple[Any, Parameter]]:
+  """Returns gradients, checked, and their parameters, without those of None.
+
+  Raises:
+    ValueError: See `learned_optimizer.LearnedOptimizer.apply`.
+  """
+  gradients, parameters = list(gradients), list(parameters)
+  if len(gradients) != len(parameters) or not parameters:
+    raise ValueError(
+        f"Got {len(gradients)} gradients for {len(parameters)} parameters; "
+        "apply needs one gradient per parameter, and at least one.")
+  found = [(as_gradient(g, p), p) for g, p in zip(gradients, parameters)
+           if g is not None]
+  if not found:
+    raise ValueError(
+        "All gradients are None: the loss does not depend on any of the "
+        f"parameters {[*map(parameter_name, parameters)]}.")
+  if len({id(p) for _, p in found}) < len(found):
+    raise ValueError(
+        "A parameter is given twice: apply needs one gradient for each. The "
+        f"parameters are {[parameter_name(p) for _, p in found]}.")
+  return found
+
+
 def as_gradient(gradient: Any, parameter: Parameter
                 ) -> tf.Tensor | tf.IndexedSlices:
   """Returns the gradient of a parameter, checked, as a tensor or as its rows.
@@ -196,4 +227,7 @@ def as_gradient(gradient: Any, parameter: Parameter
   if not shape.is_compatible_with(gradient.shape):
     raise ValueError(f"The gradient of {name!r} has shape {gradient.shape}, "
                      f"but the parameter has {shape}.")
+  if isinstance(gradient, tf.Tensor) and not (
+      gradient.shape.is_fully_defined()):
+    return tf.ensure_shape(gradient, shape)
   return gradient

@@ -5,6 +5,7 @@ F is the number of features of a row, H of hidden units in a layer.
 """
 
 from collections.abc import Sequence
+import json
 import math
 from typing import Any, NamedTuple
 
@@ -76,7 +77,8 @@ class StandardDeepLSTM(base.Network):
     self._layers = tuple(checks.positive_integers("layers", layers))
     self._preprocess_name = preprocess_name
     self._preprocess = preprocess.by_name(preprocess_name, preprocess_options)
-    self._preprocess_options = dict(preprocess_options or {})
+    self._preprocess_options = json.loads(json.dumps(  # As a file has them.
+        preprocess_options or {}, default=lambda value: value.tolist()))
     self._scale = checks.finite("scale", scale)
     self._postprocess = postprocess.from_options(
         scale, postprocess_options, preprocess_name, self._preprocess)

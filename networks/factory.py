@@ -45,9 +45,9 @@ def factory(net: str, net_options: Any = (),
     FileNotFoundError: The file does not exist.
   """
   cls = _CLASSES[checks.one_of("net", net, _CLASSES)]
-  options = dict(net_options)
-  if net_path is not None:
-    options = _with_file(net, options, net_path)
+  given = dict(net_options)
+  saved = None if net_path is None else _read(net, net_path)
+  options = given if saved is None else {**(saved.net_options or {}), **given}
   known = _parameters(cls)
   unknown = sorted(set(options) - set(known))
   missing = sorted(name for name, parameter in known.items()
@@ -58,8 +58,11 @@ def factory(net: str, net_options: Any = (),
     raise ValueError(f"net_options {problem}, but the options of {net} are "
                      f"{sorted(known)}.")
   network = cls(**options)
-  if net_path is not None:
-    _check_layers(network, options.get("initializer", {}), net_path)
+  if saved is not None:
+    _check_options(network, given, saved, net_path)
+    if saved.weights:
+      network = cls(**options | {"initializer": saved.weights})
+      _check_layers(network, saved.weights, net_path)
   return network
 
 
@@ -100,32 +103,33 @@ def _parameters(cls: Any) -> dict[str, inspect.Parameter]:
           if name not in ("self", "name", "kwargs")}
 
 
-def _with_file(net: str, options: dict[str, Any],
-               net_path: files.Path) -> dict[str, Any]:
-  """Returns the options with those of a file, and with its weights.
+def _read(net: str, net_path: files.Path) -> weights.Saved:
+  """Returns what a file holds.
 
   Raises:
-    ValueError: The class or an option contradicts the file.
+    ValueError: Its network is of another class.
   """
   saved = weights.read(net_path)
   if saved.net not in (None, net):
     raise ValueError(f"net is {net!r}, but must be {saved.net!r}, the class of "
                      f"the network in {net_path}.")
-  options = dict(options)
-  for name, value in (saved.net_options or {}).items():
-    given = options.setdefault(name, value)
-    if isinstance(given, tuple):
-      given = list(given)
-    if given != value:
-      raise ValueError(f"{net_path} was trained with {name}={value!r}, but "
-                       f"net_options has {name}={given!r}.")
-  if saved.weights:
-    options["initializer"] = saved.weights
-  return options
+  return saved
+
+
+def _check_options(network: base.Network, given: Mapping[str, Any],
+                   saved: weights.Saved, net_path: files.Path | None) -> None:
+  """Raises ValueError if options contradict a file that says what it has."""
+  if saved.net_options is None:
+    return
+  for name in given:
+    value, theirs = network.options.get(name), saved.net_options.get(name)
+    if value != theirs:
+      raise ValueError(f"{net_path} was trained with {name}={theirs!r}, but "
+                       f"net_options has {name}={value!r}.")
 
 
 def _check_layers(network: base.Network, layers: Mapping[str, Any],
-                  net_path: files.Path) -> None:
+                  net_path: files.Path | None) -> None:
   """Raises ValueError if a file lacks layers of its network."""
   if not isinstance(network, deep_lstm.StandardDeepLSTM):
     return

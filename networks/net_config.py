@@ -102,13 +102,9 @@ def with_weights(net_config: NetConfig, path: files.Path) -> NetConfig:
     FileNotFoundError: The file of a network does not exist.
     ValueError: A file is damaged.
   """
-  loaded: dict[str, Mapping[str, Any]] = {}
-  for key, config in net_config.items():
-    filename = _filename(path, key)
-    net = weights.read(filename).net
-    loaded[key] = {
-        **(config if net is None else {"net": net}), "net_path": filename}
-  return loaded
+  return {key: {**(_class_of(path, key) or config),
+                "net_path": _filename(path, key)}
+          for key, config in net_config.items()}
 
 
 def from_folder(path: files.Path,
@@ -133,7 +129,8 @@ def from_folder(path: files.Path,
         "--save_path of train.py, or a folder that MetaOptimizer.save wrote.")
   if net_config:
     loaded: NetConfig = {
-        key: {**config, "net_path": _filename(path, key)}
+        key: {**_class_of(path, key), **config,
+              "net_path": _filename(path, key)}
         for key, config in net_config.items()}
   else:
     loaded = with_weights({key: {} for key in keys}, path)
@@ -143,6 +140,12 @@ def from_folder(path: files.Path,
           f"{config['net_path']} does not say what its network is: give "
           f"net_config={{{key!r}: {{'net': ..., 'net_options': ...}}}}.")
   return loaded
+
+
+def _class_of(path: files.Path, key: str) -> dict[str, str]:
+  """Returns the class of a saved network; nothing if the file lacks it."""
+  net = weights.read(_filename(path, key)).net
+  return {} if net is None else {"net": net}
 
 
 def with_arrays(networks: Mapping[str, base.Network]

@@ -54,8 +54,10 @@ class NTMBFGS(lstm_with_gac.LSTMWithGAC):
       read_heads: Number of read heads, R.
       write_heads: Number of write heads, W.
       name: Name of the module.
-      **kwargs: See `LSTMWithGAC`. There is another layer to initialize,
-        `heads`, with `w` [H, R + 2 W] and `b` [R + 2 W], in the order r, a, b.
+      **kwargs: See `LSTMWithGAC`. With what is read, `w_gates` of the first
+        layer is [F + R + H, 4 H], and `w` of `linear` [H + R, D]. There is
+        another layer to initialize, `heads`, with `w` [H, R + 2 W] and
+        `b` [R + 2 W], in the order r, a, b.
 
     Raises:
       ValueError: See `LSTMWithGAC`.

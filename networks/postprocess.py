@@ -83,9 +83,10 @@ class Postprocessing:
     defaults = {"nonlinearity": "linear", "nominal_step": 0.,
                 "min_size": None, "weight_decay": 0., "log_range": 0.,
                 "max_size": None}
-    given = {"nonlinearity": nonlinearity, "nominal_step": nominal_step,
-             "min_size": min_size, "weight_decay": weight_decay,
-             "log_range": log_range, "max_size": max_size}
+    given = {"nonlinearity": nonlinearity, "nominal_step": self._nominal_step,
+             "min_size": self._min_size, "weight_decay": self._weight_decay,
+             "log_range": self._log_range,
+             "max_size": None if max_size is None else self._max_size}
     self.options = {name: value for name, value in given.items()
                     if value != defaults[name]}
 

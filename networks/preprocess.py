@@ -22,7 +22,8 @@ Memory = tuple[tf.Tensor, ...]
 class Preprocessing(abc.ABC):
   """What turns rows of gradients into the inputs of a network.
 
-  D coordinates, or N rows of them, are processed independently.
+  D coordinates, or N rows of them, are processed independently, but for means
+  over a parameter.
 
   Attributes:
     has_direction: Whether `direction` returns a tensor.

@@ -109,6 +109,26 @@ class FactoryTest(parameterized.TestCase):
         networks.factory(COORDINATEWISE, net_path=self.file).options["layers"],
         [4, 3])
 
+  def test_numpy_options_of_inputs_and_bounds_can_be_saved(self):
+    options = {"preprocess_name": "LogAndSign",
+               "preprocess_options": {"k": np.int64(5)},
+               "postprocess_options": {"min_size": np.float32(0.5)}}
+    self.save(**options)
+    networks.factory(COORDINATEWISE, options, self.file)
+
+  def test_options_of_a_file_may_be_tuples_and_arrays(self):
+    options = {"preprocess_name": "NormalizedMomenta",
+               "preprocess_options": {"decays": (0.5, 0.9)}}
+    self.save(**options)
+    networks.factory(
+        COORDINATEWISE, {"layers": np.array([4, 3]), **options}, self.file)
+
+  def test_option_that_the_file_leaves_out_is_compared(self):
+    self.save()
+    with self.assertRaisesRegex(ValueError, "postprocess_options=None, but"):
+      networks.factory(COORDINATEWISE, {"postprocess_options": {
+          "weight_decay": 0.01}}, self.file)
+
   def test_a_network_without_weights_yet_is_not_saved(self):
     with self.assertRaisesRegex(ValueError, "variables"):
       networks.save(networks.CoordinateWiseDeepLSTM((4,)), self.file)

@@ -62,6 +62,18 @@ class GuardTest(toy_training.FolderTest):
     assertions.assert_equal(self.states(), states)
     self.assertEqual(self.guard.num_rejected, 1)
 
+  def test_bad_input_is_refused_on_rejected_steps_too(self):
+    self.apply()
+    before = self.values()
+    with self.assertRaisesRegex(ValueError, "Got 1 gradients for 2 param"):
+      self.guard.apply([100. * self.gradients[0]], self.variables)
+    assertions.assert_equal(self.values(), before)
+
+  def test_gradients_of_zero_are_no_measure(self):
+    for factor in (0., 0., 1., 2.):
+      self.apply(factor)
+    self.assertEqual(self.guard.num_rejected, 0)
+
   def test_norms_are_compared_with_the_mean_of_those_accepted(self):
     factors = np.random.default_rng(0).lognormal(sigma=1.2, size=40)
     accepted, expected, actual = [], [], []

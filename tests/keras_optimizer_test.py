@@ -124,6 +124,40 @@ class KerasLearnedOptimizerTest(FolderTest):
     self.assertEqual(loaded.optimizer.num_rejected,
                      model.optimizer.num_rejected + 1)
 
+  def test_statistics_of_the_guard_are_variables_with_paths(self):
+    model = self.compiled(guard=True)
+    fit(model)
+    tree = model.get_state_tree("numpy_array")["optimizer_variables"]
+    own = tree[model.optimizer.name]
+    self.assertLen([key for key in own if key.startswith("guard_")], 3)
+
+  def test_learning_rate_is_a_factor_of_safe_steps(self):
+    optimizer = meta.KerasLearnedOptimizer(
+        self.path, guard=True, learning_rate=0.)
+    variable = tf.keras.Variable([1., 2.])
+    for factor in (1., 100.):
+      optimizer.apply([factor * tf.ones([2])], [variable])
+    self.assertEqual(optimizer.num_rejected, 1)
+    np.testing.assert_array_equal(variable.value, [1., 2.])
+
+  def test_variables_may_be_those_of_tensorflow(self):
+    values = []
+    for make in (tf.Variable, tf.keras.Variable):
+      variable = make([0., 0.])
+      meta.KerasLearnedOptimizer(self.path).apply(
+          [tf.constant([1., -1e-3])], [variable])
+      values.append(tf.convert_to_tensor(variable).numpy())
+    np.testing.assert_array_equal(*values)
+    self.assertNotEqual(values[0][0], 0.)
+
+  def test_configuration_has_the_weights_of_files(self):
+    file = os.path.join(self.path, "cw.l2l")
+    config = meta.KerasLearnedOptimizer(net_config={
+        "cw": {"net": NET["net"], "net_path": file}}).get_config()
+    os.remove(file)
+    copied = meta.KerasLearnedOptimizer.from_config(config).get_config()
+    self.assertEqual(copied["net_config"], config["net_config"])
+
   def test_rejected_steps_are_counted_by_a_guard_alone(self):
     with self.assertRaisesRegex(AttributeError, "give guard=True"):
       _ = self.compiled().optimizer.num_rejected

@@ -62,6 +62,13 @@ class StatesTest(FolderTest):
     for own, others in zip(optimizer.states, states, strict=True):
       assertions.assert_equal([v.numpy() for v in own], others)
 
+  def test_copy_that_is_reset_is_a_fresh_start(self):
+    optimizer = meta.LearnedOptimizer.load(self.path)
+    expected = loop(optimizer, make_model())
+    twin = copy.deepcopy(optimizer)
+    twin.reset()
+    self.assertEqual(loop(twin, make_model()), expected)
+
   def test_copy_refuses_parameters_in_another_order(self):
     optimizer = meta.LearnedOptimizer.load(self.path)
     one, two = tf.Variable([1.]), tf.Variable([1., 2.], name="two")

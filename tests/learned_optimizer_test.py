@@ -49,6 +49,20 @@ def losses_on_replicas(path):
 
 class LearnedOptimizerTest(FolderTest):
 
+  def test_gradients_of_unknown_shape_are_those_of_their_parameters(self):
+    variables = [tf.Variable(tf.ones([n])) for n in (2, 3)]
+    optimizer = meta.LearnedOptimizer.load(self.path)
+
+    @tf.function
+    def apply():
+      optimizer.apply([tf.numpy_function(
+          lambda n=n: np.ones(n, np.float32), [], tf.float32)
+                       for n in (2, 3)], variables)
+
+    apply()
+    np.testing.assert_allclose(variables[0], variables[1][:2])
+    self.assertNotEqual(variables[0][0], 1.)
+
   def test_updates_are_those_of_the_unroll(self):
     problem = toys.Regression()
     network, = meta.LearnedOptimizer.load(self.path).networks.values()

@@ -44,6 +44,11 @@ class NetConfigTest(parameterized.TestCase):
       assertions.assert_equal(toys.steps(network, GRADIENTS)[0],
                               toys.steps(expected[key], GRADIENTS)[0])
 
+  def test_network_is_chosen_by_its_id_alone(self):
+    saved = self.save(cw=COORDINATEWISE, other=ADAM)
+    made = net_config.make(net_config.from_folder(self.folder, {"cw": {}}))
+    self.assert_same(made, {"cw": saved["cw"]})
+
   def test_make_builds_every_network(self):
     nets = net_config.make({"one": COORDINATEWISE, "two": ADAM,
                             "three": {"net": "Sgd"}})
