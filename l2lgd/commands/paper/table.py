@@ -281,16 +281,13 @@ TRAINING = {
     "paper-cifar5-sub": Training(17, [{
         "problem": "paper-cifar5-sub", "num_epochs": 150,
         "evaluation_period": 25, "evaluation_epochs": 4}]),
-    "paper-cifar10-momenta": Training(30, [{
-        **_CIFAR10_MOMENTA, "problem": "paper-cifar10"}, {
-        **_OF_LONG_RUNS, "problem": "paper-cifar10", "num_steps": 600,
-        "min_num_steps": 100, "num_epochs": 40, "evaluation_period": 40,
-        "evaluation_epochs": 2}]),
-    "paper-cifar5-sub-momenta": Training(51, [{
-        **_CIFAR10_MOMENTA, "problem": "paper-cifar5-sub"}, {
-        **_OF_LONG_RUNS, "problem": "paper-cifar5-sub", "num_steps": 1000,
-        "min_num_steps": 100, "num_epochs": 40, "evaluation_period": 40,
-        "evaluation_epochs": 1}]),
+    **{f"{problem}-momenta": Training(minutes, [
+        {**_CIFAR10_MOMENTA, "problem": problem},
+        {**_OF_LONG_RUNS, "problem": problem, "num_steps": 1000,
+         "min_num_steps": 100, "num_epochs": 40, "evaluation_period": 40,
+         "evaluation_epochs": 1}])
+       for problem, minutes in (("paper-cifar10", 58),
+                                ("paper-cifar5-sub", 51))},
     "paper-neural-art": Training(56, [{
         "problem": "paper-neural-art", "num_epochs": 160,
         "evaluation_period": 20, "evaluation_epochs": 4}]),
