@@ -122,7 +122,7 @@ class RunFolder(recorders.Recorder):
         tf.summary.scalar(tag, value)
 
   def validation(self, validation: trainer_lib.Validation) -> None:
-    """Writes scalars for TensorBoard, and the networks if they are the best.
+    """Writes scalars for TensorBoard, and the networks if they are to be kept.
 
     Raises:
       OSError: The networks cannot be written; the last ones are left as they
@@ -138,7 +138,7 @@ class RunFolder(recorders.Recorder):
               f"diagnostics/{name}{problem}", tf.reduce_mean(values))
       # TensorBoard drops the previous curve, as its steps start again.
       tensorboard.write_curve(f"validation/loss_curve{problem}", curve)
-    if validation.improved:
+    if validation.improved or self._trainer.settings.keep_last:
       self._trainer.optimizer.save(
           self._path, self._settings | {"num_epochs": validation.epoch},
           self._trainer.net_assignments)

@@ -41,6 +41,8 @@ class Settings(NamedTuple):
   # often each is trained on in relation to the others; None: equally often.
   patience: int | None = None  # Validations in a row without improvement after
   # which `train` stops. None never stops early.
+  keep_last: bool = False  # Whether the networks of the last validation are
+  # saved, in place of those of the best.
   restart_from_best: bool = False  # Whether networks and Adam go back to the
   # best validation after an epoch without any finite meta-gradient.
   curriculum: Sequence[int] | None = None  # Updates in an epoch, stage by

@@ -59,8 +59,8 @@ class FlagsTest(programs.TestCase):
         evaluation_period=11, evaluation_epochs=13, jit_compile=False,
         decay_epochs=19, max_gradient_norm=0.25, objective="log",
         min_num_steps=3, problem_weights=[1., 0.5], patience=2,
-        restart_from_best=True, curriculum=[3, 6], imitation=0.25,
-        teacher="Momentum", teacher_learning_rate=0.125,
+        keep_last=True, restart_from_best=True, curriculum=[3, 6],
+        imitation=0.25, teacher="Momentum", teacher_learning_rate=0.125,
         estimator="pes", perturbation_stddev=0.5, perturbation_pairs=3)
     for name, default in meta.Settings()._asdict().items():
       self.assertNotEqual(getattr(settings, name), default)

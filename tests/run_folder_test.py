@@ -250,14 +250,16 @@ class RunFolderTest(parameterized.TestCase):
       np.testing.assert_allclose(
           list(logged[tag].values()), list(values.values()), rtol=1e-6)
 
-  def test_networks_are_written_when_they_are_the_best(self):
-    folder, filename = self.claim(), os.path.join(self.folder, "cw.l2l")
+  @parameterized.parameters((False, 4), (True, 5))
+  def test_best_networks_are_written_or_the_last(self, keep_last, expected):
+    folder = self.claim(trainer=make_trainer(keep_last=keep_last))
+    filename = os.path.join(self.folder, "cw.l2l")
     folder.validation(make_validation(3, improved=False))
-    self.assertFalse(os.path.exists(filename))
+    self.assertEqual(os.path.exists(filename), keep_last)
     folder.validation(make_validation(4, improved=True))
     folder.validation(make_validation(5, improved=False))
     self.assertEqual(
-        weights.read(filename).trained_on, SETTINGS | {"num_epochs": 4})
+        weights.read(filename).trained_on, SETTINGS | {"num_epochs": expected})
 
 
 if __name__ == "__main__":

@@ -89,6 +89,9 @@ flags.DEFINE_float("random_scaling", None, "Scale each coordinate of the "
 flags.DEFINE_integer("patience", None,
                      "Validations in a row without improvement after which "
                      "the training stops.")
+flags.DEFINE_bool("keep_last", False,
+                  "Whether to save the networks of the last validation, in "
+                  "place of those of the best.")
 flags.DEFINE_bool("restart_from_best", False,
                   "Whether to go back to the best networks after an epoch "
                   "without any finite meta-gradient.")

@@ -70,8 +70,9 @@ class Training(NamedTuple):
   # from the networks of the one before.
 
 
+_GENERAL = {"general": "general", "general-small": "general-small"}
 _MNIST = {"LSTM": "paper-mnist", "LSTM-momenta": "paper-mnist-momenta",
-          "general": "general"}
+          **_GENERAL}
 _CIFAR10 = {"LSTM": "paper-cifar10", "LSTM-momenta": "paper-cifar10-momenta"}
 _WITH_SUB = {**_CIFAR10, "LSTM-sub": "paper-cifar5-sub",
              "LSTM-sub-momenta": "paper-cifar5-sub-momenta"}
@@ -94,9 +95,9 @@ def _long_mnist(num_steps: int, num_runs: int, tuning_runs: int,
       "of up to 10,000, the others on runs of up to 1,000.",
       {"": Setting("paper-mnist", {
           "LSTM-long": "paper-mnist-long",
-          "LSTM-momenta": "paper-mnist-momenta", "general": "general"},
-                   num_steps, num_runs, tuning_runs,
-                   {"activation": units.lower()}, split="train")},
+          "LSTM-momenta": "paper-mnist-momenta", **_GENERAL}, num_steps,
+                   num_runs, tuning_runs, {"activation": units.lower()},
+                   split="train")},
       learned_is_ahead=None)
 
 
@@ -140,6 +141,13 @@ _MNIST_MOMENTA: Sequence[Mapping[str, Any]] = [{
     **_OF_LONG_RUNS, "problem": "paper-mnist", "num_steps": 1000,
     "min_num_steps": 50, "num_epochs": 60, "evaluation_period": 60,
     "evaluation_epochs": 10}]
+# Flags of a second training of general optimizers.
+_OF_WIDE_TASKS = {
+    "problem": ",".join([*(f"small-{i}" for i in range(11)), "small-25",
+                         "small-46", "small-79", "small-80", "wide-tasks"]),
+    "recipe": "general", "sampled_coordinates": "all",
+    "second_derivatives": "true", "learning_rate": 0.001, "unroll_length": 50,
+    "min_num_steps": 50, "evaluation_epochs": 3, "keep_last": "true"}
 _CIFAR10_MOMENTA = {
     "net_options":
     '{"layers": [8], "preprocess_name": "NormalizedMomenta", '
@@ -275,6 +283,14 @@ TRAINING = {
         "problem": "small-tasks", "recipe": "general", "learning_rate": 0.002,
         "unroll_length": 100, "min_num_steps": 100, "num_epochs": 2500,
         "evaluation_period": 1250, "seed": 2}]),
+    "general-small": Training(91, [{
+        "problem": "small-tasks,small-25,small-46,small-79,small-80",
+        "recipe": "general", "net_options": '{"layers": [8]}',
+        "num_epochs": 4000, "evaluation_period": 4000, "evaluation_epochs": 1,
+        "seed": 1}, {
+        **_OF_WIDE_TASKS, "num_epochs": 600, "seed": 2}, {
+        **_OF_WIDE_TASKS, "problem_weights": ",".join("1" * 15 + "22224"),
+        "num_epochs": 1600, "seed": 3}]),
     "paper-cifar10": Training(28, [{
         "problem": "paper-cifar10", "num_epochs": 250,
         "evaluation_period": 25, "evaluation_epochs": 4}]),
