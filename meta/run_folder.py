@@ -13,6 +13,7 @@ from meta import evaluation, recorders, replicas, schedules, tensorboard
 from meta import settings as settings_lib
 from meta import trainer as trainer_lib
 
+_CHECKPOINTS = "checkpoints"  # Folder.
 _SETTINGS_FILE = "run.json"
 # Settings that may change when a run is resumed.
 _VARIABLE = ("jit_compile",)
@@ -52,7 +53,7 @@ class RunFolder(recorders.Recorder):
     checkpoint = trainer.checkpoint()
     checkpoint.save_counter.numpy()  # All processes must make this variable.
     self._manager = tf.train.CheckpointManager(
-        checkpoint, os.path.join(path, "checkpoints"), max_to_keep=2)
+        checkpoint, os.path.join(path, _CHECKPOINTS), max_to_keep=2)
     latest = self._manager.latest_checkpoint
     if latest and resume:
       try:
@@ -159,6 +160,12 @@ class RunFolder(recorders.Recorder):
           f"Cannot write a checkpoint under {self._path}, but the last one is "
           "intact: make room, then resume with --resume. TensorFlow says: "
           f"{error.message}") from error
+
+
+def has_checkpoint(path: files.Path) -> bool:
+  """Returns whether a folder has a state from which to resume."""
+  return tf.train.latest_checkpoint(
+      os.path.join(files.expand(path), _CHECKPOINTS)) is not None
 
 
 def _of_problem(name: str | None) -> str:

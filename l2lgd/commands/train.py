@@ -17,6 +17,7 @@ from meta import (
     pretrained_networks,
     recipes,
     replicas,
+    run_folder,
     seeds,
 )
 import networks
@@ -255,7 +256,7 @@ def initial_config(experiment: experiments.Experiment,
     path = pathlib.Path(files.expand(FLAGS.save_path))
     saved = {file.stem for file in path.glob("*.l2l")}
     if (saved == set(experiment.net_config)
-        and (path / "checkpoints" / "checkpoint").exists()):
+        and run_folder.has_checkpoint(path)):
       return net_config.from_folder(path)
   if FLAGS.init is None:
     config = experiment.net_config
