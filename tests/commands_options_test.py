@@ -39,7 +39,8 @@ MISTAKES = (
     (("--learning_rate=inf",), "--learning_rate is inf"),
     (("--seed=ten",), "--seed=ten"),
     (("--layers=20",),
-     "--layers is for mnist, paper-mnist, paper-mnist-gac, not simple"),
+     "--layers is for mnist, paper-mnist, paper-mnist-relu, paper-mnist-gac, "
+     "not simple"),
     (("--problem=quadratic", "--activation=relu"),
      "--activation is for mnist, paper-mnist, paper-mnist-gac, not quadratic"),
     (("--problem=mnist", "--layers=20,many"), "--layers has 'many'"),
@@ -47,7 +48,8 @@ MISTAKES = (
      r"layers\[0\] is 0, but must be a positive integer"),
     (("--problem=mnist", "--activation=tanh"), "--activation=tanh"),
     (("--problem=quadratic", "--init_stddev=0.1"),
-     "--init_stddev is for mnist, paper-mnist, paper-mnist-gac, not quadratic"),
+     "--init_stddev is for mnist, paper-mnist, paper-mnist-relu, "
+     "paper-mnist-gac, not quadratic"),
     (("--problem=mnist", "--init_stddev=0"),
      "init_stddev is 0.0, but must be a positive number"),
     (("--jit_compile=maybe",), "--jit_compile=maybe"),

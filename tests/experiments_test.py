@@ -19,7 +19,8 @@ SIZES = {  # Numbers of coordinates and of functions, as published.
     "mnist": (15910, 1), "cifar": (22682, 1), "cifar-multi": (22682, 1),
     "paper-quadratic": (1280, 128), "paper-quadratic-gac": (10, 1),
     "paper-quadratic-ntm": (10, 1),
-    "paper-mnist": (15910, 1), "paper-mnist-gac": (15910, 1),
+    "paper-mnist": (15910, 1), "paper-mnist-relu": (15910, 1),
+    "paper-mnist-gac": (15910, 1),
     "paper-cifar10": (22682, 1), "paper-cifar5": (22682 - 5 * 33, 1),
     "paper-cifar5-sub": (22682 - 5 * 33, 1),
     "paper-cifar2": (22682 - 8 * 33, 1),
@@ -110,6 +111,17 @@ class ExperimentsTest(parameterized.TestCase):
         problem, 1)([0]).losses
     # The network of zeros leaves x_0 at 1; Adam's first update is its rate.
     np.testing.assert_allclose(losses, [[2., 1 + 0.9**2]], rtol=1e-5)
+
+  def test_paper_mnist_relu_is_paper_mnist_with_relu(self):
+    relu, _ = self.make("paper-mnist-relu")
+    expected = problems.Mnist(
+        activation="relu", data_dir=self.folder, split="test")
+    params, constants = expected.sample(tf.constant([1, 2]))
+    params = {k: 30. * v for k, v in params.items()}  # Not almost linear.
+    losses = [problem.loss(params, constants, tf.constant([3, 4]))
+              for problem in (relu, expected, self.make("paper-mnist")[0])]
+    self.assertEqual(losses[0], losses[1])
+    self.assertNotEqual(losses[0], losses[2])
 
   def test_neural_art_is_tested_on_another_style(self):
     one, other = (self.make(name)[0]
