@@ -77,11 +77,27 @@ class VerdictsTest(parameterized.TestCase):
         make_panel(rivals=("other",)), "", make_runs(), "LSTM")
     self.assertEqual(found.best, "other")
 
+  def test_difference_within_chance_is_not_claimed(self):
+    runs = make_runs(lstm=(.6, .71, .88))  # 0, .01 above and .02 below Adam.
+    runs["LSTM"].losses[:, 1] = 0.
+    found = verdicts.difference(make_panel(), "", runs, "LSTM")
+    self.assertFalse(found.is_ahead)
+    self.assertEqual(found.describe(),
+                     "not distinguishable from Adam (0.0033 ± 0.009 below)")
+    self.assertRegex(verdicts.judge(make_panel(), {"": runs}).reason,
+                     r"^LSTM is not distinguishable from Adam \([^)]*\)\. ")
+
   def test_what_diverges_more_often_is_behind(self):
     runs = make_runs(lstm=(.1, np.inf, .2))
     found = verdicts.difference(make_panel(), "", runs, "LSTM")
     self.assertFalse(found.is_ahead)
-    self.assertEqual(found.describe(), "behind Adam")
+    self.assertEqual(
+        found.describe(), "behind Adam, which diverges less often")
+    runs = make_runs(sgd=(np.inf,) * 3, adam=(np.nan,) * 3)
+    found = verdicts.difference(make_panel(), "", runs, "LSTM")
+    self.assertTrue(found.is_ahead)
+    self.assertEqual(
+        found.describe(), "ahead of Sgd, which diverges more often")
     runs = make_runs(adam=(np.nan, 1e-3, 1e-3))
     found = verdicts.difference(make_panel(), "", runs, "LSTM")
     self.assertEqual(found.best, "Sgd")
@@ -107,7 +123,8 @@ class VerdictsTest(parameterized.TestCase):
     self.assertEqual(found.word, expected)
 
   @parameterized.parameters(
-      ((.1, .3, .2), "ahead"), ((.6, .71, .89), "behind"))
+      ((.1, .3, .2), "ahead"), ((.6, .71, .89), "even"),
+      ((1., 2., 3.), "behind"), ((.1, np.inf, .2), "behind"))
   def test_word_where_the_paper_has_no_such_panel(self, lstm, expected):
     panel = make_panel(learned_is_ahead=None)
     found = verdicts.judge(panel, {"": make_runs(lstm=lstm)})

@@ -19,29 +19,40 @@ _SIGNIFICANT = 2.
 class Difference(NamedTuple):
   """The learned optimizer's final loss minus that of the best rival."""
   best: str  # The best rival.
-  mean: float  # Over the functions on which neither diverged; infinite if the
-  # learned optimizer diverged more often.
-  standard_error: float
+  mean: float  # Over the functions on which neither diverged; infinite if one
+  # of them diverged more often.
+  standard_error: float  # NaN of a single function.
 
   @property
   def is_ahead(self) -> bool:
     """Whether the learned optimizer is ahead by more than chance."""
     return self.mean < -_SIGNIFICANT * self.standard_error
 
+  @property
+  def is_behind(self) -> bool:
+    """Whether it is behind by more than chance."""
+    return self.mean > _SIGNIFICANT * self.standard_error
+
   def describe(self) -> str:
     """Returns the difference in words."""
     if math.isinf(self.mean):
-      return f"behind {self.best}"
+      return (f"ahead of {self.best}, which diverges more often"
+              if self.is_ahead else
+              f"behind {self.best}, which diverges less often")
+    size = f"{abs(self.mean):.2g}"
     side = "below" if self.mean < 0 else "above"
-    error = "" if math.isnan(
-        self.standard_error) else f" (± {self.standard_error:.1g})"
-    return f"{abs(self.mean):.2g}{error} {side} {self.best}"
+    if math.isnan(self.standard_error):
+      return f"{size} {side} {self.best}"
+    error = f"± {self.standard_error:.1g}"
+    if self.is_ahead or self.is_behind:
+      return f"{size} ({error}) {side} {self.best}"
+    return f"not distinguishable from {self.best} ({size} {error} {side})"
 
 
 class Verdict(NamedTuple):
   """Whether a panel is as in the paper."""
   word: str  # "reproduced", "better", "not reproduced"; "shown" of a picture;
-  # "ahead" or "behind" where the paper has no such panel.
+  # "ahead", "behind" or "even" where the paper has no such panel.
   reason: str  # A sentence.
 
 
@@ -63,8 +74,9 @@ def difference(panel: table.Panel, label: str, runs: Records,
     return summary.num_diverged, summary.mean
 
   best = min(_rivals(panel, label), key=rank)
-  if rank(name)[0] > rank(best)[0]:  # It diverged more often.
-    return Difference(best, math.inf, 0.)
+  more_often = rank(name)[0] - rank(best)[0]
+  if more_often:
+    return Difference(best, math.copysign(math.inf, more_often), 0.)
   with np.errstate(invalid="ignore"):
     summary = evaluation.summarize(
         runs[name].final_losses - runs[best].final_losses)
@@ -119,7 +131,8 @@ def judge(panel: table.Panel, runs: Mapping[str, Records]) -> Verdict:
   if panel.draws == "updates":
     word = "shown"  # The paper's claim is about the picture, not the loss.
   elif panel.learned_is_ahead is None:
-    word = "ahead" if is_ahead else "behind"
+    word = ("ahead" if is_ahead else
+            "behind" if any(d.is_behind for d in differences) else "even")
   elif panel.learned_is_ahead:
     word = ("not reproduced" if not is_ahead else
             "better" if is_lower else "reproduced")
@@ -137,9 +150,10 @@ def judge(panel: table.Panel, runs: Mapping[str, Records]) -> Verdict:
 def _describe(panel: table.Panel, label: str, runs: Records,
               name: str) -> str:
   """Returns a sentence about an optimizer and its rivals."""
-  step = ahead_from(panel, label, runs, name)
+  found = difference(panel, label, runs, name)
+  step = ahead_from(panel, label, runs, name) if found.is_ahead else None
   since = "" if step is None else f", and ahead of all from step {step} on"
-  return f"{name} is {difference(panel, label, runs, name).describe()}{since}."
+  return f"{name} is {found.describe()}{since}."
 
 
 def _rivals(panel: table.Panel, label: str) -> Sequence[str]:
