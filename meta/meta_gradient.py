@@ -16,6 +16,7 @@ Result = tuple[tf.Tensor, unroll.Run, list[tf.Tensor]]
 
 OBJECTIVES = ("sum", "log")
 EPSILON = 1e-8  # Keeps the logarithm of a loss of 0 finite.
+MAX_RATIO = 100.  # See `unless_exploded`.
 
 
 def meta_loss(losses: tf.Tensor, objective: str = "sum",
@@ -271,6 +272,37 @@ def second_order_meta_gradient(
   return losses, run, tape.gradient(
       loss, [*network.trainable_variables],
       unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+
+def unless_exploded(
+    gradients: list[tf.Tensor], losses: tf.Tensor, objective: str,
+    first_order: Callable[[], list[tf.Tensor]]) -> list[tf.Tensor]:
+  """Returns a meta-gradient with second derivatives, unless it has exploded.
+
+  Second derivatives of chaotic runs, of recurrent networks say, grow
+  exponentially with T, and their direction is noise (Metz et al. 2019, arXiv
+  1810.10180, section 3). First derivatives do not.
+
+  Args:
+    gradients: The meta-gradient with second derivatives.
+    losses: The losses of the unroll, as `unroll.unroll` returns them.
+    objective: See `meta_loss`.
+    first_order: Returns the meta-gradient without, which is used if `gradients`
+      are not finite, or their norm is more than `MAX_RATIO` times its norm.
+  """
+  def choose() -> list[tf.Tensor]:
+    first = first_order()
+    is_sane = norm <= MAX_RATIO * tf.linalg.global_norm(first)
+    return [tf.where(is_sane, a, b)
+            for a, b in zip(gradients, first, strict=True)]
+
+  if not gradients:  # All networks are hand-designed.
+    return gradients
+  norm = tf.linalg.global_norm(gradients)
+  # Most are not large: they need no comparison.
+  size = (float(losses.shape[0]) if objective == "log"
+          else tf.cast(meta_loss(tf.abs(losses)), norm.dtype))
+  return tf.cond(norm <= 10. * size, lambda: gradients, choose)
 
 
 def _floating(nest: Any) -> list[tf.Tensor]:

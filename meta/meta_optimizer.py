@@ -93,7 +93,7 @@ class MetaOptimizer:
       len_unroll: Number of updates in an unroll, T.
       learning_rate: Learning rate of Adam, which trains the networks.
       net_assignments: See `meta_loss`.
-      second_derivatives: See `meta_step.Unroller`.
+      second_derivatives: See `meta_step.MetaStep`.
       jit_compile: See `meta_step.Unroller`.
       num_sampled: See `meta_step.MetaStep`.
       max_gradient_norm: See `meta_step.MetaStep`.

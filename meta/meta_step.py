@@ -136,7 +136,8 @@ class MetaStep(Unroller):
       problem: The problem that it optimizes.
       len_unroll: Number of updates in an unroll, T.
       learning_rate: Learning rate of Adam.
-      second_derivatives: See `Unroller`.
+      second_derivatives: See `Unroller`. Where they explode, they are left out:
+        see `meta_gradient.unless_exploded`.
       jit_compile: See `Unroller`.
       num_sampled: Number of coordinates, or rows of them, from a sample of
         which the meta-gradient is estimated at each unroll, for each run. The
@@ -183,15 +184,26 @@ class MetaStep(Unroller):
   def _make_meta_gradient(
       self, num_sampled: int | None) -> Callable[..., meta_gradient.Result]:
     """Returns a function of a run and a number of steps."""
+    first_order = functools.partial(
+        meta_gradient.meta_gradient, objective=self._objective)
     if not self._second_derivatives:
       return self._compiled(functools.partial(
-          meta_gradient.meta_gradient, num_sampled=num_sampled,
-          objective=self._objective))
-    second_order = functools.partial(
+          first_order, num_sampled=num_sampled))
+    function = functools.partial(
         meta_gradient.second_order_meta_gradient, objective=self._objective)
-    if self._jit_compile:
-      return self._compiled(second_order)
-    return functools.partial(second_order, self.network, self.problem)
+    second_order: Callable[..., meta_gradient.Result] = (
+        self._compiled(function) if self._jit_compile else
+        functools.partial(function, self.network, self.problem))
+
+    def bounded(run: unroll.Run, num_steps: int) -> meta_gradient.Result:
+      losses, after, gradients = second_order(run, num_steps)
+      # XLA compiles the network alone: it would draw other minibatches.
+      return losses, after, meta_gradient.unless_exploded(
+          gradients, losses, self._objective, lambda: first_order(
+              self.network, self.problem, run, num_steps,
+              jit_network=any(self._choose(run)))[2])
+
+    return bounded
 
   def _meta_loss(self, losses: tf.Tensor, run: unroll.Run) -> tf.Tensor:
     """Returns the meta-loss of an unroll, shape []; `run` is after it."""

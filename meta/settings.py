@@ -19,7 +19,7 @@ class Settings(NamedTuple):
   unroll_length: int = 20  # Updates in an unroll, T. A remainder of `num_steps`
   # is a shorter last unroll.
   learning_rate: float = 0.001  # Learning rate of Adam, the meta-optimizer.
-  second_derivatives: bool = False  # See `meta_step.Unroller`.
+  second_derivatives: bool = False  # See `meta_step.MetaStep`.
   num_tasks: int = 1  # Runs side by side, K; the meta-loss is their mean.
   sampled_coordinates: int | None = None  # Coordinates, or rows, of each task
   # from which the meta-gradient is estimated; see `meta_step.MetaStep`.

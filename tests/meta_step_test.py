@@ -229,6 +229,25 @@ class MetaStepTest(parameterized.TestCase):
     expected, _ = plain.train(plain.reset(0))
     assertions.assert_close(info, expected, rtol=1e-4)
 
+  @parameterized.product(curvature=(2., 1e9), objective=("sum", "log"))
+  def test_second_derivatives_that_explode_are_left_out(
+      self, curvature, objective):
+    eager.run_eagerly(self)
+    problem = toys.Wavy(curvature)
+    step = meta.MetaOptimizer(net=SMALL).meta_minimize(
+        problem, 4, second_derivatives=True, objective=objective,
+        jit_compile=False)
+    run = step.reset(0)
+    one, two = (function(step.network, problem, run, 4, objective=objective)[2]
+                for function in (meta_gradient.meta_gradient,
+                                 meta_gradient.second_order_meta_gradient))
+    one, two = map(tf.linalg.global_norm, (one, two))
+    has_exploded = curvature > 2.
+    self.assertEqual(two > 1e3 * one, has_exploded)
+    info, _ = step.train(run)
+    np.testing.assert_allclose(
+        info.gradient_norm, one if has_exploded else two, rtol=1e-3)
+
   def test_second_derivatives_of_several_tasks_are_not_compiled_by_xla(self):
     step = meta.MetaOptimizer(net=SMALL).meta_minimize(
         toys.Regression(), 3, second_derivatives=True, jit_compile=True)

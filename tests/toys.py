@@ -89,6 +89,21 @@ class Moody(problems.Problem):
     return tf.reduce_sum(params["x"]**2) * constants
 
 
+class Wavy(problems.Problem):
+  """A square with waves, whose second derivatives are up to 1 + `curvature`."""
+
+  def __init__(self, curvature):
+    self._curvature = curvature
+
+  def sample(self, seed):
+    return {"x": tf.constant([1., -2.])}, ()
+
+  def loss(self, params, constants, seed):
+    x = params["x"]
+    waves = tf.sin(self._curvature * x) / self._curvature
+    return tf.reduce_sum(0.5 * tf.square(x) + waves)
+
+
 def weights(network):
   """The weights of a network, by `module/variable`."""
   return {"/".join(v.name.split(":")[0].split("/")[-2:]): v.numpy()
