@@ -93,7 +93,7 @@ def _long_mnist(num_steps: int, num_runs: int, tuning_runs: int,
   return Panel(
       ("beyond",), f"MNIST, 20 {units} units, {num_steps:,} steps",
       "It has no runs of MNIST beyond 200 steps. LSTM-long was trained on runs "
-      "of up to 10,000, the others on runs of up to 1,000.",
+      "of up to 5,000 with both activations.",
       {"": Setting("paper-mnist", {
           "LSTM-long": "paper-mnist-long",
           "LSTM-momenta": "paper-mnist-momenta", **_GENERAL}, num_steps,
@@ -150,6 +150,11 @@ _OF_WIDE_TASKS = {
     "recipe": "general", "sampled_coordinates": "all",
     "second_derivatives": "true", "learning_rate": 0.001, "unroll_length": 50,
     "min_num_steps": 50, "evaluation_epochs": 3, "keep_last": "true"}
+_WEIGHTS = ",".join("1" * 15 + "22224")
+# Flags of a third training of classifiers, with both activations.
+_OF_BOTH = {
+    **_OF_LONG_RUNS, "problem": "paper-mnist,paper-mnist-relu",
+    "keep_last": "true"}
 _CIFAR10_MOMENTA = {
     "net_options":
     '{"layers": [8], "preprocess_name": "NormalizedMomenta", '
@@ -213,18 +218,18 @@ PANELS: dict[str, Panel] = {
         {"LSTM": {20: .331}, "Adam": {20: .717}}),
     "cifar10": Panel(
         ("7",), "CIFAR-10", f"{_AHEAD} for 1,000 steps.",
-        _cifar10("paper-cifar10", _CIFAR10, 16)),
+        _cifar10("paper-cifar10", _CIFAR10, 24)),
     "cifar5": Panel(
         ("7",), "CIFAR-5, the first five labels",
         f"{_AHEAD}, and LSTM-sub, which was trained on other labels, is close "
-        "to it.", _cifar10("paper-cifar5", _WITH_SUB)),
+        "to it.", _cifar10("paper-cifar5", _WITH_SUB, 20)),
     "cifar2": Panel(
         ("7",), "CIFAR-2, the first two labels",
         f"{_AHEAD}, and LSTM-sub, which was trained on other labels, is close "
         "to it.", _cifar10("paper-cifar2", _WITH_SUB)),
     "art-64": Panel(
         ("8", "9"), "Neural art, 64 x 64 pixels, the style of training",
-        f"{_AHEAD}.", _art("paper-neural-art", 8), draws="pictures"),
+        f"{_AHEAD}.", _art("paper-neural-art", 24), draws="pictures"),
     "art-128": Panel(
         ("8", "9"), "Neural art, 128 x 128 pixels, another style",
         f"{_AHEAD}.", _art("paper-neural-art-128", 4), draws="pictures"),
@@ -275,24 +280,34 @@ TRAINING = {
         "problem": "paper-mnist", "num_epochs": 1000,
         "evaluation_period": 100}]),
     "paper-mnist-momenta": Training(28, _MNIST_MOMENTA),
-    "paper-mnist-long": Training(48, [*_MNIST_MOMENTA, {
-        **_OF_LONG_RUNS, "problem": "paper-mnist", "learning_rate": 0.001,
-        "num_steps": 10000, "min_num_steps": 100, "num_epochs": 40,
-        "evaluation_period": 40, "evaluation_epochs": 2}]),
+    "paper-mnist-long": Training(99, [*_MNIST_MOMENTA, {
+        **_OF_BOTH, "num_steps": 1000, "min_num_steps": 50, "num_epochs": 120,
+        "evaluation_epochs": 10}, {
+        **_OF_BOTH, "problem_weights": "1,2", "num_steps": 1000,
+        "min_num_steps": 50, "num_epochs": 240, "evaluation_epochs": 10,
+        "seed": 1}, {
+        **_OF_BOTH, "problem_weights": "1,2", "learning_rate": 0.001,
+        "unroll_length": 200, "num_steps": 5000, "min_num_steps": 200,
+        "num_epochs": 80, "evaluation_epochs": 2}]),
     "general": Training(75, [{
         "problem": "small-tasks", "recipe": "general", "num_epochs": 6000,
         "evaluation_period": 3000, "seed": 1}, {
         "problem": "small-tasks", "recipe": "general", "learning_rate": 0.002,
         "unroll_length": 100, "min_num_steps": 100, "num_epochs": 2500,
         "evaluation_period": 1250, "seed": 2}]),
-    "general-small": Training(91, [{
+    "general-small": Training(143, [{
         "problem": "small-tasks,small-25,small-46,small-79,small-80",
         "recipe": "general", "net_options": '{"layers": [8]}',
         "num_epochs": 4000, "evaluation_period": 4000, "evaluation_epochs": 1,
         "seed": 1}, {
         **_OF_WIDE_TASKS, "num_epochs": 600, "seed": 2}, {
-        **_OF_WIDE_TASKS, "problem_weights": ",".join("1" * 15 + "22224"),
-        "num_epochs": 1600, "seed": 3}]),
+        **_OF_WIDE_TASKS, "problem_weights": _WEIGHTS, "num_epochs": 1600,
+        "seed": 3}, {
+        **_OF_WIDE_TASKS, "problem_weights": _WEIGHTS, "num_epochs": 700,
+        "seed": 4}, {
+        **_OF_WIDE_TASKS, "problem_weights": _WEIGHTS, "unroll_length": 200,
+        "num_steps": 2000, "min_num_steps": 200, "num_epochs": 150,
+        "evaluation_epochs": 1, "seed": 5}]),
     "paper-cifar10": Training(28, [{
         "problem": "paper-cifar10", "num_epochs": 250,
         "evaluation_period": 25, "evaluation_epochs": 4}]),
