@@ -12,7 +12,7 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
-from meta import compilation, diagnostics, tuning
+from meta import compilation, diagnostics, experiments, tuning
 from problems import supervised
 from tests import fake_data, processes, programs
 
@@ -122,6 +122,8 @@ class CodeTest(programs.TestCase):
       name = program.removeprefix("l2l-")
       argv = [a.replace("=DIR", f"={self.folder}").replace(
           "=small-tasks", "=small-0,small-6") for a in argv]
+      if "wide-tasks" in command:
+        argv = self.with_few_problems(argv)
       if re.search("--recipe=general|--min_num_steps", command):
         argv += ["--min_num_steps=1"]
       if "--optimizer=all" in argv:
@@ -134,6 +136,21 @@ class CodeTest(programs.TestCase):
       self.assertTrue((ROOT / f"{argv[1].replace('.', '/')}.py").exists())
     elif not program.startswith(".venv/bin/"):
       self.assertIn(program, OTHERS)
+
+
+  def with_few_problems(self, argv):
+    """The arguments with two of many problems."""
+    lists = {}
+    for a in argv:
+      if match := re.fullmatch("--(problem|problem_weights)=(.*)", a):
+        lists[match[1]] = match[2].split(",")
+    names = experiments.expand(lists["problem"])
+    for name in names:
+      experiments.get(name)
+    if "problem_weights" in lists:
+      self.assertLen(lists["problem_weights"], len(names))
+      argv = [*argv, "--problem_weights=1,2"]
+    return [*argv, "--problem=small-0,wide-0"]
 
 
 class TextTest(parameterized.TestCase):
