@@ -59,18 +59,19 @@ def gradients(step, sparse=False):
 class GroupsTest(FolderTest):
 
   @parameterized.parameters(
-      ("memoryless",), ("momenta",), ("directions",), ("by hand",),
-      ("two networks",), ("two networks", True))
+      ("memoryless", True), ("momenta", False), ("momenta", True),
+      ("directions", True), ("by hand", True), ("two networks", False),
+      ("two networks", True), ("two networks", True, True))
   def test_one_call_does_what_one_for_each_parameter_does(
-      self, kind, compiled=False):
+      self, kind, sparse, compiled=False):
     together, one_by_one = variables(), variables()
     optimizer, others = make(kind), [make(kind) for _ in SHAPES]
     apply = tf.function(optimizer.apply, jit_compile=True,
                         autograph=False) if compiled else optimizer.apply
-    for t in range(3 if compiled else STEPS):
-      apply(gradients(t, sparse=True), together)
+    for t in range(STEPS):
+      apply(gradients(t, sparse), together)
       for other, gradient, variable in zip(
-          others, gradients(t, sparse=True), one_by_one, strict=True):
+          others, gradients(t, sparse), one_by_one, strict=True):
         if gradient is not None:
           other.apply([gradient], [variable])
     for own, expected in zip(together, one_by_one, strict=True):

@@ -71,7 +71,7 @@ class ReplicasTest(parameterized.TestCase):
     self.assertTrue(replicas.is_first_worker())
 
   @parameterized.parameters(
-      ((4,), 20, {}),
+      ((2, 4), 20, {}),
       ((2,), 3, {"stagger": True, "max_gradient_norm": 0.1}))
   def test_losses_do_not_depend_on_the_number_of_devices(
       self, nums, num_epochs, settings):
