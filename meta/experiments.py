@@ -95,17 +95,13 @@ def _paper_quadratic(net: str, batch_size: int) -> Experiment:
       {"cw": _lstm() | {"net": net}}, learning_rate=0.003)
 
 
-def _paper_mnist(net: str = "CoordinateWiseDeepLSTM") -> Experiment:
+def _paper_mnist(net: str = "CoordinateWiseDeepLSTM",
+                 **fixed: Any) -> Experiment:
+  """Returns an experiment whose other options can be given."""
   return Experiment(
-      problems.Mnist, {"cw": _paper(scale=0.1) | {"net": net}},
-      learning_rate=0.01, options=(*_DATA, *_MLP))
-
-
-def _with(experiment: Experiment, **options: Any) -> Experiment:
-  """Returns an experiment some of whose options are fixed."""
-  return experiment._replace(
-      make_problem=functools.partial(experiment.make_problem, **options),
-      options=tuple(o for o in experiment.options if o not in options))
+      functools.partial(problems.Mnist, **fixed),
+      {"cw": _paper(scale=0.1) | {"net": net}}, learning_rate=0.01,
+      options=tuple(o for o in (*_DATA, *_MLP) if o not in fixed))
 
 
 def _cifar10(*labels: int) -> Callable[..., problems.Problem]:
@@ -169,7 +165,7 @@ EXPERIMENTS = {
     "paper-quadratic-gac": _paper_quadratic("LSTMWithGAC", 1),
     "paper-quadratic-ntm": _paper_quadratic("NTMBFGS", 1),
     "paper-mnist": _paper_mnist(),
-    "paper-mnist-relu": _with(_paper_mnist(), activation="relu"),
+    "paper-mnist-relu": _paper_mnist(activation="relu"),
     "paper-mnist-gac": _paper_mnist("LSTMWithGAC"),
     "paper-cifar10": _paper_cifar10(),
     "paper-cifar5": _paper_cifar10(0, 1, 2, 3, 4),

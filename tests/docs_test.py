@@ -137,7 +137,6 @@ class CodeTest(programs.TestCase):
     elif not program.startswith(".venv/bin/"):
       self.assertIn(program, OTHERS)
 
-
   def with_few_problems(self, argv):
     """The arguments with two of many problems."""
     lists = {}

@@ -150,7 +150,7 @@ _OF_WIDE_TASKS = {
     "recipe": "general", "sampled_coordinates": "all",
     "second_derivatives": "true", "learning_rate": 0.001, "unroll_length": 50,
     "min_num_steps": 50, "evaluation_epochs": 3, "keep_last": "true"}
-_WEIGHTS = ",".join("1" * 15 + "22224")
+_WEIGHTS = ",".join("1" * 15 + "22224")  # Of their problems.
 # Flags of a third training of classifiers, with both activations.
 _OF_BOTH = {
     **_OF_LONG_RUNS, "problem": "paper-mnist,paper-mnist-relu",
