@@ -19,7 +19,7 @@ class Compilation(NamedTuple):
 
 
 def choose(network: networks.Network, problem: problems.Problem,
-           run: unroll.Run) -> Compilation:
+           run: unroll.Run, second_derivatives: bool = False) -> Compilation:
   """Returns the fastest compilation that is possible.
 
   XLA must know all operations that it compiles, and it knows fewer of those
@@ -31,17 +31,26 @@ def choose(network: networks.Network, problem: problems.Problem,
     problem: The problem that it optimizes.
     run: A run, or runs side by side, as they will be made; only the shapes
       matter.
+    second_derivatives: Whether the loss is differentiated twice.
   """
+  def updates(run: unroll.Run) -> Any:
+    return unroll.unroll(network, problem, run, num_steps=2)
+
+  def hessian_products(run: unroll.Run) -> Any:
+    return unroll.while_loop(2, lambda i, vector: (
+        i + 1, unroll.hessian_product(problem, run, vector)), run.params)
+
   with tf.init_scope():  # The run may be that of a graph under construction.
     run = tf.nest.map_structure(lambda t: tf.zeros(t.shape, t.dtype), run)
     loss = tf.function(functools.partial(unroll.loss, problem), autograph=False)
     operations = seeded.operation_types(loss.get_concrete_function(run).graph)
     convolves = any(name.startswith("Conv") for name in operations)
     has_gpu = bool(tf.config.list_physical_devices("GPU"))
-    # In a loop, as outside of one XLA takes the values of inputs as constants,
+    # In loops, as outside of them XLA takes the values of inputs as constants,
     # which it cannot do later.
-    whole = (has_gpu or not convolves) and _can_compile(
-        lambda run: unroll.unroll(network, problem, run, num_steps=2), run)
+    functions = [updates] + [hessian_products] * second_derivatives
+    whole = (has_gpu or not convolves) and all(
+        _can_compile(function, run) for function in functions)
     return Compilation(whole, not whole and _can_compile(
         lambda run, gradients: unroll.apply_network(network, run, gradients),
         run, run.params))

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from meta import sampling, unroll
 import networks
+from networks import elementwise
 import problems
 
 Result = tuple[tf.Tensor, unroll.Run, list[tf.Tensor]]
@@ -83,18 +84,26 @@ def meta_gradient(
   recording = forward(
       network, problem, run, num_steps, num_sampled, jit_network)
   losses, run = recording.losses, recording.run
-  slopes = _slopes(losses, run.is_batched) if objective == "log" else None
-
-  def derivatives(gradients, t):
-    """Returns the derivatives of the t-th term of the meta-loss."""
-    if slopes is None:
-      return gradients
-    return _vectorizer(network, run)(_scale, gradients, slopes[t])
-
   d_variables = backward(
-      network, recording, derivatives,
+      network, recording, _derivatives(losses, objective, run.is_batched),
       tf.nest.map_structure(tf.zeros_like, recording.state), jit_network)
   return losses, run, [d / losses[0].shape.num_elements() for d in d_variables]
+
+
+def _derivatives(losses: tf.Tensor, objective: str, batched: bool
+                 ) -> Callable[[Any, Any], Any]:
+  """Returns a function for the derivatives of the t-th term of a meta-loss.
+
+  Its arguments are those of the t-th loss, and t. It leaves out the means over
+  K and S.
+  """
+  if objective == "sum":
+    return lambda gradients, t: gradients
+  slopes = _slopes(losses, batched)
+  scale = unroll.vectorized(
+      lambda gradients, factor: tf.nest.map_structure(
+          lambda g: g * tf.cast(factor, g.dtype), gradients), batched)
+  return lambda gradients, t: scale(gradients, slopes[t])
 
 
 def _vectorizer(network: networks.Network, run: unroll.Run
@@ -131,16 +140,41 @@ def forward(network: networks.Network, problem: problems.Problem,
   vectorized = _vectorizer(network, run)
   sample = vectorized(functools.partial(_draw, num_sampled=num_sampled),
                       run.params, run.seed, run.step)
-  first, gradients = unroll.loss_and_gradients(problem, run)
-  losses = unroll.tensor_array(num_steps, first)
   like = vectorized(
-      _prepare, gradients, run.state, run.params, sample)[-1]
-  arrays = [unroll.tensor_array(num_steps, t) for t in tf.nest.flatten(like)]
+      _prepare, run.params, run.state, run.params, sample)[-1]
   apply = unroll.compiled(functools.partial(vectorized, _apply), jit_network)
+  losses, run, gradients, saved = _record(
+      problem, run, num_steps, lambda *args: apply(*args, sample), like)
+  return Recording(
+      losses, run, sample, saved,
+      *vectorized(_end, gradients, run.state, sample))
+
+
+def _record(
+    problem: problems.Problem, run: unroll.Run, num_steps: int,
+    apply: Callable[..., tuple[problems.Params, networks.State, Any]],
+    like: Any) -> tuple[
+        tf.Tensor, unroll.Run, problems.Params, Callable[[Any], Any]]:
+  """Makes the updates of an unroll, and saves a nest of tensors of each.
+
+  Args:
+    problem: The problem.
+    run: The run so far.
+    num_steps: Number of updates, T.
+    apply: Returns the updates, the next state and what is to be saved, for
+      gradients, a state and parameters.
+    like: A nest that resembles what is saved of a step.
+
+  Returns:
+    The losses and the run, as `unroll.unroll` returns them, the gradients of
+    the last loss, and a function of t, which returns what was saved of step t.
+  """
+  losses = unroll.tensor_array(num_steps, unroll.loss(problem, run))
+  arrays = [unroll.tensor_array(num_steps, t) for t in tf.nest.flatten(like)]
 
   def body(i, losses, arrays, run):
     loss, gradients = unroll.loss_and_gradients(problem, run)
-    updates, state, saved = apply(gradients, run.state, run.params, sample)
+    updates, state, saved = apply(gradients, run.state, run.params)
     arrays = [array.write(i, t) for array, t in zip(
         arrays, tf.nest.flatten(saved), strict=True)]
     return (i + 1, losses.write(i, loss), arrays,
@@ -149,11 +183,9 @@ def forward(network: networks.Network, problem: problems.Problem,
   _, losses, arrays, run = unroll.while_loop(
       num_steps, body, losses, arrays, run)
   loss, gradients = unroll.loss_and_gradients(problem, run)
-  return Recording(
-      tf.concat([losses.stack(), loss[tf.newaxis]], 0), run, sample,
-      lambda t: tf.nest.pack_sequence_as(
-          like, [array.read(t) for array in arrays]),
-      *vectorized(_end, gradients, run.state, sample))
+  return (tf.concat([losses.stack(), loss[tf.newaxis]], 0), run, gradients,
+          lambda t: tf.nest.pack_sequence_as(
+              like, [array.read(t) for array in arrays]))
 
 
 def backward(network: networks.Network, recording: Recording,
@@ -170,13 +202,14 @@ def backward(network: networks.Network, recording: Recording,
     jit_network: See `unroll.step`.
   """
   num_steps = recording.losses.shape[0] - 1
-  vjp = unroll.compiled(functools.partial(
-      _network_vjp, network, recording.run.is_batched), jit_network)
+  vjp = unroll.compiled(_vjp(
+      network, network.update_rows, lambda inputs, state: _floating(state),
+      recording.run.is_batched), jit_network)
 
   def body(i, d_variables, d_rows, d_state):
     t = num_steps - 1 - i
     gradients, inputs, state = recording.saved(t)
-    d_step, d_state = vjp(inputs, state, d_rows, d_state)
+    d_step, d_state = vjp((inputs, state), (d_rows, d_state))
     return (i + 1, unroll.add(d_variables, d_step),
             unroll.add(d_rows, derivatives(gradients, t)), d_state)
 
@@ -219,12 +252,6 @@ def _sampled_rows(network: networks.Network, tensors: problems.Params,
   return sampling.weigh(sampling.take(network.to_rows(tensors), sample), sample)
 
 
-def _scale(network: networks.Network, rows: Any, factor: tf.Tensor) -> Any:
-  """Returns the rows, multiplied by a factor, shape []."""
-  del network
-  return tf.nest.map_structure(lambda t: t * tf.cast(factor, t.dtype), rows)
-
-
 def _end(network: networks.Network, gradients: problems.Params,
          state: networks.State, sample: Any) -> tuple[Any, networks.State]:
   """Returns the last gradients and the last state of the rows in the sample."""
@@ -232,27 +259,32 @@ def _end(network: networks.Network, gradients: problems.Params,
           sampling.take(state, sample))
 
 
-def _network_vjp(
-    network: networks.Network, batched: bool, inputs: Any,
-    state: networks.State, d_updates: Any, d_state: list[tf.Tensor]
-) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-  """Returns the derivatives by one step's variables and state."""
-  def vjp(inputs, state, d_updates, d_state):
-    sources = [*network.trainable_variables], _floating(state)
+def _vjp(network: networks.Network, function: Callable[..., Any],
+         sources: Callable[..., Any], batched: bool) -> Callable[..., Any]:
+  """Returns the vector-Jacobian product of a function of the network.
+
+  It is a function of the arguments and of the derivatives by the results, and
+  returns those by the network's variables and by what `sources` selects from
+  the arguments.
+  """
+  def vjp(args, d_results):
+    by = [*network.trainable_variables], sources(*args)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
-      tape.watch(sources)
-      updates, state = network.update_rows(inputs, state)
+      tape.watch(by)
+      results = function(*args)
     return tape.gradient(
-        (updates, _floating(state)), sources, (d_updates, d_state),
+        _floating(results), by, tf.nest.flatten(d_results),
         unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
-  # The tape is inside the vectorized function: outside it, XLA would treat the
-  # inputs as compile-time constants and recompile at every step.
-  d_variables, d_state = unroll.vectorized(vjp, batched)(
-      inputs, state, d_updates, d_state)
-  if batched:
-    d_variables = [tf.reduce_sum(d, 0) for d in d_variables]
-  return d_variables, d_state
+  def mean_free(args, d_results):
+    # The tape is inside the vectorized function: outside it, XLA would treat
+    # the inputs as compile-time constants and recompile at every step.
+    d_variables, d_sources = unroll.vectorized(vjp, batched)(args, d_results)
+    if batched:
+      d_variables = [tf.reduce_sum(d, 0) for d in d_variables]
+    return d_variables, d_sources
+
+  return mean_free
 
 
 def second_order_meta_gradient(
@@ -261,17 +293,48 @@ def second_order_meta_gradient(
     jit_network: bool = False) -> Result:
   """Does what `meta_gradient` does, through the optimizee's gradients too.
 
-  The derivatives of the gradients that are fed to the network are not dropped,
-  so that the optimizee is differentiated twice.
+  On the way back, the derivatives by the gradients that were fed to the network
+  are multiplied by the Hessian of the loss. So the optimizee is differentiated
+  twice, one step at a time. What is stored of a step are the parameters, the
+  gradients and the state. Second derivatives that explode are left out: see
+  `unless_exploded`.
   """
-  with tf.GradientTape(watch_accessed_variables=False) as tape:
-    tape.watch(network.trainable_variables)
-    losses, run = unroll.unroll(
-        network, problem, run, num_steps, True, jit_network)
-    loss = meta_loss(losses, objective, run.is_batched)
-  return losses, run, tape.gradient(
-      loss, [*network.trainable_variables],
-      unconnected_gradients=tf.UnconnectedGradients.ZERO)
+  step = unroll.compiled(
+      unroll.vectorized(network.step, run.is_batched), jit_network)
+  losses, end, last_gradients, saved = _record(
+      problem, run, num_steps,
+      lambda *args: (*step(*args), args), (run.params, run.state, run.params))
+  derivatives = _derivatives(losses, objective, run.is_batched)
+  vjp = unroll.compiled(_vjp(
+      network, network.step, lambda gradients, state, params: (
+          gradients, _floating(state), params), run.is_batched), jit_network)
+
+  where_large = unroll.vectorized(unroll.where_large, run.is_batched)
+
+  def backward(through_gradients: bool) -> list[tf.Tensor]:
+    def body(i, d_variables, d_params, d_state):
+      t = num_steps - 1 - i
+      gradients, _, params = step_args = saved(t)
+      d_step, (d_gradients, d_state, d_direct) = vjp(
+          step_args, (d_params, d_state))
+      if through_gradients:
+        at_t = run._replace(params=params, step=run.step + t)
+        d_gradients = where_large(
+            gradients, d_gradients, elementwise.zeros(gradients))
+        d_params = unroll.add(d_params, unroll.add(
+            d_direct, unroll.hessian_product(problem, at_t, d_gradients)))
+      return (i + 1, unroll.add(d_variables, d_step),
+              unroll.add(d_params, derivatives(gradients, t)), d_state)
+
+    d_variables = unroll.while_loop(
+        num_steps, body,
+        [tf.zeros_like(v) for v in network.trainable_variables],
+        derivatives(last_gradients, num_steps),
+        [tf.zeros_like(t) for t in _floating(run.state)])[1]
+    return [d / losses[0].shape.num_elements() for d in d_variables]
+
+  return losses, end, unless_exploded(
+      backward(True), losses, objective, lambda: backward(False))
 
 
 def unless_exploded(

@@ -32,8 +32,7 @@ class Unroller:
       second_derivatives: Whether the meta-gradient also flows through the
         gradients that are fed to the network.
       jit_compile: Whether XLA compiles the unroll. None chooses between the
-        whole unroll, the network alone and neither. Second derivatives are
-        compiled only if it is True.
+        whole unroll, the network alone and neither.
 
     Raises:
       ValueError: `len_unroll` is not a positive integer, the problem cannot be
@@ -73,7 +72,7 @@ class Unroller:
       return compilation.Compilation(unroll=self._jit_compile, network=False)
     if run.is_batched not in self._choices:
       self._choices[run.is_batched] = compilation.choose(
-          self.network, self.problem, run)
+          self.network, self.problem, run, self._second_derivatives)
     return self._choices[run.is_batched]
 
   def reset(self, seed: int | tf.Tensor) -> unroll.Run:
@@ -184,26 +183,12 @@ class MetaStep(Unroller):
   def _make_meta_gradient(
       self, num_sampled: int | None) -> Callable[..., meta_gradient.Result]:
     """Returns a function of a run and a number of steps."""
-    first_order = functools.partial(
-        meta_gradient.meta_gradient, objective=self._objective)
-    if not self._second_derivatives:
+    if self._second_derivatives:
       return self._compiled(functools.partial(
-          first_order, num_sampled=num_sampled))
-    function = functools.partial(
-        meta_gradient.second_order_meta_gradient, objective=self._objective)
-    second_order: Callable[..., meta_gradient.Result] = (
-        self._compiled(function) if self._jit_compile else
-        functools.partial(function, self.network, self.problem))
-
-    def bounded(run: unroll.Run, num_steps: int) -> meta_gradient.Result:
-      losses, after, gradients = second_order(run, num_steps)
-      # XLA compiles the network alone: it would draw other minibatches.
-      return losses, after, meta_gradient.unless_exploded(
-          gradients, losses, self._objective, lambda: first_order(
-              self.network, self.problem, run, num_steps,
-              jit_network=any(self._choose(run)))[2])
-
-    return bounded
+          meta_gradient.second_order_meta_gradient, objective=self._objective))
+    return self._compiled(functools.partial(
+        meta_gradient.meta_gradient, num_sampled=num_sampled,
+        objective=self._objective))
 
   def _meta_loss(self, losses: tf.Tensor, run: unroll.Run) -> tf.Tensor:
     """Returns the meta-loss of an unroll, shape []; `run` is after it."""
@@ -229,17 +214,7 @@ class MetaStep(Unroller):
     Args:
       run: The run so far.
       num_steps: Number of updates, if it is not `len_unroll`.
-
-    Raises:
-      ValueError: XLA is to compile second derivatives of several runs side by
-        side, which it cannot.
     """
-    if (self._second_derivatives and self._jit_compile
-        and replicas.first(run).is_batched):
-      raise ValueError(
-          "jit_compile is True, but XLA cannot compile second derivatives of "
-          "several tasks side by side. Leave jit_compile to its default, or "
-          "train on one task.")
     return self._train(run, num_steps or self.len_unroll)
 
   def _differentiate_and_apply(

@@ -115,6 +115,23 @@ def loss_and_gradients(
       run.params, run.constants, run.seed, run.step)
 
 
+def hessian_product(problem: problems.Problem, run: Run,
+                    vector: problems.Params) -> problems.Params:
+  """Returns the Hessian of the loss at the current point times a vector.
+
+  Args:
+    problem: The problem on which `run` was started.
+    run: The run so far.
+    vector: Named and shaped like the parameters.
+  """
+  with tf.GradientTape(watch_accessed_variables=False) as tape:
+    tape.watch(run.params)
+    _, gradients = loss_and_gradients(problem, run)
+  return tape.gradient(
+      gradients, run.params, vector,
+      unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+
 def apply_network(
     network: networks.Network, run: Run, gradients: problems.Params,
     jit_network: bool = False) -> tuple[problems.Params, networks.State]:
@@ -151,23 +168,33 @@ def step(network: networks.Network, problem: problems.Problem, run: Run,
   """
   loss, gradients = loss_and_gradients(problem, run)
   params = run.params
+  constants = tf.nest.map_structure(tf.stop_gradient, gradients)
   if second_derivatives:
-    gradients = vectorized(
-        _without_small_derivatives, run.is_batched)(gradients)
+    gradients = vectorized(where_large, run.is_batched)(
+        gradients, gradients, constants)
   else:
-    gradients, params = tf.nest.map_structure(
-        tf.stop_gradient, (gradients, params))
+    gradients = constants
+    params = tf.nest.map_structure(tf.stop_gradient, params)
   return loss, advance(run, *apply_network(
       network, run._replace(params=params), gradients, jit_network))
 
 
-def _without_small_derivatives(gradients: problems.Params) -> problems.Params:
-  """Returns the gradients; derivatives flow through the large ones alone."""
+def where_large(gradients: problems.Params, large: problems.Params,
+                small: problems.Params) -> problems.Params:
+  """Returns values for the large gradients, and others for the small ones.
+
+  Small ones may be rounding errors.
+
+  Args:
+    gradients: The gradients of one run.
+    large: Values for large gradients, named and shaped like these.
+    small: Values for small ones.
+  """
   bound = _ROUNDING_ERROR * tf.reduce_max([
       tf.cast(tf.reduce_max(tf.abs(g)), tf.float32)
       for g in tf.nest.flatten(gradients)])
-  return tf.nest.map_structure(lambda g: tf.where(
-      tf.abs(g) > tf.cast(bound, g.dtype), g, tf.stop_gradient(g)), gradients)
+  return tf.nest.map_structure(lambda g, a, b: tf.where(
+      tf.abs(g) > tf.cast(bound, g.dtype), a, b), gradients, large, small)
 
 
 def unroll(network: networks.Network, problem: problems.Problem, run: Run,
@@ -206,7 +233,8 @@ def compiled(function: Callable[..., Any], jit_compile: bool
 
 def tensor_array(size: int, like: tf.Tensor) -> tf.TensorArray:
   """Returns an array of `size` tensors that resemble `like`."""
-  return tf.TensorArray(like.dtype, size, element_shape=like.shape)
+  return tf.TensorArray(
+      like.dtype, size, element_shape=like.shape, clear_after_read=False)
 
 
 def while_loop(num_steps: int, body: Callable[..., Any],
