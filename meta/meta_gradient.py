@@ -1,4 +1,4 @@
-"""The meta-loss, and its derivatives by the weights of the network."""
+"""The meta-loss, and its derivatives with respect to the network's weights."""
 
 from collections.abc import Callable
 import functools
@@ -79,7 +79,7 @@ def meta_gradient(
 
   Returns:
     The losses and the run, as `unroll.unroll` returns them, and the derivatives
-    of the meta-loss by the network's trainable variables.
+    of the meta-loss with respect to the network's trainable variables.
   """
   recording = forward(
       network, problem, run, num_steps, num_sampled, jit_network)
@@ -94,8 +94,8 @@ def _derivatives(losses: tf.Tensor, objective: str, batched: bool
                  ) -> Callable[[Any, Any], Any]:
   """Returns a function for the derivatives of the t-th term of a meta-loss.
 
-  Its arguments are those of the t-th loss, and t. It leaves out the means over
-  K and S.
+  Its arguments are the derivatives of the t-th loss, and t. The factor of the
+  means over K and S is left out.
   """
   if objective == "sum":
     return lambda gradients, t: gradients
@@ -191,14 +191,15 @@ def _record(
 def backward(network: networks.Network, recording: Recording,
              derivatives: Callable[[Any, Any], Any], d_state: networks.State,
              jit_network: bool) -> list[tf.Tensor]:
-  """Returns the derivatives of a meta-loss by the network's variables.
+  """Returns the derivatives of a meta-loss with respect to the weights.
 
   Args:
     network: The optimizer.
     recording: What `forward` returned.
-    derivatives: Returns the derivatives of the t-th term of the meta-loss by
-      the parameters, in rows. Its arguments are those of the t-th loss, and t.
-    d_state: Derivatives of the meta-loss by the last state.
+    derivatives: Returns the derivatives of the t-th term of the meta-loss with
+      respect to the parameters, in rows. Its arguments are those of the t-th
+      loss, and t.
+    d_state: Derivatives of the meta-loss with respect to the last state.
     jit_network: See `unroll.step`.
   """
   num_steps = recording.losses.shape[0] - 1
@@ -263,20 +264,20 @@ def _vjp(network: networks.Network, function: Callable[..., Any],
          sources: Callable[..., Any], batched: bool) -> Callable[..., Any]:
   """Returns the vector-Jacobian product of a function of the network.
 
-  It is a function of the arguments and of the derivatives by the results, and
-  returns those by the network's variables and by what `sources` selects from
-  the arguments.
+  It is a function of the arguments and of the derivatives with respect to the
+  results. It returns those with respect to the network's variables, and to what
+  `sources` selects from the arguments.
   """
   def vjp(args, d_results):
-    by = [*network.trainable_variables], sources(*args)
+    watched = [*network.trainable_variables], sources(*args)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
-      tape.watch(by)
+      tape.watch(watched)
       results = function(*args)
     return tape.gradient(
-        _floating(results), by, tf.nest.flatten(d_results),
+        _floating(results), watched, tf.nest.flatten(d_results),
         unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
-  def mean_free(args, d_results):
+  def summed(args, d_results):
     # The tape is inside the vectorized function: outside it, XLA would treat
     # the inputs as compile-time constants and recompile at every step.
     d_variables, d_sources = unroll.vectorized(vjp, batched)(args, d_results)
@@ -284,7 +285,7 @@ def _vjp(network: networks.Network, function: Callable[..., Any],
       d_variables = [tf.reduce_sum(d, 0) for d in d_variables]
     return d_variables, d_sources
 
-  return mean_free
+  return summed
 
 
 def second_order_meta_gradient(
@@ -293,11 +294,11 @@ def second_order_meta_gradient(
     jit_network: bool = False) -> Result:
   """Does what `meta_gradient` does, through the optimizee's gradients too.
 
-  On the way back, the derivatives by the gradients that were fed to the network
-  are multiplied by the Hessian of the loss. So the optimizee is differentiated
-  twice, one step at a time. What is stored of a step are the parameters, the
-  gradients and the state. Second derivatives that explode are left out: see
-  `unless_exploded`.
+  On the way back, the derivatives with respect to the gradients of a step are
+  multiplied by the Hessian of its loss. So the optimizee is differentiated
+  twice, but one step at a time: only the parameters, the gradients and the
+  state of each step are stored. Where second derivatives explode, they are left
+  out: see `unless_exploded`.
   """
   step = unroll.compiled(
       unroll.vectorized(network.step, run.is_batched), jit_network)
@@ -308,7 +309,6 @@ def second_order_meta_gradient(
   vjp = unroll.compiled(_vjp(
       network, network.step, lambda gradients, state, params: (
           gradients, _floating(state), params), run.is_batched), jit_network)
-
   where_large = unroll.vectorized(unroll.where_large, run.is_batched)
 
   def backward(through_gradients: bool) -> list[tf.Tensor]:
