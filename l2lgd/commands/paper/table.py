@@ -72,7 +72,7 @@ class Training(NamedTuple):
 
 _GENERAL = {"general": "general", "general-small": "general-small"}
 _MNIST = {"LSTM": "paper-mnist", "LSTM-momenta": "paper-mnist-momenta",
-          **_GENERAL}
+          "LSTM-long": "paper-mnist-long", **_GENERAL}
 _CIFAR10 = {"LSTM": "paper-cifar10", "LSTM-momenta": "paper-cifar10-momenta"}
 _WITH_SUB = {**_CIFAR10, "LSTM-sub": "paper-cifar5-sub",
              "LSTM-sub-momenta": "paper-cifar5-sub-momenta"}
@@ -92,8 +92,8 @@ def _long_mnist(num_steps: int, num_runs: int, tuning_runs: int,
                 units: str) -> Panel:
   return Panel(
       ("beyond",), f"MNIST, 20 {units} units, {num_steps:,} steps",
-      "It has no runs of MNIST beyond 200 steps. LSTM-long was trained on runs "
-      "of up to 5,000 with both activations.",
+      "It has no runs of MNIST beyond 200 steps. LSTM-long is general-small, "
+      "trained further on runs of up to 5,000 with both activations.",
       {"": Setting("paper-mnist", {
           "LSTM-long": "paper-mnist-long",
           "LSTM-momenta": "paper-mnist-momenta", **_GENERAL}, num_steps,
@@ -151,10 +151,22 @@ _OF_WIDE_TASKS = {
     "second_derivatives": "true", "learning_rate": 0.001, "unroll_length": 50,
     "min_num_steps": 50, "evaluation_epochs": 3, "keep_last": "true"}
 _WEIGHTS = ",".join("1" * 15 + "22224")  # Of their problems.
-# Flags of a third training of classifiers, with both activations.
+_GENERAL_SMALL: Sequence[Mapping[str, Any]] = [{
+    "problem": "small-tasks,small-25,small-46,small-79,small-80",
+    "recipe": "general", "net_options": '{"layers": [8]}', "num_epochs": 4000,
+    "evaluation_period": 4000, "evaluation_epochs": 1, "seed": 1}, {
+    **_OF_WIDE_TASKS, "num_epochs": 600, "seed": 2}, {
+    **_OF_WIDE_TASKS, "problem_weights": _WEIGHTS, "num_epochs": 1600,
+    "seed": 3}, {
+    **_OF_WIDE_TASKS, "problem_weights": _WEIGHTS, "num_epochs": 700,
+    "seed": 4}, {
+    **_OF_WIDE_TASKS, "problem_weights": _WEIGHTS, "unroll_length": 200,
+    "num_steps": 2000, "min_num_steps": 200, "num_epochs": 150,
+    "evaluation_epochs": 1, "seed": 5}]
+# Flags of further trainings of classifiers, with both activations.
 _OF_BOTH = {
     **_OF_LONG_RUNS, "problem": "paper-mnist,paper-mnist-relu",
-    "keep_last": "true"}
+    "problem_weights": "1,2", "keep_last": "true"}
 _CIFAR10_MOMENTA = {
     "net_options":
     '{"layers": [8], "preprocess_name": "NormalizedMomenta", '
@@ -280,34 +292,20 @@ TRAINING = {
         "problem": "paper-mnist", "num_epochs": 1000,
         "evaluation_period": 100}]),
     "paper-mnist-momenta": Training(28, _MNIST_MOMENTA),
-    "paper-mnist-long": Training(99, [*_MNIST_MOMENTA, {
-        **_OF_BOTH, "num_steps": 1000, "min_num_steps": 50, "num_epochs": 120,
-        "evaluation_epochs": 10}, {
-        **_OF_BOTH, "problem_weights": "1,2", "num_steps": 1000,
-        "min_num_steps": 50, "num_epochs": 240, "evaluation_epochs": 10,
-        "seed": 1}, {
-        **_OF_BOTH, "problem_weights": "1,2", "learning_rate": 0.001,
-        "unroll_length": 200, "num_steps": 5000, "min_num_steps": 200,
-        "num_epochs": 80, "evaluation_epochs": 2}]),
+    "paper-mnist-long": Training(0, [*_GENERAL_SMALL, {
+        **_OF_BOTH, "learning_rate": 0.002, "unroll_length": 100,
+        "num_steps": 1000, "min_num_steps": 100, "num_epochs": 240,
+        "evaluation_epochs": 4, "evaluation_period": 240, "seed": 1}, {
+        **_OF_BOTH, "learning_rate": 0.001, "unroll_length": 200,
+        "num_steps": 5000, "min_num_steps": 200, "num_epochs": 150,
+        "evaluation_epochs": 1, "seed": 2}]),
     "general": Training(75, [{
         "problem": "small-tasks", "recipe": "general", "num_epochs": 6000,
         "evaluation_period": 3000, "seed": 1}, {
         "problem": "small-tasks", "recipe": "general", "learning_rate": 0.002,
         "unroll_length": 100, "min_num_steps": 100, "num_epochs": 2500,
         "evaluation_period": 1250, "seed": 2}]),
-    "general-small": Training(143, [{
-        "problem": "small-tasks,small-25,small-46,small-79,small-80",
-        "recipe": "general", "net_options": '{"layers": [8]}',
-        "num_epochs": 4000, "evaluation_period": 4000, "evaluation_epochs": 1,
-        "seed": 1}, {
-        **_OF_WIDE_TASKS, "num_epochs": 600, "seed": 2}, {
-        **_OF_WIDE_TASKS, "problem_weights": _WEIGHTS, "num_epochs": 1600,
-        "seed": 3}, {
-        **_OF_WIDE_TASKS, "problem_weights": _WEIGHTS, "num_epochs": 700,
-        "seed": 4}, {
-        **_OF_WIDE_TASKS, "problem_weights": _WEIGHTS, "unroll_length": 200,
-        "num_steps": 2000, "min_num_steps": 200, "num_epochs": 150,
-        "evaluation_epochs": 1, "seed": 5}]),
+    "general-small": Training(143, _GENERAL_SMALL),
     "paper-cifar10": Training(28, [{
         "problem": "paper-cifar10", "num_epochs": 250,
         "evaluation_period": 25, "evaluation_epochs": 4}]),
