@@ -54,22 +54,36 @@ class RunFolder(recorders.Recorder):
     checkpoint.save_counter.numpy()  # All processes must make this variable.
     self._manager = tf.train.CheckpointManager(
         checkpoint, os.path.join(path, _CHECKPOINTS), max_to_keep=2)
-    latest = self._manager.latest_checkpoint
-    if latest and resume:
-      try:
-        self._manager.checkpoint.restore(latest).assert_consumed()
-      except tf.errors.OpError as error:
-        raise OSError(f"Cannot read {latest}: {error.message}") from error
-      except AssertionError as error:
-        raise ValueError(f"{latest} is of other networks: resume the run with "
-                         "its own.") from error
+    if resume:
+      self._restore()
     self._writer = (tf.summary.create_file_writer(path) if is_first
                     else tf.summary.create_noop_writer())
+
+  def _restore(self) -> None:
+    """Restores the last checkpoint that can be read, if there is any."""
+    errors: dict[str, Exception] = {}
+    for filename in reversed(self._manager.checkpoints):
+      try:
+        self._manager.checkpoint.restore(filename).assert_consumed()
+        return
+      except AssertionError as error:
+        raise ValueError(f"{filename} is of other networks: resume the run "
+                         "with its own.") from error
+      except (tf.errors.OpError, IndexError) as error:  # It is damaged.
+        errors[filename] = error
+    for filename, error in errors.items():
+      raise OSError(
+          f"Cannot read {filename}: {error}. Copy it again, or delete the "
+          "folder of the checkpoints, and the run starts anew.") from error
 
   def _claim(self, resume: bool) -> None:
     path = self._path
     settings_file = os.path.join(path, _SETTINGS_FILE)
-    os.makedirs(path, exist_ok=True)
+    try:
+      os.makedirs(path, exist_ok=True)
+    except OSError as error:
+      raise OSError(f"save_path is {path}, but this folder cannot be made: "
+                    f"{error.strerror}.") from error
     names = [n for n in os.listdir(path) if n != f".{_SETTINGS_FILE}.tmp"]
     if not names:
       files.write_atomically(
@@ -91,7 +105,9 @@ class RunFolder(recorders.Recorder):
       try:
         saved = dict(json.load(file))
       except (ValueError, TypeError) as error:
-        raise ValueError(f"{settings_file} is damaged: {error}.") from error
+        raise ValueError(
+            f"{settings_file} is damaged: {error}. It must hold the settings "
+            "of the run, as in the run.json of another one.") from error
     # A setting that the run's version did not have was at its default.
     saved = settings_lib.Settings()._asdict() | saved
     changed = [_as_flag(name, saved.get(name))

@@ -68,6 +68,15 @@ class Settings(NamedTuple):
     for name in ("learning_rate", "teacher_learning_rate",
                  "perturbation_stddev"):
       checks.positive(name, getattr(self, name))
+    if self.jit_compile not in (None, True, False):
+      raise ValueError(f"jit_compile is {self.jit_compile!r}, but must be True,"
+                       " False or None.")
+    if self.sampled_coordinates is not None and (
+        self.second_derivatives or self.estimator != "backprop"):
+      raise ValueError(
+          f"sampled_coordinates is {self.sampled_coordinates}, but must be all "
+          "(in Python, None) with second derivatives and with evolution "
+          "strategies, which depend on all coordinates.")
     if self.max_gradient_norm is not None:
       checks.positive("max_gradient_norm", self.max_gradient_norm)
     checks.one_of("objective", self.objective, meta_gradient.OBJECTIVES)

@@ -182,6 +182,11 @@ def pairs(gradients: Iterable[Any], parameters: Iterable[Parameter]
   Raises:
     ValueError: See `learned_optimizer.LearnedOptimizer.apply`.
   """
+  for single in (gradients, parameters):
+    if tf.is_tensor(single) or isinstance(single, tf.keras.Variable):
+      raise ValueError(
+          f"Got a single {type(single).__name__}, but apply needs a list of "
+          "gradients and one of parameters: apply([gradient], [parameter]).")
   gradients, parameters = list(gradients), list(parameters)
   if len(gradients) != len(parameters) or not parameters:
     raise ValueError(

@@ -71,7 +71,10 @@ def named(problem: Problems) -> dict[str, problems.Problem]:
   if isinstance(problem, Mapping):
     result = dict(problem)
   else:
-    each = [problem] if isinstance(problem, problems.Problem) else [*problem]
+    each = [problem] if isinstance(problem, problems.Problem) else problem
+    if not isinstance(each, Sequence) or isinstance(each, str):
+      raise ValueError(f"problem is {problem!r}, but must be a Problem, or "
+                       "several in a list or in a dictionary of their names.")
     names = [type(p).__name__ for p in each]
     result = {f"{name}_{i}" if names.count(name) > 1 else name: p
               for i, (name, p) in enumerate(zip(names, each, strict=True))}
@@ -128,6 +131,12 @@ class Trainer:
         of the number of replicas, or see `MetaOptimizer.meta_minimize`.
     """
     settings = settings or settings_lib.Settings()
+    for name, value, cls in (
+        ("optimizer", optimizer, meta_optimizer.MetaOptimizer),
+        ("settings", settings, settings_lib.Settings)):
+      if not isinstance(value, cls):
+        raise ValueError(
+            f"{name} is {value!r}, but must be a meta.{cls.__name__}.")
     settings.check()
     replicas.check_multiple("num_tasks", settings.num_tasks)
     by_name = named(problem)

@@ -73,6 +73,8 @@ def train(
       another one in other processes.
     OSError: A file cannot be read or written.
   """
+  if num_epochs != 0:  # Which validates alone.
+    checks.positive_integer("num_epochs", num_epochs)
   checks.positive_integer("log_period", log_period)
   problem = trainer_lib.named(problem)
   optimizer = optimizer or meta_optimizer.MetaOptimizer()

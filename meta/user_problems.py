@@ -6,16 +6,10 @@ import importlib.machinery
 import importlib.util
 import inspect
 import os
-import traceback
 import types
 from typing import Any
 
-import l2lgd
-import networks
-import problems
-
-_LIBRARY = tuple(os.path.dirname(path) for path in (
-    __file__, l2lgd.__file__, networks.__file__, problems.__file__))
+from problems import validation
 
 
 def find(name: str) -> tuple[Callable[..., Any], list[str]]:
@@ -94,16 +88,6 @@ def _call(name: str, function: Callable[..., Any], *args: Any,
     return function(*args, **kwargs)
   except (Exception, SystemExit) as error:
     raise ValueError(f"problem is {name!r}, which raises "
-                     f"{type(error).__name__}{_place(error)}: {error}"
+                     f"{type(error).__name__}{validation.place(error)}: {error}"
                      ) from error
 
-
-def _place(error: BaseException) -> str:
-  """Returns the line of the user's code where an error was raised, if any."""
-  if isinstance(error, SyntaxError):
-    return f" at {error.filename}:{error.lineno}"
-  own = [f for f in traceback.extract_tb(error.__traceback__)
-         if not f.filename.startswith((*_LIBRARY, "<frozen"))
-         and "site-packages" not in f.filename
-         and "importlib" not in f.filename]
-  return f" at {own[-1].filename}:{own[-1].lineno}" if own else ""

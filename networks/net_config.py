@@ -40,9 +40,16 @@ def make(net_config: NetConfig) -> dict[str, base.Network]:
   """Returns the networks of a configuration by id.
 
   Raises:
-    ValueError: See `networks.factory`.
+    ValueError: A configuration is not as described, or see `networks.factory`.
     FileNotFoundError: See `networks.factory`.
   """
+  for key, config in net_config.items():
+    if not isinstance(config, Mapping) or not (
+        {"net"} <= config.keys() <= {"net", "net_options", "net_path"}):
+      raise ValueError(
+          f"The configuration of network {key!r} is {config!r}, but must be a "
+          "dictionary with net, and perhaps net_options and net_path, such as "
+          "{'net': 'Adam', 'net_options': {'learning_rate': 0.1}}.")
   return {key: factory(**config) for key, config in net_config.items()}
 
 
@@ -99,9 +106,15 @@ def with_weights(net_config: NetConfig, path: files.Path) -> NetConfig:
     path: A folder that `MetaOptimizer.save`, or DeepMind's program, wrote.
 
   Raises:
-    FileNotFoundError: The file of a network does not exist.
-    ValueError: A file is damaged.
+    FileNotFoundError: There is no saved network.
+    ValueError: The folder has other networks, or a file is damaged.
   """
+  saved = _saved(path)
+  if saved and not saved >= net_config.keys():
+    raise ValueError(
+        f"{os.fspath(path)} has the networks {sorted(saved)}, but the problem "
+        f"needs {sorted(net_config)}: give networks that were trained on it, "
+        "or one for any problem, such as general.")
   return {key: {**(_class_of(path, key) or config),
                 "net_path": _filename(path, key)}
           for key, config in net_config.items()}
@@ -122,7 +135,7 @@ def from_folder(path: files.Path,
     ValueError: A file is damaged, or what its network is is said nowhere.
   """
   path = files.expand(path)
-  keys = sorted(file.stem for file in pathlib.Path(path).glob("*.l2l"))
+  keys = sorted(_saved(path))
   if not keys:
     raise FileNotFoundError(
         f"No trained optimizer in {str(path)!r}: it has no .l2l file. Give the "
@@ -140,6 +153,11 @@ def from_folder(path: files.Path,
           f"{config['net_path']} does not say what its network is: give "
           f"net_config={{{key!r}: {{'net': ..., 'net_options': ...}}}}.")
   return loaded
+
+
+def _saved(path: files.Path) -> set[str]:
+  """Returns the ids of the networks that are saved in a folder."""
+  return {file.stem for file in pathlib.Path(files.expand(path)).glob("*.l2l")}
 
 
 def _class_of(path: files.Path, key: str) -> dict[str, str]:

@@ -49,6 +49,10 @@ class Partition(base.Network):
         assignments are needed.
     """
     super().__init__(name)
+    if not isinstance(networks, Mapping):
+      raise ValueError(
+          f"The networks are {networks!r}, but must be a dictionary of their "
+          "ids, such as {'cw': network}.")
     self.networks = dict(networks)
     self._names: dict[str, tuple[str, ...]] | None = None
     if assignments is not None:

@@ -1,14 +1,20 @@
 """Whether a problem can be computed."""
 
 from collections.abc import Callable
+import os
 import re
+import traceback
 from typing import Any
 import weakref
 
+import numpy as np
 import tensorflow as tf
 
 from problems import base
 
+_LIBRARY = tuple(
+    os.path.join(os.path.dirname(os.path.dirname(__file__)), package, "")
+    for package in ("l2lgd", "meta", "networks", "problems"))
 _SEEDS = [(0, i) for i in range(16)]  # The first that is finite ends it.
 # By `id`, as a problem, such as a dataclass, need not be hashable.
 _checked: weakref.WeakValueDictionary[int, base.Problem] = (
@@ -19,7 +25,8 @@ def check(problem: base.Problem) -> None:
   """Computes a loss and its gradient, and raises an error if that fails.
 
   The operations run one by one, without XLA, so TensorFlow checks what they
-  are given. A problem may be finite for some of its functions only.
+  are given. Then the loss is traced, as in the graph of an unroll. A problem
+  may be finite for some of its functions only.
 
   Args:
     problem: The problem.
@@ -33,6 +40,7 @@ def check(problem: base.Problem) -> None:
   for seed in _SEEDS:
     fault = _fault(problem, tf.constant(seed))
     if fault is None:
+      _trace_loss(problem, tf.constant(seed))
       _checked[id(problem)] = problem
       return
   raise ValueError(
@@ -52,7 +60,7 @@ def ignores_seed(problem: base.Problem) -> bool:
 
 
 def computed(what: str, function: Callable[..., Any], *args: Any) -> Any:
-  """Returns what a function returns, and shortens an error of TensorFlow.
+  """Returns what a function of a user returns.
 
   Args:
     what: What is computed, for the message.
@@ -60,13 +68,32 @@ def computed(what: str, function: Callable[..., Any], *args: Any) -> Any:
     *args: Its arguments.
 
   Raises:
-    ValueError: TensorFlow cannot compute it.
+    ValueError: It raises an error, whose place and first sentence this has.
   """
   try:
     return function(*args)
-  except tf.errors.OpError as error:
+  except tf.errors.OperatorNotAllowedInGraphError as error:
     raise ValueError(
-        f"{what} cannot be computed: {sentence(error)}") from error
+        f"{what} uses a tensor as a Python value{place(error)}, in an if, a "
+        "while or a for, say. Its values are not known yet when the graph is "
+        "built: use tf.where, tf.cond or tf.while_loop.") from error
+  except tf.errors.OpError as error:
+    raise ValueError(f"{what} cannot be computed{place(error)}: "
+                     f"{sentence(error)}") from error
+  except Exception as error:
+    raise ValueError(f"{what} raises {type(error).__name__}{place(error)}: "
+                     f"{error}") from error
+
+
+def place(error: BaseException) -> str:
+  """Returns the line of the user's code where an error was raised, if any."""
+  if isinstance(error, SyntaxError):
+    return f" at {error.filename}:{error.lineno}"
+  own = [f for f in traceback.extract_tb(error.__traceback__)
+         if not f.filename.startswith((*_LIBRARY, "<frozen"))
+         and "site-packages" not in f.filename
+         and "importlib" not in f.filename]
+  return f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
 
 
 def sentence(error: Exception) -> str:
@@ -106,6 +133,15 @@ def _fault(problem: base.Problem, seed: tf.Tensor) -> str | None:
   return None
 
 
+def _trace_loss(problem: base.Problem, seed: tf.Tensor) -> None:
+  """Raises a ValueError if the loss cannot be part of a graph."""
+  params, constants = problem.sample(seed)
+  computed(
+      f"{type(problem).__name__}.loss", tf.function(
+          lambda params, seed: problem.loss(params, constants, seed),
+          autograph=False).get_concrete_function, params, seed)
+
+
 def _checked_params(name: str, params: Any) -> base.Params:
   if not isinstance(params, dict):
     raise ValueError(
@@ -123,13 +159,21 @@ def _checked_params(name: str, params: Any) -> base.Params:
       kind = type(value).__name__ if dtype is None else tf.as_dtype(dtype).name
       raise ValueError(f"{name}.sample returns the parameter {key!r} as {kind},"
                        " but parameters must be float tensors.")
-  return {key: tf.convert_to_tensor(value) for key, value in params.items()}
+  tensors = {key: tf.convert_to_tensor(v) for key, v in params.items()}
+  if not any(t.shape.num_elements() for t in tensors.values()):
+    raise ValueError(
+        f"{name}.sample returns parameters of the shapes "
+        f"{ {key: t.shape.as_list() for key, t in tensors.items()} }, which "
+        "hold no number, but must return at least one.")
+  return tensors
 
 
 def _checked_loss(name: str, loss: Any, params: base.Params) -> tf.Tensor:
   if not tf.is_tensor(loss):
-    raise ValueError(f"{name}.loss returns {type(loss).__name__}, but must "
-                     "return a float tensor.")
+    library = "NumPy's " if isinstance(loss, np.ndarray | np.generic) else ""
+    raise ValueError(
+        f"{name}.loss returns {library}{type(loss).__name__}, but must return "
+        "a float tensor: use operations of TensorFlow.")
   loss = tf.convert_to_tensor(loss)
   if not loss.dtype.is_floating or loss.shape.rank > 1:
     raise ValueError(

@@ -179,14 +179,24 @@ class EvaluateTest(programs.EagerTestCase):
 
   @parameterized.parameters(
       "--output=%s/no/losses.csv", "--plot=%s/no/a.png",
-      "--plot_updates=%s/no/a.png", "--output=%s", "--plot=%s")
+      "--plot_updates=%s/no/a.png", "--output=%s", "--plot=%s.png",
+      "--logdir=%s/file/logs")
   def test_file_that_cannot_be_written_is_refused_at_once(self, flag):
+    folder = self.path("folder")
+    os.makedirs(f"{folder}.png")
+    os.makedirs(folder)
+    pathlib.Path(folder, "file").touch()
     self.assert_refused_at_once(
-        programs.run("evaluate", *SGD, flag % self.folder), self.folder)
+        programs.run("evaluate", *SGD, flag % folder), folder)
+
+  def test_plots_are_png_files(self):
+    self.assert_refused_at_once(
+        programs.run("evaluate", *SGD, "--plot=a.pdf"),
+        "--plot is a.pdf, but must end with .png")
 
   @parameterized.parameters("--output", "--plot")
   def test_what_is_no_file_is_never_replaced(self, flag):
-    fifo = self.path("fifo")
+    fifo = self.path("fifo.png")
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     self.addCleanup(os.close, reader)

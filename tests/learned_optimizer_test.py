@@ -255,6 +255,16 @@ class LearnedOptimizerTest(FolderTest):
           [None if g is None else tf.constant(g) for g in gradients],
           [tf.Variable(v, name="v") for v in values])
 
+  def test_lists_are_asked_for(self):
+    optimizer = meta.LearnedOptimizer.load(self.path)
+    variable = tf.Variable([1., 2.])
+    for gradients, parameters in (
+        (tf.ones([2]), variable), ([tf.ones([2])], variable),
+        (tf.ones([1, 2]), [variable])):
+      with self.assertRaisesRegex(
+          ValueError, r"^Got a single .*: apply\(\[gradient\], \[parameter\]\)"):
+        optimizer.apply(gradients, parameters)
+
   def test_parameter_that_is_given_twice_is_refused(self):
     parameter = tf.Variable([1.], name="v")
     with self.assertRaisesRegex(ValueError, r"given twice: .* \['v', 'v'\]"):

@@ -128,10 +128,20 @@ class NetConfigTest(parameterized.TestCase):
   def test_missing_file_is_named(self):
     self.save(adam=ADAM)
     config = {"adam": ADAM, "cw": COORDINATEWISE}
-    with self.assertRaisesRegex(FileNotFoundError, "No weight file .*cw.l2l"):
+    with self.assertRaisesRegex(
+        ValueError, r"has the networks \['adam'\], but the problem needs "
+        r"\['adam', 'cw'\]: give networks that were trained on it"):
       net_config.with_weights(config, self.folder)
     with self.assertRaisesRegex(FileNotFoundError, "No weight file .*cw.l2l"):
       net_config.make(net_config.from_folder(self.folder, config))
+
+  @parameterized.parameters(
+      ("Adam", "The configuration of network 'net' is 'Adam', but must be a d"),
+      ({"nett": "Adam"}, "is {'nett': 'Adam'}, but must be a dictionary with"),
+      ({}, "is {}, but must be a dictionary with net, and perhaps"))
+  def test_configuration_of_another_form_is_refused(self, config, message):
+    with self.assertRaisesRegex(ValueError, message):
+      net_config.make({"net": config})
 
   def test_damaged_file_is_named(self):
     pathlib.Path(self.folder, "cw.l2l").write_bytes(b"PK\x03\x04")

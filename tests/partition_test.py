@@ -60,6 +60,11 @@ class PartitionTest(parameterized.TestCase):
         rtol=1e-6)
     np.testing.assert_array_equal(updates["a"], self.alone("sgd", "a")["a"])
 
+  def test_networks_without_ids_are_refused(self):
+    with self.assertRaisesRegex(
+        ValueError, "^The networks are Coord.*, but must be a dictionary of thei"):
+      partition.Partition(toys.coordinatewise())
+
   def test_assigning_nothing_is_refused(self):
     with self.assertRaisesRegex(ValueError, "no parameters to.*'sgd'"):
       self.steps([("adam", ["v", "w", "a"]), ("sgd", [])])

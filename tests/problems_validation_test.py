@@ -67,6 +67,7 @@ class CheckTest(parameterized.TestCase):
   @parameterized.parameters(
       ([tf.ones([2])], "parameters in a list, but must return a dictionary"),
       ({}, "no parameters, but must return at least one"),
+      ({"x": tf.ones([0, 3])}, "which hold no number, but must return at l"),
       ({3: tf.ones([])}, "a parameter of name 3, but names must be strings"),
       ({"x": tf.ones([2], tf.int32)},
        "the parameter 'x' as int32, but parameters must be float tensors"),
@@ -91,7 +92,13 @@ class CheckTest(parameterized.TestCase):
       ),
       (lambda p: tf.constant(1.), "has no gradient with respect to any"),
       (lambda p: tf.reduce_sum(tf.gather(p["x"], [5])),
-       r"^Given.loss cannot be computed: indices\[0\] = 5 is not in \[0, 2\)$"),
+       r"^Given.loss cannot be computed at .*problems_validation_test.py:\d+: "
+       r"indices\[0\] = 5 is not in \[0, 2\)$"),
+      (lambda p: p["y"], r"raises KeyError at .*validation_test.py:\d+: 'y'$"),
+      (lambda p: np.sum(p["x"].numpy()),
+       "returns NumPy's float32, but must return a float tensor: use"),
+      (lambda p: p["x"][0] if p["x"][0] > 0 else p["x"][1],
+       r"uses a tensor as a Python value at .*_test.py:\d+, in an if, a while "),
       (lambda p: tf.math.log(p["x"][0] - 1.),
        "^The loss of Given is -inf for each of 16 seeds, but must be finite"),
       (lambda p: p["x"] * np.nan, "loss of Given has nan or inf for"),

@@ -125,6 +125,25 @@ class RunFolderTest(parameterized.TestCase):
     self.assert_refused(
         OSError, "^Cannot read .*checkpoints/ckpt-0: ", resume=True)
 
+  def test_damaged_checkpoint_gives_way_to_the_one_before(self):
+    trainer = make_trainer()
+    folder = self.claim(trainer=trainer)
+    for _ in range(2):
+      trainer.run_epoch()
+      folder.save_checkpoint()
+    for path in pathlib.Path(self.folder, "checkpoints").glob("ckpt-2.data*"):
+      path.write_bytes(path.read_bytes()[:60])
+    restored = make_trainer()
+    self.claim(trainer=restored, resume=True)
+    self.assertEqual(restored.num_epochs, 1)
+
+  def test_folder_that_cannot_be_made_is_named(self):
+    file = pathlib.Path(self.parent, "file")
+    file.touch()
+    self.folder = str(file / "run")
+    self.assert_refused(
+        OSError, f"^save_path is {self.folder}, but this folder cannot be made")
+
   def test_checkpoint_of_other_networks_is_refused(self):
     self.claim().save_checkpoint()
     self.assert_refused(ValueError, "incompatible tensor with shape",

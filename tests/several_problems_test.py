@@ -94,7 +94,9 @@ class SeveralProblemsTest(parameterized.TestCase):
   @parameterized.parameters(
       ([], "problem is empty, but must hold at least one problem"),
       ({}, "problem is empty, but must hold at least one problem"),
-      (["mnist"], r"problem has \['mnist'\], but must hold Problems only"))
+      (["mnist"], r"problem has \['mnist'\], but must hold Problems only"),
+      ("mnist", "problem is 'mnist', but must be a Problem, or several in a l"),
+      (problems.Simple, "problem is <class .*Simple'>, but must be a Problem"))
   def test_something_else_is_refused(self, given, message):
     with self.assertRaisesRegex(ValueError, f"^{message}"):
       make(given)

@@ -291,6 +291,15 @@ class TrainingTest(parameterized.TestCase):
           num_steps=5, num_tasks=2, stagger=True))
     self.assertFalse(os.path.exists(self.folder))
 
+  @parameterized.parameters(
+      ({"num_epochs": -1}, "num_epochs is -1, but must be a positive integer"),
+      ({"num_epochs": "5"}, "num_epochs is '5', but must be a positive integ"),
+      ({"optimizer": "general"}, "optimizer is 'general', but must be a meta.M"),
+      ({"settings": {"seed": 1}}, "settings is {'seed': 1}, but must be a met"))
+  def test_argument_of_another_type_is_named(self, arguments, message):
+    with self.assertRaisesRegex(ValueError, f"^{message}"):
+      meta.train(problems.Simple(), **{"num_epochs": 1, **arguments})
+
   def test_parameters_that_the_problem_lacks_are_refused(self):
     with self.assertRaisesRegex(ValueError, "'y'"):
       train(self.folder, net_assignments=[("cw", ["y"])])

@@ -219,6 +219,8 @@ class Console(meta.Recorder):
       _print(header, _time(mean_time, with_compilation), *(
           f"{problem}: {_distribution(np.array(of_one))}"
           for problem, of_one in sorted(losses.items())))
+    else:
+      _print(header, _time(mean_time, with_compilation), "imitation alone")
     dropped = sum(e.num_dropped for e in epochs)
     if dropped:
       total = sum(len(e.gradient_norms) for e in epochs)

@@ -25,6 +25,7 @@ from meta import (
 import networks
 from networks import baselines
 import problems
+from problems.datasets import sources
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(options)  # For --help.
@@ -47,8 +48,7 @@ flags.DEFINE_bool("tune", False, "Whether to search for the learning rate of "
                   "each hand-designed optimizer (of RMSProp, decay and epsilon "
                   "too), on validation runs.")
 flags.DEFINE_integer("tuning_epochs", 10, "Validation runs at each rate.")
-flags.DEFINE_string("split", "test",
-                    "Part of the data set: train, validation or test.")
+flags.DEFINE_enum("split", "test", sources.SPLITS, "Part of the data set.")
 flags.DEFINE_string("output", None, "CSV file to write, one row for each run "
                     "and step; tuned rates are kept in tuning.json beside it.")
 flags.DEFINE_string("plot", None, "PNG file to write: the learning curves.")
@@ -99,13 +99,23 @@ def main() -> None:
 
 
 def check_outputs(problem: problems.Problem) -> None:
-  """Checks, before any work, that the files can be written."""
+  """Checks, before any work, that files and folders can be written."""
   if FLAGS.pictures and not isinstance(problem, problems.NeuralArt):
     raise ValueError(f"--pictures is for neural art, not {FLAGS.problem}.")
-  for filename in (
-      FLAGS.output, FLAGS.plot, FLAGS.plot_updates, FLAGS.pictures):
-    if filename:
-      files.check_writable(filename)
+  for flag in ("output", "plot", "plot_updates", "pictures", "logdir"):
+    path = FLAGS[flag].value
+    if not path:
+      continue
+    if flag not in ("output", "logdir") and not path.lower().endswith(".png"):
+      raise ValueError(f"--{flag} is {path}, but must end with .png.")
+    try:
+      if flag == "logdir":
+        os.makedirs(files.expand(path), exist_ok=True)
+      else:
+        files.check_writable(path)
+    except OSError as error:
+      raise ValueError(f"--{flag} is {path}, which cannot be written: "
+                       f"{error.strerror}.") from error
 
 
 def evaluate(name: str, evaluator: optimizers_lib.Evaluator,

@@ -24,7 +24,8 @@ def run(main: Callable[[], int | None]) -> None:
     try:
       rest = FLAGS(argv)
     except flags.Error as error:
-      fail(error)
+      fail(re.sub("(invalid literal for int.* base 10|could not convert string "
+                  "to float):", "must be a number, not", str(error)))
     if not FLAGS["verbosity"].present:
       logging.set_verbosity(logging.WARNING)  # absl's default is INFO.
     if rest[1:]:

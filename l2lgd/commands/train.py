@@ -23,6 +23,7 @@ from meta import (
 import networks
 from networks import baselines, net_config
 import problems
+from problems.datasets import sources
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(options)  # For --help.
@@ -102,8 +103,7 @@ flags.DEFINE_float("learning_rate", None, "Learning rate of Adam, which trains "
 flags.DEFINE_bool("second_derivatives", False,
                   "Whether to differentiate the optimizee's gradients, too.")
 flags.DEFINE_integer("seed", 0, "Seed of everything that is random.")
-flags.DEFINE_string("split", "train",
-                    "Part of the data set: train, validation or test.")
+flags.DEFINE_enum("split", "train", sources.SPLITS, "Part of the data set.")
 
 
 def main() -> int:
@@ -217,7 +217,7 @@ def describe(by_name: Mapping[str, problems.Problem],
   for name, problem in by_name.items():
     params, _ = problem.sample(seeds.as_seed(FLAGS.seed))
     size = sum(p.shape.num_elements() for p in params.values())
-    sizes.append(f"{name} ({size} parameters)")
+    sizes.append(f"{name} ({size} parameter{'s' * (size != 1)})")
   nets = ", ".join(
       f"{key} ({type(network).__name__}, "
       f"{sum(v.shape.num_elements() for v in network.trainable_variables)} "
@@ -257,7 +257,11 @@ def initial_config(experiment: experiments.Experiment,
     saved = {file.stem for file in path.glob("*.l2l")}
     if (saved == set(experiment.net_config)
         and run_folder.has_checkpoint(path)):
-      return net_config.from_folder(path)
+      try:
+        return net_config.from_folder(path)
+      except ValueError as error:
+        raise ValueError(f"{error} Or delete this file: the run resumes from "
+                         "its checkpoint.") from error
   if FLAGS.init is None:
     config = experiment.net_config
     if net_options is not None:
