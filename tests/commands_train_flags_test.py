@@ -264,6 +264,16 @@ class FlagsTest(programs.TestCase):
                       "which holds a run. Resume it with --resume .*, or")
     self.assertEqual(run_files.files(self.folder), before)
 
+  def test_damaged_network_of_a_run_may_be_deleted(self):
+    argv = (*FAST, f"--save_path={self.folder}/run", "--num_epochs=1",
+            "--resume")
+    programs.run("train", *argv)
+    file = pathlib.Path(self.folder, "run", "cw.l2l")
+    file.write_bytes(file.read_bytes()[:60])
+    self.assert_error(programs.run("train", *argv),
+                      "cw.l2l.* Or delete this file: the run resumes from its")
+    file.unlink()
+    self.assertIn("after epoch 1", programs.run("train", *argv).stdout)
 
   def test_run_of_other_networks_is_not_resumed(self):
     argv = (*FAST, f"--save_path={self.folder}/run", "--num_epochs=1",

@@ -262,7 +262,7 @@ class LearnedOptimizerTest(FolderTest):
         (tf.ones([2]), variable), ([tf.ones([2])], variable),
         (tf.ones([1, 2]), [variable])):
       with self.assertRaisesRegex(
-          ValueError, r"^Got a single .*: apply\(\[gradient\], \[parameter\]\)"):
+          ValueError, r"^Got a single .*: apply\(\[gradient\], \[param"):
         optimizer.apply(gradients, parameters)
 
   def test_parameter_that_is_given_twice_is_refused(self):

@@ -62,7 +62,7 @@ class PartitionTest(parameterized.TestCase):
 
   def test_networks_without_ids_are_refused(self):
     with self.assertRaisesRegex(
-        ValueError, "^The networks are Coord.*, but must be a dictionary of thei"):
+        ValueError, "^The networks are Coord.*, but must be a dictionary of t"):
       partition.Partition(toys.coordinatewise())
 
   def test_assigning_nothing_is_refused(self):

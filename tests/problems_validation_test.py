@@ -98,7 +98,7 @@ class CheckTest(parameterized.TestCase):
       (lambda p: np.sum(p["x"].numpy()),
        "returns NumPy's float32, but must return a float tensor: use"),
       (lambda p: p["x"][0] if p["x"][0] > 0 else p["x"][1],
-       r"uses a tensor as a Python value at .*_test.py:\d+, in an if, a while "),
+       r"uses a tensor as a Python value at .*_test.py:\d+, in an if, a while"),
       (lambda p: tf.math.log(p["x"][0] - 1.),
        "^The loss of Given is -inf for each of 16 seeds, but must be finite"),
       (lambda p: p["x"] * np.nan, "loss of Given has nan or inf for"),

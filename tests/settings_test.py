@@ -46,7 +46,7 @@ class SettingsTest(parameterized.TestCase):
       ({"num_steps": 50, "stagger": True}, "num_steps is 50, but must be a m"),
       ({"jit_compile": "auto"}, "jit_compile is 'auto', but must be True, Fal"),
       ({"sampled_coordinates": 2, "second_derivatives": True},
-       r"sampled_coordinates is 2, but must be all \(in Python, None\) with se"),
+       r"sampled_coordinates is 2, but must be all \(in Python, None\) with s"),
       ({"sampled_coordinates": 2, "estimator": "pes"},
        "sampled_coordinates is 2, but must be all"),
       ({"imitation": 1.5}, r"imitation is 1.5, but must be in \[0, 1\]"),
