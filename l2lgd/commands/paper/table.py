@@ -72,7 +72,7 @@ class Training(NamedTuple):
 
 _GENERAL = {"general": "general", "general-small": "general-small"}
 _MNIST = {"LSTM": "paper-mnist", "LSTM-momenta": "paper-mnist-momenta",
-          **_GENERAL}
+          "LSTM-long": "paper-mnist-long", **_GENERAL}
 _CIFAR10 = {"LSTM": "paper-cifar10", "LSTM-momenta": "paper-cifar10-momenta"}
 _WITH_SUB = {**_CIFAR10, "LSTM-sub": "paper-cifar5-sub",
              "LSTM-sub-momenta": "paper-cifar5-sub-momenta"}
