@@ -201,7 +201,8 @@ def floor(meta_step: meta.MetaStep, run: unroll.Run) -> list[float]:
   layers = [
       floor_of_layer(lstm.w_gates, tf.size(of_run.hidden) // lstm.hidden_size)
       for key, network in meta_step.network.networks.items()
-      for lstm, of_run in zip(network.lstms, run.state[key], strict=True)]
+      # After the states of the layers come those of the preprocessing.
+      for lstm, of_run in zip(getattr(network, "lstms", ()), run.state[key])]
   return [alone(optimizee, run.params), *np.sum([(0., 0.), *layers], axis=0)]
 
 

@@ -49,7 +49,8 @@ def write_atomically(filename: Path, data: bytes) -> None:
   """
   filename = expand(filename)
   folder, name = os.path.split(filename)
-  temporary = os.path.join(folder, f".{name}.tmp")
+  # Processes that write the same file at once do not meet in this one.
+  temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
   try:
     with open(temporary, "wb") as file:
       file.write(data)

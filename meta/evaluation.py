@@ -92,7 +92,12 @@ class Evaluator:
     Returns:
       The losses and the final parameters. If the problem is one of S functions
       at once, each of them has a row of losses, [seeds * S, T + 1].
+
+    Raises:
+      ValueError: There is no seed.
     """
+    if not len(seeds):
+      raise ValueError("seeds is empty, but must hold at least one seed.")
     num_replicas = replicas.count()
     num_chunks = 1 if len(seeds) == 1 else math.ceil(
         len(seeds) / self.max_side_by_side / num_replicas)

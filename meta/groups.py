@@ -13,8 +13,8 @@ import networks
 # computes: about a kilobyte a coordinate, for two layers of 20 units.
 _MAX_COORDINATES = 2**17
 
-# XLA makes a step of few parameters a third faster. Of many, it makes none
-# faster, and takes long to compile it.
+# XLA makes a step of few parameters a third faster. With many, the step is no
+# faster, and takes long to compile.
 _MAX_COMPILED = 100
 
 
@@ -88,9 +88,9 @@ class Group:
     updates, next_state = step(
         [*map(tf.convert_to_tensor, gradients)],
         [*map(tf.convert_to_tensor, read)],
-        [t.select(v, places) for t, v in zip(self.tensors, state)])
+        [t.select(v, places) for t, v in zip(self.tensors, state)],
+        tf.cast(learning_rate, tf.float32))
     for variable, update in zip(parameters, updates, strict=True):
-      update *= tf.cast(learning_rate, update.dtype)
       variable.assign_add(tf.cast(update, variable.dtype))
     for tensor, variable, value in zip(self.tensors, state, next_state):
       variable.assign(tensor.replace(variable, places, value))
@@ -101,7 +101,7 @@ class Group:
 
     Args:
       place: The parameter's place in the group.
-      gradient: Its gradient; it is an embedding, say.
+      gradient: Its gradient, which has no row twice; it is an embedding, say.
       parameter: The parameter.
       learning_rate: See `update`.
     """
@@ -109,19 +109,19 @@ class Group:
     width = parameter.shape[1:].num_elements()
     columns = tf.reshape(
         rows[:, tf.newaxis] * width + tf.range(width), [-1])  # [M]
-    # Rows that are there several times get the same update, for their sum.
     values = tf.gather(parameter, rows)
     (update,), next_state = self._step(
-        [place], [tf.gather(tf.convert_to_tensor(gradient), rows)], [values],
-        [t.select_columns(place, columns) for t in self.tensors])
-    update *= tf.cast(learning_rate, update.dtype)
+        [place], [gradient.values], [values],
+        [t.select_columns(place, columns) for t in self.tensors],
+        tf.cast(learning_rate, tf.float32))
     parameter.scatter_update(
         tf.IndexedSlices(values + tf.cast(update, values.dtype), rows))
     for tensor, value in zip(self.tensors, next_state, strict=True):
       tensor.assign_columns(place, columns, value)
 
   def _step(self, places: Sequence[int], gradients: Iterable[tf.Tensor],
-            parameters: Iterable[Any], state: Sequence[tf.Tensor]
+            parameters: Iterable[Any], state: Sequence[tf.Tensor],
+            learning_rate: tf.Tensor
             ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
     """Returns the updates of parameters, of float32, and the next state."""
     names = list(self._shapes)
@@ -134,7 +134,8 @@ class Group:
          for name, g in zip(names, gradients)},
         tf.nest.pack_sequence_as(self._template, state),
         {name: tf.cast(p, tf.float32) for name, p in values.items()})
-    return [updates[name] for name in names], tf.nest.flatten(next_state)
+    return ([updates[name] * learning_rate for name in names],
+            tf.nest.flatten(next_state))
 
   def _network_of(self, names: Sequence[str]) -> networks.Network:
     """Returns the networks as one, for some of the parameters."""
@@ -147,7 +148,7 @@ class Group:
 
   def _initial_states_of(self, shapes: Sequence[Sequence[int]]
                          ) -> list[tuple[list[tf.Tensor], Any]]:
-    """Returns them for parameters of other shapes."""
+    """Returns what `_initial_states` does, for parameters of other shapes."""
     initial = []
     for _, network in sorted(self._networks.items()):
       params = {name: tf.zeros(shape)

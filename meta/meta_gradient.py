@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from meta import sampling, unroll
 import networks
-from networks import elementwise
 import problems
 
 Result = tuple[tf.Tensor, unroll.Run, list[tf.Tensor]]
@@ -17,7 +16,6 @@ Result = tuple[tf.Tensor, unroll.Run, list[tf.Tensor]]
 
 OBJECTIVES = ("sum", "log")
 EPSILON = 1e-8  # Keeps the logarithm of a loss of 0 finite.
-MAX_RATIO = 100.  # See `unless_exploded`.
 
 
 def meta_loss(losses: tf.Tensor, objective: str = "sum",
@@ -85,12 +83,12 @@ def meta_gradient(
       network, problem, run, num_steps, num_sampled, jit_network)
   losses, run = recording.losses, recording.run
   d_variables = backward(
-      network, recording, _derivatives(losses, objective, run.is_batched),
+      network, recording, derivatives_of(losses, objective, run.is_batched),
       tf.nest.map_structure(tf.zeros_like, recording.state), jit_network)
   return losses, run, [d / losses[0].shape.num_elements() for d in d_variables]
 
 
-def _derivatives(losses: tf.Tensor, objective: str, batched: bool
+def derivatives_of(losses: tf.Tensor, objective: str, batched: bool
                  ) -> Callable[[Any, Any], Any]:
   """Returns a function for the derivatives of the t-th term of a meta-loss.
 
@@ -143,14 +141,14 @@ def forward(network: networks.Network, problem: problems.Problem,
   like = vectorized(
       _prepare, run.params, run.state, run.params, sample)[-1]
   apply = unroll.compiled(functools.partial(vectorized, _apply), jit_network)
-  losses, run, gradients, saved = _record(
+  losses, run, gradients, saved = record(
       problem, run, num_steps, lambda *args: apply(*args, sample), like)
   return Recording(
       losses, run, sample, saved,
       *vectorized(_end, gradients, run.state, sample))
 
 
-def _record(
+def record(
     problem: problems.Problem, run: unroll.Run, num_steps: int,
     apply: Callable[..., tuple[problems.Params, networks.State, Any]],
     like: Any) -> tuple[
@@ -203,21 +201,41 @@ def backward(network: networks.Network, recording: Recording,
     jit_network: See `unroll.step`.
   """
   num_steps = recording.losses.shape[0] - 1
-  vjp = unroll.compiled(_vjp(
-      network, network.update_rows, lambda inputs, state: _floating(state),
+  vjp = unroll.compiled(vjp_of(
+      network, network.update_rows, lambda inputs, state: floating(state),
       recording.run.is_batched), jit_network)
 
-  def body(i, d_variables, d_rows, d_state):
-    t = num_steps - 1 - i
+  def step(t, d_rows, d_state):
     gradients, inputs, state = recording.saved(t)
-    d_step, d_state = vjp((inputs, state), (d_rows, d_state))
-    return (i + 1, unroll.add(d_variables, d_step),
-            unroll.add(d_rows, derivatives(gradients, t)), d_state)
+    d_variables, d_state = vjp((inputs, state), (d_rows, d_state))
+    return d_variables, unroll.add(d_rows, derivatives(gradients, t)), d_state
+
+  return go_back(network, num_steps, step,
+                 derivatives(recording.gradients, num_steps), floating(d_state))
+
+
+def go_back(network: networks.Network, num_steps: int,
+            step: Callable[..., tuple[list[tf.Tensor], Any, Any]],
+            d_params: Any, d_state: list[tf.Tensor]) -> list[tf.Tensor]:
+  """Adds up the derivatives by the network's variables, from the last step on.
+
+  Args:
+    network: The optimizer.
+    num_steps: Number of updates, T.
+    step: Returns the derivatives of the meta-loss with respect to the variables
+      in step t, and to the parameters and the state before it, for t and the
+      latter two after it.
+    d_params: The derivatives with respect to the last parameters.
+    d_state: The derivatives with respect to the last state.
+  """
+  def body(i, d_variables, d_params, d_state):
+    d_step, d_params, d_state = step(num_steps - 1 - i, d_params, d_state)
+    return i + 1, unroll.add(d_variables, d_step), d_params, d_state
 
   return unroll.while_loop(
       num_steps, body,
-      [tf.zeros_like(v) for v in network.trainable_variables],
-      derivatives(recording.gradients, num_steps), _floating(d_state))[1]
+      [tf.zeros_like(v) for v in network.trainable_variables], d_params,
+      d_state)[1]
 
 
 def _draw(network: networks.Network, params: problems.Params, seed: tf.Tensor,
@@ -260,7 +278,7 @@ def _end(network: networks.Network, gradients: problems.Params,
           sampling.take(state, sample))
 
 
-def _vjp(network: networks.Network, function: Callable[..., Any],
+def vjp_of(network: networks.Network, function: Callable[..., Any],
          sources: Callable[..., Any], batched: bool) -> Callable[..., Any]:
   """Returns the vector-Jacobian product of a function of the network.
 
@@ -274,7 +292,7 @@ def _vjp(network: networks.Network, function: Callable[..., Any],
       tape.watch(watched)
       results = function(*args)
     return tape.gradient(
-        _floating(results), watched, tf.nest.flatten(d_results),
+        floating(results), watched, tf.nest.flatten(d_results),
         unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
   def summed(args, d_results):
@@ -288,86 +306,6 @@ def _vjp(network: networks.Network, function: Callable[..., Any],
   return summed
 
 
-def second_order_meta_gradient(
-    network: networks.Network, problem: problems.Problem, run: unroll.Run,
-    num_steps: int, objective: str = "sum",
-    jit_network: bool = False) -> Result:
-  """Does what `meta_gradient` does, through the optimizee's gradients too.
-
-  On the way back, the derivatives with respect to the gradients of a step are
-  multiplied by the Hessian of its loss. So the optimizee is differentiated
-  twice, but one step at a time: only the parameters, the gradients and the
-  state of each step are stored. Where second derivatives explode, they are left
-  out: see `unless_exploded`.
-  """
-  step = unroll.compiled(
-      unroll.vectorized(network.step, run.is_batched), jit_network)
-  losses, end, last_gradients, saved = _record(
-      problem, run, num_steps,
-      lambda *args: (*step(*args), args), (run.params, run.state, run.params))
-  derivatives = _derivatives(losses, objective, run.is_batched)
-  vjp = unroll.compiled(_vjp(
-      network, network.step, lambda gradients, state, params: (
-          gradients, _floating(state), params), run.is_batched), jit_network)
-  where_large = unroll.vectorized(unroll.where_large, run.is_batched)
-
-  def backward(through_gradients: bool) -> list[tf.Tensor]:
-    def body(i, d_variables, d_params, d_state):
-      t = num_steps - 1 - i
-      gradients, _, params = step_args = saved(t)
-      d_step, (d_gradients, d_state, d_direct) = vjp(
-          step_args, (d_params, d_state))
-      if through_gradients:
-        at_t = run._replace(params=params, step=run.step + t)
-        d_gradients = where_large(
-            gradients, d_gradients, elementwise.zeros(gradients))
-        d_params = unroll.add(d_params, unroll.add(
-            d_direct, unroll.hessian_product(problem, at_t, d_gradients)))
-      return (i + 1, unroll.add(d_variables, d_step),
-              unroll.add(d_params, derivatives(gradients, t)), d_state)
-
-    d_variables = unroll.while_loop(
-        num_steps, body,
-        [tf.zeros_like(v) for v in network.trainable_variables],
-        derivatives(last_gradients, num_steps),
-        [tf.zeros_like(t) for t in _floating(run.state)])[1]
-    return [d / losses[0].shape.num_elements() for d in d_variables]
-
-  return losses, end, unless_exploded(
-      backward(True), losses, objective, lambda: backward(False))
-
-
-def unless_exploded(
-    gradients: list[tf.Tensor], losses: tf.Tensor, objective: str,
-    first_order: Callable[[], list[tf.Tensor]]) -> list[tf.Tensor]:
-  """Returns a meta-gradient with second derivatives, unless it has exploded.
-
-  Second derivatives of chaotic runs, of recurrent networks say, grow
-  exponentially with T, and their direction is noise (Metz et al. 2019, arXiv
-  1810.10180, section 3). First derivatives do not.
-
-  Args:
-    gradients: The meta-gradient with second derivatives.
-    losses: The losses of the unroll, as `unroll.unroll` returns them.
-    objective: See `meta_loss`.
-    first_order: Returns the meta-gradient without, which is used if `gradients`
-      are not finite, or their norm is more than `MAX_RATIO` times its norm.
-  """
-  def choose() -> list[tf.Tensor]:
-    first = first_order()
-    is_sane = norm <= MAX_RATIO * tf.linalg.global_norm(first)
-    return [tf.where(is_sane, a, b)
-            for a, b in zip(gradients, first, strict=True)]
-
-  if not gradients:  # All networks are hand-designed.
-    return gradients
-  norm = tf.linalg.global_norm(gradients)
-  # Most are not large: they need no comparison.
-  size = (float(losses.shape[0]) if objective == "log"
-          else tf.cast(meta_loss(tf.abs(losses)), norm.dtype))
-  return tf.cond(norm <= 10. * size, lambda: gradients, choose)
-
-
-def _floating(nest: Any) -> list[tf.Tensor]:
+def floating(nest: Any) -> list[tf.Tensor]:
   """Returns the tensors that have derivatives."""
   return [t for t in tf.nest.flatten(nest) if t.dtype.is_floating]

@@ -7,7 +7,14 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from l2lgd import checks
-from meta import compilation, meta_gradient, replicas, seeds, unroll
+from meta import (
+    compilation,
+    meta_gradient,
+    replicas,
+    second_order,
+    seeds,
+    unroll,
+)
 import networks
 import problems
 
@@ -136,7 +143,7 @@ class MetaStep(Unroller):
       len_unroll: Number of updates in an unroll, T.
       learning_rate: Learning rate of Adam.
       second_derivatives: See `Unroller`. Where they explode, they are left out:
-        see `meta_gradient.unless_exploded`.
+        see `second_order.unless_exploded`.
       jit_compile: See `Unroller`.
       num_sampled: Number of coordinates, or rows of them, from a sample of
         which the meta-gradient is estimated at each unroll, for each run. The
@@ -185,7 +192,7 @@ class MetaStep(Unroller):
     """Returns a function of a run and a number of steps."""
     if self._second_derivatives:
       return self._compiled(functools.partial(
-          meta_gradient.second_order_meta_gradient, objective=self._objective))
+          second_order.meta_gradient, objective=self._objective))
     return self._compiled(functools.partial(
         meta_gradient.meta_gradient, num_sampled=num_sampled,
         objective=self._objective))

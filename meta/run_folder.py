@@ -47,6 +47,7 @@ class RunFolder(recorders.Recorder):
     self._path = path
     self._trainer = trainer
     self._settings = json.loads(json.dumps(settings))  # As they are read.
+    self._saved_epoch: int | None = None  # Of the networks.
     is_first = replicas.is_first_worker()
     if is_first:
       self._claim(resume)
@@ -71,10 +72,10 @@ class RunFolder(recorders.Recorder):
                          "with its own.") from error
       except (tf.errors.OpError, IndexError) as error:  # It is damaged.
         errors[filename] = error
-    for filename, error in errors.items():
+    for filename, cause in errors.items():
       raise OSError(
-          f"Cannot read {filename}: {error}. Copy it again, or delete the "
-          "folder of the checkpoints, and the run starts anew.") from error
+          f"Cannot read {filename}: {cause}. Copy it again, or delete the "
+          "folder of the checkpoints, and the run starts anew.") from cause
 
   def _claim(self, resume: bool) -> None:
     path = self._path
@@ -84,8 +85,12 @@ class RunFolder(recorders.Recorder):
     except OSError as error:
       raise OSError(f"save_path is {path}, but this folder cannot be made: "
                     f"{error.strerror}.") from error
-    names = [n for n in os.listdir(path) if n != f".{_SETTINGS_FILE}.tmp"]
-    if not names:
+    names = os.listdir(path)
+    # What is left if writing the settings was interrupted.
+    unfinished = [n for n in names if n.startswith(f".{_SETTINGS_FILE}.")]
+    if names == unfinished:
+      for name in unfinished:
+        os.remove(os.path.join(path, name))
       files.write_atomically(
           settings_file, json.dumps(self._settings, indent=2).encode())
     elif not os.path.exists(settings_file):
@@ -155,7 +160,9 @@ class RunFolder(recorders.Recorder):
               f"diagnostics/{name}{problem}", tf.reduce_mean(values))
       # TensorBoard drops the previous curve, as its steps start again.
       tensorboard.write_curve(f"validation/loss_curve{problem}", curve)
-    if validation.improved or self._trainer.settings.keep_last:
+    is_kept = validation.improved or self._trainer.settings.keep_last
+    if is_kept and validation.epoch != self._saved_epoch:  # Not each problem's.
+      self._saved_epoch = validation.epoch
       self._trainer.optimizer.save(
           self._path, self._settings | {"num_epochs": validation.epoch},
           self._trainer.net_assignments)

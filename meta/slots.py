@@ -232,7 +232,15 @@ def as_gradient(gradient: Any, parameter: Parameter
   if not shape.is_compatible_with(gradient.shape):
     raise ValueError(f"The gradient of {name!r} has shape {gradient.shape}, "
                      f"but the parameter has {shape}.")
-  if isinstance(gradient, tf.Tensor) and not (
-      gradient.shape.is_fully_defined()):
-    return tf.ensure_shape(gradient, shape)
-  return gradient
+  if isinstance(gradient, tf.IndexedSlices):
+    return _without_repetition(gradient)
+  return gradient if gradient.shape.is_fully_defined() else (
+      tf.ensure_shape(gradient, shape))
+
+
+def _without_repetition(gradient: tf.IndexedSlices) -> tf.IndexedSlices:
+  """Returns a gradient in which rows that are there several times are added."""
+  rows, places = tf.unique(gradient.indices)
+  values = tf.math.unsorted_segment_sum(
+      gradient.values, places, tf.size(rows))
+  return tf.IndexedSlices(values, rows, gradient.dense_shape)

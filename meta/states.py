@@ -58,7 +58,23 @@ class StateTensor:
 
   def shape(self, place: int) -> tf.TensorShape:
     """Returns the shape of the state of one parameter."""
-    return self.part(self.variable, place).shape
+    if self._num == 1:
+      return self.variable.shape
+    return tf.TensorShape([] if self._is_number else [
+        *self.variable.shape[:-1], self.rows[place]])
+
+  def assign_part(self, place: int, value: tf.Tensor) -> None:
+    """Sets the state of one parameter."""
+    if isinstance(self.variable, tf.distribute.DistributedValues):
+      # Only the copy of one replica could be written to in places.
+      self.write(self.replace(self.read(), [place], value))
+    elif self._num == 1:
+      self.variable.assign(value)
+    elif self._is_number:
+      self.variable[place].assign(value)
+    else:
+      start = sum(self.rows[:place])
+      self.variable[..., start:start + self.rows[place]].assign(value)
 
   def select(self, value: Any, places: Sequence[int]) -> tf.Tensor:
     """Returns the states of some parameters, as a network takes them.
@@ -68,13 +84,12 @@ class StateTensor:
     value = tf.convert_to_tensor(value)  # Read once, which may copy it.
     if self._are_all(places):
       return value
-    parts = [self.part(value, i) for i in places]
-    if len(parts) == 1:
-      return parts[0]
+    if len(places) == 1:
+      return self.part(value, places[0])
     if self._is_number:
-      parts = [tf.fill([1, self.rows[i]], part)
-               for i, part in zip(places, parts)]
-    return tf.concat(parts, -1)
+      return tf.repeat(tf.gather(value, list(places)),
+                       [self.rows[i] for i in places])[tf.newaxis]
+    return tf.concat([self.part(value, i) for i in places], -1)
 
   def replace(self, value: Any, places: Sequence[int],
               selected: tf.Tensor) -> tf.Tensor:
@@ -87,11 +102,14 @@ class StateTensor:
     """
     if self._are_all(places):
       return selected
+    value = tf.convert_to_tensor(value)
+    if self._is_number and len(places) > 1:
+      starts = np.cumsum([0, *(self.rows[i] for i in places[:-1])])
+      numbers = tf.gather(selected[0], starts)
+      return numbers if len(places) == self._num else (
+          tf.tensor_scatter_nd_update(value, [[i] for i in places], numbers))
     new = [selected] if len(places) == 1 else tf.split(
         selected, [self.rows[i] for i in places], -1)
-    if self._is_number and len(places) > 1:
-      new = [row[0, 0] for row in new]
-    value = tf.convert_to_tensor(value)
     parts = [self.part(value, i) for i in range(self._num)]
     for i, part in zip(places, new, strict=True):
       parts[i] = part
@@ -167,10 +185,8 @@ class ParameterState(tf.Module):
 
   def assign(self, value: Any) -> None:
     """Sets the value."""
-    value = tf.ensure_shape(
-        tf.convert_to_tensor(value, self.dtype), self.shape)
-    self._tensor.write(
-        self._tensor.replace(self._tensor.read(), [self._place], value))
+    self._tensor.assign_part(self._place, tf.ensure_shape(
+        tf.convert_to_tensor(value, self.dtype), self.shape))
 
   def _serialize_to_tensors(self) -> dict[str, tf.Tensor]:
     return {"VARIABLE_VALUE": self.value}

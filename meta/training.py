@@ -69,7 +69,7 @@ def train(
 
   Raises:
     ValueError: A setting is out of its range, the networks cannot optimize the
-      problem, `save_path` holds something else than the run to resume, or
+      problem, `save_path` holds something other than the run to resume, or
       another one in other processes.
     OSError: A file cannot be read or written.
   """

@@ -114,11 +114,15 @@ class Cache:
     Raises:
       ValueError: The file is damaged.
     """
-    self._filename = filename = filename and files.expand(filename)
+    self._filename = filename and files.expand(filename)
     self._searches: list[dict[str, Any]] = []
-    if filename is None or not os.path.exists(filename):
+    self._read()
+
+  def _read(self) -> None:
+    """Reads the file, if there is one; other processes may have written it."""
+    if self._filename is None or not os.path.exists(self._filename):
       return
-    with open(filename, encoding="utf-8") as file:
+    with open(self._filename, encoding="utf-8") as file:
       try:
         self._searches = json.load(file)
         if not isinstance(self._searches, list):
@@ -126,8 +130,8 @@ class Cache:
         for search in self._searches:
           search["settings"], search["learning_rates"], search["losses"]
       except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(
-            f"{filename} is damaged, delete it: {error!r}.") from error
+        raise ValueError(f"{self._filename} is damaged, delete it: {error!r}."
+                         ) from error
 
   def find(self, settings: dict[str, Any]) -> Tuning | None:
     """Returns the search that is kept under these settings, or None.
@@ -153,8 +157,10 @@ class Cache:
       found: The result.
 
     Raises:
+      ValueError: The file is damaged.
       OSError: The file cannot be written; an existing one is left as it was.
     """
+    self._read()
     self._searches.append({
         "settings": settings, "learning_rates": found.learning_rates,
         "losses": [loss if math.isfinite(loss) else None

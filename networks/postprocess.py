@@ -10,7 +10,7 @@ from l2lgd import checks
 from networks import moments, preprocess
 
 _NONLINEARITIES = {"linear": tf.identity, "tanh": tf.tanh}
-_MAX_DIRECTION = 3.
+_MAX_DIRECTION = 3.  # A bound, which momenta seldom reach.
 
 
 class Factors(NamedTuple):
@@ -25,10 +25,11 @@ class Postprocessing:
   """Turns outputs into updates, by default a multiple of them.
 
   An update is s e (scale * h(output) - nominal_step * direction)
-  - weight_decay * parameter. With `nonlinearity="tanh"` and a `min_size`, its
-  root mean square over a tensor is bounded by a multiple of that of the tensor,
-  whatever the network computes: no gradient can make the optimizee diverge in a
-  few steps.
+  - weight_decay * parameter. The direction is clipped to [-3, 3], and outputs
+  count as 0 where all gradients have been 0. With `nonlinearity="tanh"` and a
+  `min_size`, its root mean square over a tensor is bounded by a multiple of
+  that of the tensor, whatever the network computes: no gradient can make the
+  optimizee diverge in a few steps.
 
   Attributes:
     num_outputs: Number of outputs for each coordinate.

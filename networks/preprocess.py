@@ -22,8 +22,8 @@ Memory = tuple[tf.Tensor, ...]
 class Preprocessing(abc.ABC):
   """What turns rows of gradients into the inputs of a network.
 
-  D coordinates, or N rows of them, are processed independently, but for means
-  over a parameter.
+  The N rows of D coordinates are processed independently of one another, except
+  for means over a parameter.
 
   Attributes:
     has_direction: Whether `direction` returns a tensor.
@@ -200,6 +200,7 @@ class RNNprop(_Momentum):
     Raises:
       ValueError: `decay` is not in [0, 1), or `epsilon` is not positive.
     """
+    checks.fraction("decay", decay)
     super().__init__([decay], [decay])
     self._epsilon = checks.positive("epsilon", epsilon)
 

@@ -175,9 +175,14 @@ class ModelProblem(supervised.Supervised):
 
 def _distinct(names: Sequence[str]) -> list[str]:
   """Returns the names, with a number where a name is repeated."""
-  counts = [names[:i].count(name) for i, name in enumerate(names)]
-  return [f"{name}_{count}" if count else name
-          for name, count in zip(names, counts)]
+  distinct: list[str] = []
+  for name in names:
+    free, count = name, 0
+    while free in distinct or (count and free in names):
+      count += 1
+      free = f"{name}_{count}"
+    distinct.append(free)
+  return distinct
 
 
 @contextlib.contextmanager

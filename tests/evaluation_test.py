@@ -138,6 +138,11 @@ class EvaluatorTest(parameterized.TestCase):
         ValueError, f"^num_steps is {num_steps!r}, but must be a positive"):
       evaluator(networks.Sgd(), problems.Simple(), num_steps)
 
+  def test_no_seeds_are_refused(self):
+    with self.assertRaisesRegex(
+        ValueError, "^seeds is empty, but must hold at least one seed"):
+      evaluator(networks.Sgd(0.1), problems.Simple(), 1)([])
+
   def test_parameters_of_other_shapes_are_refused_at_once(self):
     with self.assertRaisesRegex(ValueError, "kernel_shape"):
       evaluation.Evaluator(

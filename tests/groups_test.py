@@ -103,6 +103,20 @@ class GroupsTest(FolderTest):
     np.testing.assert_array_equal(*values)
     self.assertTrue(np.all(values[0][3] != 1.))
 
+  def test_rows_that_are_given_twice_count_once_in_means(self):
+    values = []
+    for rows, of_rows in (([1, 4, 1], [[1., 2.], [30., 0.], [2., -5.]]),
+                          ([4, 1], [[30., 0.], [3., -3.]])):
+      table = tf.Variable(tf.ones([5, 2]))
+      optimizer = meta.LearnedOptimizer.load("general-small")
+      for _ in range(3):
+        optimizer.apply([tf.IndexedSlices(
+            tf.constant(of_rows), tf.constant(rows), tf.constant([5, 2]))],
+                        [table])
+      values.append(table.numpy())
+    np.testing.assert_allclose(*values, rtol=1e-6)
+    np.testing.assert_array_equal(values[0][::2][:2], 1.)
+
   def test_states_that_are_skipped_stay(self):
     optimizer, parameters = make("momenta"), variables()
     optimizer.apply(gradients(0), parameters)

@@ -4,7 +4,7 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
-from meta import meta_gradient, unroll
+from meta import meta_gradient, second_order, unroll
 import networks
 import problems
 from tests import assertions, toys
@@ -176,13 +176,13 @@ class MetaGradientTest(parameterized.TestCase):
     self.start(problem, "LogAndSign")
     function = tf.function(lambda: sum_of_logs(self.losses(False)))
     self.assert_gradients(
-        meta_gradient.second_order_meta_gradient(
+        second_order.meta_gradient(
             self.network, self.problem, self.run_, T, "log")[2],
         central_differences(function, self.variables))
 
   @parameterized.parameters(
       (meta_gradient.meta_gradient, "separate"),
-      (meta_gradient.second_order_meta_gradient, "quadratic"))
+      (second_order.meta_gradient, "quadratic"))
   def test_gradient_of_logs_side_by_side_is_the_mean(self, function, problem):
     self.start(problem, "LogAndSign")
     seeds = [[1, 2], [3, 4]]
@@ -258,7 +258,7 @@ class MetaGradientTest(parameterized.TestCase):
   @parameterized.parameters("quadratic", "separate", "regression")
   def test_second_order_function_is_the_tape_through_the_unroll(self, problem):
     self.start(problem, "LogAndSign")
-    losses, run, gradients = meta_gradient.second_order_meta_gradient(
+    losses, run, gradients = second_order.meta_gradient(
         self.network, self.problem, self.run_, T)
     self.assert_gradients(gradients, self.gradient(second_derivatives=True))
     expected = unroll.unroll(self.network, self.problem, self.run_, T)
@@ -268,7 +268,7 @@ class MetaGradientTest(parameterized.TestCase):
     self.start("quadratic", "LogAndSign")
     seeds = [[1, 2], [3, 4]]
     together, *alone = (
-        meta_gradient.second_order_meta_gradient(
+        second_order.meta_gradient(
             self.network, self.problem,
             unroll.start(self.network, self.problem, tf.constant(s)), 2)[2]
         for s in (seeds, *seeds))

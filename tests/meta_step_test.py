@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 import meta
-from meta import meta_gradient, unroll
+from meta import meta_gradient, second_order, unroll
 import problems
 from tests import assertions, eager, toys
 
@@ -146,7 +146,7 @@ class MetaStepTest(parameterized.TestCase):
         toys.Regression(), 3, second_derivatives=second_derivatives,
         jit_compile=False, objective="log")
     run = step.reset(0)
-    function = (meta_gradient.second_order_meta_gradient if second_derivatives
+    function = (second_order.meta_gradient if second_derivatives
                 else meta_gradient.meta_gradient)
     losses, _, gradients = function(
         step.network, toys.Regression(), run, 3, objective="log")
@@ -248,7 +248,7 @@ class MetaStepTest(parameterized.TestCase):
     self.assertEqual(
         tf.linalg.global_norm(two) > 1e3 * tf.linalg.global_norm(one),
         has_exploded)
-    gradients = meta_gradient.second_order_meta_gradient(
+    gradients = second_order.meta_gradient(
         step.network, problem, run, 4, objective)[2]
     assertions.assert_close(
         gradients, one if has_exploded else [*two], rtol=1e-3, atol=1e-6)

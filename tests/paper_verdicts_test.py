@@ -87,6 +87,15 @@ class VerdictsTest(parameterized.TestCase):
     self.assertRegex(verdicts.judge(make_panel(), {"": runs}).reason,
                      r"^LSTM is not distinguishable from Adam \([^)]*\)\. ")
 
+  def test_nothing_is_said_where_one_always_diverges(self):
+    runs = make_runs(lstm=(.1, np.inf, np.inf), adam=(np.inf, .7, np.inf),
+                     sgd=(np.inf,) * 3)
+    found = verdicts.difference(make_panel(), "", runs, "LSTM")
+    self.assertFalse(found.is_ahead or found.is_behind)
+    self.assertEqual(
+        found.describe(), "not comparable with Adam: on each function, one of "
+        "the two diverged")
+
   def test_what_diverges_more_often_is_behind(self):
     runs = make_runs(lstm=(.1, np.inf, .2))
     found = verdicts.difference(make_panel(), "", runs, "LSTM")
@@ -194,10 +203,16 @@ class TableTest(parameterized.TestCase):
 
   @parameterized.parameters(*table.TRAINING)
   def test_trainings_are_those_of_the_cards(self, name):
-    card = pretrained_networks.pretrained()[name]
-    for flags in table.TRAINING[name].stages:
-      self.assertIn({f"--{flag}={value}" for flag, value in flags.items()},
-                    commands(card))
+    cards = pretrained_networks.pretrained()
+    stages = table.TRAINING[name].stages
+    found = commands(cards[name])
+    for other, training in table.TRAINING.items():
+      if other != name and training.stages == stages[:len(training.stages)]:
+        self.assertIn(f"--init={other}", cards[name])  # It starts from there.
+        found += commands(cards[other])
+    for flags in stages:
+      self.assertIn(
+          {f"--{flag}={value}" for flag, value in flags.items()}, found)
 
 
 if __name__ == "__main__":

@@ -207,7 +207,7 @@ class MomentumTest(parameterized.TestCase):
     self.assertIsNone(preprocessing.direction(()))
 
   @parameterized.parameters(
-      ("RNNprop", {"decay": 1.}, r"decays is 1.0, but must be in \[0, 1\)"),
+      ("RNNprop", {"decay": 1.}, r"decay is 1.0, but must be in \[0, 1\)"),
       ("RNNprop", {"epsilon": 0}, "epsilon is 0, but must be a positive"),
       ("NormalizedMomenta", {"decays": []}, r"decays is \[\], but must not be"),
       ("NormalizedMomenta", {"square_decays": [2]}, "square_decays is 2, but"),

@@ -245,5 +245,25 @@ class KerasProblemTest(parameterized.TestCase):
     assertions.assert_xla_computes_the_same_loss(make(data=OTHERS))
 
 
+class NamesTest(absltest.TestCase):
+
+  def test_weights_of_the_same_name_are_told_apart(self):
+    class Layer(keras.layers.Layer):
+      def build(self, shape):
+        for name in ("w", "w", "w_1"):
+          self.add_weight(shape=(1,), initializer="ones", name=name)
+
+      def call(self, x):
+        return x * tf.add_n([tf.convert_to_tensor(w) for w in self.weights])
+
+    problem = problems.KerasProblem(
+        lambda: keras.Sequential([keras.Input([1]), Layer(name="layer")]),
+        "mse", (INPUTS[:, :1], INPUTS[:, :1]), batch_size=2)
+    params, _ = problem.sample(tf.constant([1, 2]))
+    self.assertEqual(
+        [name.split("/", 1)[1] for name in params],
+        ["layer/w", "layer/w_2", "layer/w_1"])
+
+
 if __name__ == "__main__":
   absltest.main()

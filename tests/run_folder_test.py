@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest, parameterized
 import numpy as np
@@ -51,10 +52,10 @@ class RunFolderTest(parameterized.TestCase):
   def test_empty_folder_is_used(self, resume):
     os.makedirs(self.folder)
     # What is left if writing the settings was interrupted.
-    pathlib.Path(self.folder, ".run.json.tmp").write_text("{")
+    pathlib.Path(self.folder, ".run.json.7.tmp").write_text("{")
     self.claim(resume=resume)
     self.assertContainsSubset(["run.json"], run_files.files(self.folder))
-    self.assertNotIn(".run.json.tmp", run_files.files(self.folder))
+    self.assertNotIn(".run.json.7.tmp", run_files.files(self.folder))
 
   def test_run_is_not_resumed_unless_asked(self):
     self.claim()
@@ -108,7 +109,10 @@ class RunFolderTest(parameterized.TestCase):
   @parameterized.parameters("", "/run")
   def test_path_that_is_a_file_is_refused(self, below):
     pathlib.Path(self.parent, "file").write_text("Unique.")
-    self.assert_refused(OSError, "/file", f"{self.parent}/file{below}")
+    folder = f"{self.parent}/file{below}"
+    self.assert_refused(
+        OSError, f"^save_path is {folder}, but this folder cannot be made: ",
+        folder)
 
   def test_path_that_cannot_be_made_is_refused(self):
     self.assert_refused(OSError, "/proc/run", "/proc/run")
@@ -136,13 +140,6 @@ class RunFolderTest(parameterized.TestCase):
     restored = make_trainer()
     self.claim(trainer=restored, resume=True)
     self.assertEqual(restored.num_epochs, 1)
-
-  def test_folder_that_cannot_be_made_is_named(self):
-    file = pathlib.Path(self.parent, "file")
-    file.touch()
-    self.folder = str(file / "run")
-    self.assert_refused(
-        OSError, f"^save_path is {self.folder}, but this folder cannot be made")
 
   def test_checkpoint_of_other_networks_is_refused(self):
     self.claim().save_checkpoint()
@@ -279,6 +276,17 @@ class RunFolderTest(parameterized.TestCase):
     folder.validation(make_validation(5, improved=False))
     self.assertEqual(
         weights.read(filename).trained_on, SETTINGS | {"num_epochs": expected})
+
+
+  def test_networks_are_written_once_for_all_problems(self):
+    trainer = make_trainer(keep_last=True)
+    folder = self.claim(trainer=trainer)
+    with mock.patch.object(
+        trainer.optimizer, "save", wraps=trainer.optimizer.save) as save:
+      for epoch in (3, 4):
+        for name in "ab":
+          folder.validation(make_validation(epoch)._replace(problem=name))
+    self.assertEqual(save.call_count, 2)
 
 
 if __name__ == "__main__":

@@ -165,6 +165,14 @@ class CacheTest(parameterized.TestCase):
         self.assertEqual(tuning.Cache(self.file).find({"a": a}), search)
     self.assertEqual(os.path.exists(self.file), has_file)
 
+  def test_searches_of_other_programs_are_kept(self):
+    caches = [tuning.Cache(self.file) for _ in range(2)]
+    search = tuning.Tuning([0.1], [3.])
+    for a, cache in enumerate(caches):
+      cache.add({"a": a}, search)
+    for a in range(2):
+      self.assertEqual(tuning.Cache(self.file).find({"a": a}), search)
+
   def test_file_is_standard_json(self):
     tuning.Cache(self.file).add(
         {"a": 1}, tuning.Tuning([0.1, 1.], [2., np.inf]))

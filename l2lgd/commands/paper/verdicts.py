@@ -35,6 +35,9 @@ class Difference(NamedTuple):
 
   def describe(self) -> str:
     """Returns the difference in words."""
+    if math.isinf(self.mean) and math.isnan(self.standard_error):
+      return (f"not comparable with {self.best}: on each function, one of "
+              "the two diverged")
     if math.isinf(self.mean):
       return (f"ahead of {self.best}, which diverges more often"
               if self.is_ahead else
@@ -80,6 +83,8 @@ def difference(panel: table.Panel, label: str, runs: Records,
   with np.errstate(invalid="ignore"):
     summary = evaluation.summarize(
         runs[name].final_losses - runs[best].final_losses)
+  if math.isinf(summary.mean):  # There is no function on which neither did.
+    return Difference(best, math.inf, math.nan)
   return Difference(best, summary.mean, summary.standard_error)
 
 
