@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from l2lgd import checks
-from meta import meta_gradient, meta_step, replicas, unroll
+from meta import meta_gradient, meta_step, objectives, replicas, unroll
 import networks
 from networks import weights_in_state
 import problems
@@ -180,7 +180,7 @@ class EvolutionStep(meta_step.MetaStep):
     """Returns meta-losses, [1 + 2 P], up to what is a constant for a pair."""
     means = tf.reduce_mean(losses, list(range(2, losses.shape.rank)))
     if self._objective == "log":
-      means = tf.math.log(means + meta_gradient.EPSILON)
+      means = tf.math.log(means + objectives.EPSILON)
     return tf.reduce_sum(means, 1)
 
 

@@ -1,4 +1,4 @@
-"""The meta-loss, and its derivatives with respect to the network's weights."""
+"""The derivatives of the meta-loss with respect to the network's weights."""
 
 from collections.abc import Callable
 import functools
@@ -6,52 +6,12 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from meta import sampling, unroll
+from meta import objectives, sampling, unroll
 import networks
 import problems
 
 Result = tuple[tf.Tensor, unroll.Run, list[tf.Tensor]]
 """Losses and run, as of `unroll.unroll`, and the meta-gradient."""
-
-
-OBJECTIVES = ("sum", "log")
-EPSILON = 1e-8  # Keeps the logarithm of a loss of 0 finite.
-
-
-def meta_loss(losses: tf.Tensor, objective: str = "sum",
-              batched: bool = False) -> tf.Tensor:
-  """Returns the meta-loss of an unroll, shape [].
-
-  "sum" is the sum of the losses over T, and their mean over K and S: equation
-  3 of Andrychowicz et al. 2016, with every weight 1. "log" is the sum over T of
-  log(f_t + epsilon) - log(f_0 + epsilon), and its mean over K, where f is the
-  mean over S, and f_0 that before the unroll (Wichrowska et al. 2017). It needs
-  losses above 0; a fall to a tenth counts the same at every size of the loss.
-
-  Args:
-    losses: The losses of the unroll, as `unroll.unroll` returns them.
-    objective: "sum" or "log".
-    batched: Whether these are of runs side by side.
-  """
-  if objective == "sum":
-    return tf.reduce_sum(losses) / losses[0].shape.num_elements()
-  logs = tf.math.log(_mean_over_functions(losses, batched) + EPSILON)
-  return tf.reduce_sum(logs - logs[0]) / logs[0].shape.num_elements()
-
-
-def _mean_over_functions(losses: tf.Tensor, batched: bool) -> tf.Tensor:
-  """Returns the means over S, shape [T + 1] or [T + 1, K]."""
-  return tf.reduce_mean(losses, list(range(1 + batched, losses.shape.rank)))
-
-
-def _slopes(losses: tf.Tensor, batched: bool) -> tf.Tensor:
-  """Returns the derivatives of log(f + epsilon), shape [T + 1] or [T + 1, K].
-
-  They are not numbers where the logarithm is not, so that the meta-gradient of
-  losses below 0 is dropped.
-  """
-  return tf.exp(
-      -tf.math.log(_mean_over_functions(losses, batched) + EPSILON))
 
 
 def meta_gradient(
@@ -72,7 +32,7 @@ def meta_gradient(
     num_steps: Number of updates, T.
     num_sampled: Number of rows, M, from which the derivatives are estimated;
       see `sampling`. Each of several runs has its own. None takes all rows.
-    objective: See `meta_loss`.
+    objective: See `objectives.meta_loss`.
     jit_network: See `unroll.step`.
 
   Returns:
@@ -83,25 +43,10 @@ def meta_gradient(
       network, problem, run, num_steps, num_sampled, jit_network)
   losses, run = recording.losses, recording.run
   d_variables = backward(
-      network, recording, derivatives_of(losses, objective, run.is_batched),
+      network, recording,
+      objectives.derivatives_of(losses, objective, run.is_batched),
       tf.nest.map_structure(tf.zeros_like, recording.state), jit_network)
   return losses, run, [d / losses[0].shape.num_elements() for d in d_variables]
-
-
-def derivatives_of(losses: tf.Tensor, objective: str, batched: bool
-                 ) -> Callable[[Any, Any], Any]:
-  """Returns a function for the derivatives of the t-th term of a meta-loss.
-
-  Its arguments are the derivatives of the t-th loss, and t. The factor of the
-  means over K and S is left out.
-  """
-  if objective == "sum":
-    return lambda gradients, t: gradients
-  slopes = _slopes(losses, batched)
-  scale = unroll.vectorized(
-      lambda gradients, factor: tf.nest.map_structure(
-          lambda g: g * tf.cast(factor, g.dtype), gradients), batched)
-  return lambda gradients, t: scale(gradients, slopes[t])
 
 
 def _vectorizer(network: networks.Network, run: unroll.Run

@@ -10,6 +10,7 @@ from l2lgd import checks
 from meta import (
     compilation,
     meta_gradient,
+    objectives,
     replicas,
     second_order,
     seeds,
@@ -166,7 +167,7 @@ class MetaStep(Unroller):
     checks.positive("learning_rate", learning_rate)
     if max_gradient_norm is not None:
       checks.positive("max_gradient_norm", max_gradient_norm)
-    checks.one_of("objective", objective, meta_gradient.OBJECTIVES)
+    checks.one_of("objective", objective, objectives.NAMES)
     if num_sampled is not None:
       checks.positive_integer("num_sampled", num_sampled)
       if second_derivatives:
@@ -199,7 +200,7 @@ class MetaStep(Unroller):
 
   def _meta_loss(self, losses: tf.Tensor, run: unroll.Run) -> tf.Tensor:
     """Returns the meta-loss of an unroll, shape []; `run` is after it."""
-    return meta_gradient.meta_loss(losses, self._objective, run.is_batched)
+    return objectives.meta_loss(losses, self._objective, run.is_batched)
 
   def step(self, run: unroll.Run) -> tuple[tf.Tensor, unroll.Run]:
     """Makes the updates of one unroll, then one update of the weights.

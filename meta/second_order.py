@@ -5,7 +5,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from meta import meta_gradient as first_order
-from meta import unroll
+from meta import objectives, unroll
 import networks
 from networks import elementwise
 import problems
@@ -30,7 +30,7 @@ def meta_gradient(
   losses, end, last_gradients, saved = first_order.record(
       problem, run, num_steps,
       lambda *args: (*step(*args), args), (run.params, run.state, run.params))
-  derivatives = first_order.derivatives_of(losses, objective, run.is_batched)
+  derivatives = objectives.derivatives_of(losses, objective, run.is_batched)
   vjp = unroll.compiled(first_order.vjp_of(
       network, network.step, lambda gradients, state, params: (
           gradients, first_order.floating(state), params), run.is_batched),
@@ -73,7 +73,7 @@ def unless_exploded(
   Args:
     gradients: The meta-gradient with second derivatives.
     losses: The losses of the unroll, as `unroll.unroll` returns them.
-    objective: See `meta_gradient.meta_loss`.
+    objective: See `objectives.meta_loss`.
     without_second: Returns the meta-gradient without, which is used if
       `gradients` are not finite, or their norm is more than `MAX_RATIO` times
       its norm.
@@ -89,5 +89,5 @@ def unless_exploded(
   norm = tf.linalg.global_norm(gradients)
   # Most are not large: they need no comparison.
   size = (float(losses.shape[0]) if objective == "log" else
-          tf.cast(first_order.meta_loss(tf.abs(losses)), norm.dtype))
+          tf.cast(objectives.meta_loss(tf.abs(losses)), norm.dtype))
   return tf.cond(norm <= 10. * size, lambda: gradients, choose)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from l2lgd import checks
-from meta import evolution, meta_gradient
+from meta import evolution, objectives
 from networks import baselines
 
 
@@ -79,7 +79,7 @@ class Settings(NamedTuple):
           "strategies, which depend on all coordinates.")
     if self.max_gradient_norm is not None:
       checks.positive("max_gradient_norm", self.max_gradient_norm)
-    checks.one_of("objective", self.objective, meta_gradient.OBJECTIVES)
+    checks.one_of("objective", self.objective, objectives.NAMES)
     checks.probability("imitation", self.imitation)
     checks.one_of("teacher", self.teacher, baselines.BY_NAME)
     checks.one_of("estimator", self.estimator, evolution.ESTIMATORS)

@@ -6,7 +6,7 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
-from meta import evaluation, meta_gradient, unroll
+from meta import evaluation, meta_gradient, objectives, unroll
 import networks
 from tests import assertions, small_problems, toys
 
@@ -169,7 +169,7 @@ class ConformanceTest(parameterized.TestCase):
     run = unroll.start(network, problem, 1)
     with tf.GradientTape() as tape:
       losses, end = unroll.unroll(network, problem, run, T)
-      meta_loss = meta_gradient.meta_loss(losses)
+      meta_loss = objectives.meta_loss(losses)
     gradients = tape.gradient(meta_loss, [*network.variables])
     fast = meta_gradient.meta_gradient(network, problem, run, T)
     assertions.assert_close(fast[:2], (losses, end))

@@ -4,7 +4,7 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
-from meta import meta_gradient, second_order, unroll
+from meta import meta_gradient, objectives, second_order, unroll
 import networks
 import problems
 from tests import assertions, toys
@@ -67,7 +67,7 @@ class MetaLossTest(parameterized.TestCase):
     for index in np.ndindex(*shape):
       total += losses[index] / np.prod(shape[1:])
     np.testing.assert_allclose(
-        meta_gradient.meta_loss(tf.constant(losses)), total, rtol=1e-12)
+        objectives.meta_loss(tf.constant(losses)), total, rtol=1e-12)
 
   @parameterized.parameters(
       ([3], False), ([3, 2], False), ([3, 2], True), ([3, 2, 4], True))
@@ -80,12 +80,12 @@ class MetaLossTest(parameterized.TestCase):
       for t in range(3):
         total += np.log((runs[t, k].mean() + 1e-8)
                         / (runs[0, k].mean() + 1e-8)) / runs.shape[1]
-    np.testing.assert_allclose(meta_gradient.meta_loss(
+    np.testing.assert_allclose(objectives.meta_loss(
         tf.constant(losses), "log", batched), total, rtol=1e-12)
 
   def test_log_of_the_lowest_loss_is_finite(self):
     np.testing.assert_allclose(
-        meta_gradient.meta_loss(tf.constant([1., 0.], tf.float64), "log"),
+        objectives.meta_loss(tf.constant([1., 0.], tf.float64), "log"),
         np.log(1e-8), rtol=1e-6)
 
 

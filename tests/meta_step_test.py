@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 import meta
-from meta import meta_gradient, second_order, unroll
+from meta import meta_gradient, objectives, second_order, unroll
 import problems
 from tests import assertions, eager, toys
 
@@ -242,7 +242,7 @@ class MetaStepTest(parameterized.TestCase):
     with tf.GradientTape() as tape:
       losses, _ = unroll.unroll(
           step.network, problem, run, 4, second_derivatives=True)
-      value = meta_gradient.meta_loss(losses, objective)
+      value = objectives.meta_loss(losses, objective)
     two = tape.gradient(value, step.network.trainable_variables)
     has_exploded = curvature > 2.
     self.assertEqual(
