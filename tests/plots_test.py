@@ -1,5 +1,6 @@
 """Tests of what is drawn."""
 
+import itertools
 import os
 import tempfile
 import types
@@ -13,6 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from meta import diagnostics, plots
+from networks import baselines
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -91,6 +93,15 @@ class LearningCurvesTest(parameterized.TestCase):
     heights = [line.get_zorder() for line in axes.lines]
     self.assertEqual(heights, sorted(heights, reverse=True))
     self.assertLen({line.get_color() for line in axes.lines}, 3)
+
+  def test_colors_of_five_and_of_all_baselines_can_be_told_apart(self):
+    axes, = drawn(plots.learning_curves, {
+        name: np.ones([1, 2]) for name in (*"abcde", *baselines.BY_NAME)},
+                  "").axes
+    colors = [np.array(matplotlib.colors.to_rgb(line.get_color()))
+              for line in axes.lines]
+    for a, b in itertools.combinations(colors, 2):
+      self.assertGreater(np.abs(a - b).max(), 0.15)
 
   def test_baseline_has_one_color_in_all_plots(self):
     def colors(*names):
