@@ -292,7 +292,7 @@ TRAINING = {
         "problem": "paper-mnist", "num_epochs": 1000,
         "evaluation_period": 100}]),
     "paper-mnist-momenta": Training(28, _MNIST_MOMENTA),
-    "paper-mnist-long": Training(0, [*_GENERAL_SMALL, {
+    "paper-mnist-long": Training(182, [*_GENERAL_SMALL, {
         **_OF_BOTH, "learning_rate": 0.002, "unroll_length": 100,
         "num_steps": 1000, "min_num_steps": 100, "num_epochs": 240,
         "evaluation_epochs": 4, "evaluation_period": 240, "seed": 1}, {
