@@ -30,7 +30,7 @@ MISTAKES = (
     (("--problem=mnist", "--data_dir={folder}/no"),
      "No MNIST under {folder}/no"),
     (("--problem=mnist", "--data_dir={folder}", "--split=all"),
-     r"split is 'all', .* \['test', 'train', 'validation'\]"),
+     "--split=all: value should be one of <train|validation|test>"),
     (("--colour=red",), "flag 'colour'"),
     (("--num_steps=ten",), "--num_steps=ten"),
     (("--num_steps=1.5",), "--num_steps=1.5"),

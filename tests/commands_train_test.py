@@ -112,7 +112,7 @@ class TrainTest(programs.EagerTestCase):
     self.assert_done(result)
     self.assertRegex(
         result.stdout,
-        rf"\A{DEVICE}Training cw \([^)]*\) on simple \(1 parameters\), "
+        rf"\A{DEVICE}Training cw \([^)]*\) on simple \(1 parameter\), "
         r"quadratic \(1280 parameters\), learning rate 0\.01, seed 0\n"
         r"EVALUATION, simple: [^\n]+\nEVALUATION, quadratic: [^\n]+\n"
         r"Epoch 1\nMean epoch time: [^\n]+\n\w+: [^\n]+\n"
@@ -186,7 +186,7 @@ class TrainTest(programs.EagerTestCase):
         result.stdout, rf"\A{DEVICE}Split train\nAll runs of "
         r"own_split:make_problem are the same: it does not use its seeds\.\n"
         r"Training cw \(CoordinateWiseDeepLSTM, 5722 weights\) on own_split:"
-        r"make_problem \(1 parameters\), learning rate 0\.003, seed 0\n"
+        r"make_problem \(1 parameter\), learning rate 0\.003, seed 0\n"
         r"EVALUATION\n")
     settings = json.loads(pathlib.Path("run/run.json").read_text())
     self.assertEqual((settings["problem"], settings["learning_rate"]),

@@ -184,7 +184,8 @@ class ConsoleTest(parameterized.TestCase):
               make_epoch(3, 4.), make_epoch(4)._replace(is_imitation=True)]
     lines = self.record(num_epochs=4, log_period=3, epochs=epochs)
     self.assertIn("mean 3, median 3", lines[3])
-    self.assertEqual(len(lines), 5)  # There is nothing to say of the last one.
+    self.assertEqual(
+        lines[4:7], ["Epoch 4", "Mean epoch time: 1.00 s", "imitation alone"])
 
   def test_several_problems_are_reported_by_name(self):
     epochs = [make_epoch(1, 2.)._replace(problem="a"),

@@ -188,7 +188,7 @@ class ExperimentsTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, "wrong', which returns dict, but"):
       experiments.get("own_experiment:wrong").make_problem()
     with self.assertRaisesRegex(
-        ValueError, "without_id', which raises TypeError"):
+        ValueError, "without_id', which raises ValueError.* of network 'net'"):
       experiments.get("own_experiment:without_id")
 
   def test_own_function_must_return_a_problem_or_an_experiment(self):
