@@ -69,11 +69,17 @@ def measure(num_variables: int, size: int, mode: str) -> list[float]:
 def make_learned() -> meta.LearnedOptimizer:
   """Returns an untrained optimizer."""
   optimizer = meta.MetaOptimizer()
-  network, = optimizer.networks.values()
-  network.initial_state({"x": tf.zeros([1])})
+  _create_weights(optimizer)
   with tempfile.TemporaryDirectory() as folder:
     optimizer.save(folder)
-    return meta.LearnedOptimizer.load(folder)
+    learned = meta.LearnedOptimizer.load(folder)
+  _create_weights(learned)  # The floor has their shapes.
+  return learned
+
+
+def _create_weights(optimizer: Any) -> None:
+  network, = optimizer.networks.values()
+  network.initial_state({"x": tf.zeros([1])})
 
 
 def make_step(optimizer: Any, sizes: list[int],

@@ -26,6 +26,12 @@ class ApplyTest(programs.TestCase, parameterized.TestCase):
       self.assertGreater(value, 0.)
     self.assertEqual(num_bytes, 2 * (20 + 20) * 4)  # Two numbers a unit.
 
+  def test_floor_is_of_both_layers(self):
+    network, = apply.make_learned().networks.values()
+    floor = apply.make_floor(network, 3)()
+    self.assertEqual([[x.shape for x in layer] for layer in floor],
+                     [[(80, 3), (60, 3), (40, 3)]] * 2)
+
 
 class EngineTest(programs.TestCase):
 
