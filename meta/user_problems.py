@@ -90,4 +90,3 @@ def _call(name: str, function: Callable[..., Any], *args: Any,
     raise ValueError(f"problem is {name!r}, which raises "
                      f"{type(error).__name__}{validation.place(error)}: {error}"
                      ) from error
-

@@ -40,7 +40,6 @@ def check(problem: base.Problem) -> None:
   for seed in _SEEDS:
     fault = _fault(problem, tf.constant(seed))
     if fault is None:
-      _trace_loss(problem, tf.constant(seed))
       _checked[id(problem)] = problem
       return
   raise ValueError(
@@ -68,7 +67,7 @@ def computed(what: str, function: Callable[..., Any], *args: Any) -> Any:
     *args: Its arguments.
 
   Raises:
-    ValueError: It raises an error, whose place and first sentence this has.
+    ValueError: It raises an error. This one says which, and at what line.
   """
   try:
     return function(*args)
@@ -130,16 +129,10 @@ def _fault(problem: base.Problem, seed: tf.Tensor) -> str | None:
   for key, gradient in gradients.items():
     if gradient is not None and not _is_finite(gradient):
       return f"gradient of {name} with respect to {key!r} has nan or inf"
+  computed(f"{name}.loss", tf.function(
+      lambda params, seed: problem.loss(params, drawn[1], seed),
+      autograph=False).get_concrete_function, params, seed)
   return None
-
-
-def _trace_loss(problem: base.Problem, seed: tf.Tensor) -> None:
-  """Raises a ValueError if the loss cannot be part of a graph."""
-  params, constants = problem.sample(seed)
-  computed(
-      f"{type(problem).__name__}.loss", tf.function(
-          lambda params, seed: problem.loss(params, constants, seed),
-          autograph=False).get_concrete_function, params, seed)
 
 
 def _checked_params(name: str, params: Any) -> base.Params:

@@ -277,7 +277,6 @@ class RunFolderTest(parameterized.TestCase):
     self.assertEqual(
         weights.read(filename).trained_on, SETTINGS | {"num_epochs": expected})
 
-
   def test_networks_are_written_once_for_all_problems(self):
     trainer = make_trainer(keep_last=True)
     folder = self.claim(trainer=trainer)
