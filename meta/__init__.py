@@ -12,10 +12,10 @@ from meta.learned_optimizer import LearnedOptimizer
 from meta.meta_optimizer import MetaOptimizer
 from meta.meta_step import MetaStep, StepInfo, Unroller
 from meta.pretrained_networks import pretrained
-from meta.recorders import Recorder
+from meta.recorders import Epoch, Recorder, Validation
 from meta.saved_model import export
 from meta.settings import Settings
-from meta.trainer import Epoch, Trainer, Validation
+from meta.trainer import Trainer
 from meta.training import train
 from meta.unroll import Run
 

@@ -1,6 +1,39 @@
-"""The contract of recorders, which follow meta-training."""
+"""The contract of recorders, which follow meta-training: what they receive."""
 
-from meta import trainer
+from typing import NamedTuple
+
+import numpy as np
+
+from meta import diagnostics
+
+
+class Epoch(NamedTuple):
+  """The results of an epoch, one run of every task."""
+  number: int  # Number of epochs made so far, this one included.
+  final_loss: float  # Mean of the losses after the last updates of runs.
+  meta_loss: float  # Sum of the meta-losses of the unrolls.
+  gradient_norms: list[float]  # Norm of the meta-gradient of each unroll.
+  seconds: float  # Time that the epoch took.
+  num_steps: int  # Number of updates in its runs.
+  problem: str | None = None  # The problem, if networks are trained on several.
+  is_imitation: bool = False  # Whether its runs are a teacher's; then its
+  # meta-losses are those of `imitation.ImitationStep`.
+
+  @property
+  def num_dropped(self) -> int:
+    """Number of meta-gradients that were not finite, and were not used."""
+    return int(np.sum(~np.isfinite(self.gradient_norms)))
+
+
+class Validation(NamedTuple):
+  """The results of a validation."""
+  epoch: int  # Number of epochs made so far.
+  losses: np.ndarray  # Losses of the runs, shape [runs, T + 1].
+  trace: diagnostics.Trace  # What the networks do in the first of the runs.
+  improved: bool  # Whether the networks are the best so far; see `best.Best`.
+  # Those of the first validation are, whatever their losses.
+  seconds: float  # Time that the runs took.
+  problem: str | None = None  # The problem, if networks are trained on several.
 
 
 class Recorder:
@@ -18,10 +51,10 @@ class Recorder:
   def begin(self, num_epochs: int) -> None:
     """Receives the number of epochs that earlier runs have made."""
 
-  def epoch(self, epoch: trainer.Epoch) -> None:
+  def epoch(self, epoch: Epoch) -> None:
     """Receives an epoch."""
 
-  def validation(self, validation: trainer.Validation) -> None:
+  def validation(self, validation: Validation) -> None:
     """Receives a validation, which follows its epoch.
 
     Of several problems, each has its own validation, one after the other.

@@ -122,7 +122,7 @@ class RunFolder(recorders.Recorder):
       raise ValueError(f"The run in {self._path} was started with "
                        f"{' '.join(changed)}: resume it with the same.")
 
-  def epoch(self, epoch: trainer_lib.Epoch) -> None:
+  def epoch(self, epoch: recorders.Epoch) -> None:
     """Writes the scalars of an epoch for TensorBoard."""
     problem = _of_problem(epoch.problem)
     if epoch.is_imitation:
@@ -143,7 +143,7 @@ class RunFolder(recorders.Recorder):
       for tag, value in scalars.items():
         tf.summary.scalar(tag, value)
 
-  def validation(self, validation: trainer_lib.Validation) -> None:
+  def validation(self, validation: recorders.Validation) -> None:
     """Writes scalars for TensorBoard, and the networks if they are to be kept.
 
     Raises:

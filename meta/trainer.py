@@ -14,6 +14,7 @@ from meta import (
     diagnostics,
     evaluation,
     meta_optimizer,
+    recorders,
     replicas,
     schedules,
     seeds,
@@ -24,36 +25,6 @@ from meta import settings as settings_lib
 import networks
 from networks import baselines
 import problems
-
-
-class Epoch(NamedTuple):
-  """The results of an epoch, one run of every task."""
-  number: int  # Number of epochs made so far, this one included.
-  final_loss: float  # Mean of the losses after the last updates of runs.
-  meta_loss: float  # Sum of the meta-losses of the unrolls.
-  gradient_norms: list[float]  # Norm of the meta-gradient of each unroll.
-  seconds: float  # Time that the epoch took.
-  num_steps: int  # Number of updates in its runs.
-  problem: str | None = None  # The problem, if networks are trained on several.
-  is_imitation: bool = False  # Whether its runs are a teacher's; then its
-  # meta-losses are those of `imitation.ImitationStep`.
-
-  @property
-  def num_dropped(self) -> int:
-    """Number of meta-gradients that were not finite, and were not used."""
-    return int(np.sum(~np.isfinite(self.gradient_norms)))
-
-
-class Validation(NamedTuple):
-  """The results of a validation."""
-  epoch: int  # Number of epochs made so far.
-  losses: np.ndarray  # Losses of the runs, shape [runs, T + 1].
-  trace: diagnostics.Trace  # What the networks do in the first of the runs.
-  improved: bool  # Whether the networks are the best so far; see `best.Best`.
-  # Those of the first validation are, whatever their losses.
-  seconds: float  # Time that the runs took.
-  problem: str | None = None  # The problem, if networks are trained on several.
-
 
 Problems = (problems.Problem | Sequence[problems.Problem]
             | Mapping[str, problems.Problem])
@@ -211,7 +182,7 @@ class Trainer:
         epoch=self._num_epochs, _network=self.meta_step.network,
         _optimizer=self.meta_step.optimizer, **self._best.state(), **runs))
 
-  def run_epoch(self) -> Epoch:
+  def run_epoch(self) -> recorders.Epoch:
     """Trains for one epoch, on one of the problems."""
     start_time = time.perf_counter()
     settings, number = self.settings, self.num_epochs
@@ -226,7 +197,7 @@ class Trainer:
         compiled.imitation_step if is_imitation else compiled.meta_step,
         num_steps)
     self._num_epochs.assign_add(1)
-    epoch = Epoch(
+    epoch = recorders.Epoch(
         number=self.num_epochs,
         final_loss=float(np.mean(final_losses, dtype=np.float64)),
         meta_loss=float(sum(i.meta_loss for i in infos)),
@@ -264,7 +235,7 @@ class Trainer:
           replicas.gather(self.settings.num_tasks, run))
     return infos, final_losses
 
-  def validate(self) -> list[Validation]:
+  def validate(self) -> list[recorders.Validation]:
     """Evaluates the networks on the validation runs of each problem.
 
     Where this ends a stage of the curriculum, `stage` is the next one after it.
@@ -279,8 +250,8 @@ class Trainer:
       results.append((losses, compiled.trace(num_steps), seconds))
     # After the traces, as it may go back to the best networks.
     improved = self._best.compare([losses for losses, *_ in results])
-    return [Validation(self.num_epochs, losses, trace, improved, seconds,
-                       compiled.name)
+    return [recorders.Validation(
+        self.num_epochs, losses, trace, improved, seconds, compiled.name)
             for compiled, (losses, trace, seconds) in zip(
                 self._compiled, results, strict=True)]
 

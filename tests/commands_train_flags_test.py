@@ -132,7 +132,7 @@ class FlagsTest(programs.TestCase):
        "num_steps is 25, but must be a multiple of unroll_length, 10"),
       (("--min_num_steps=15",), "min_num_steps is 15, but must be a multiple "),
       (("--problem_weights=1,many",),
-       "--problem_weights is 1,many, but must be numbers"),
+       "--problem_weights has 'many', but must be numbers"),
       (("--curriculum=3,six",), "--curriculum has 'six', but must be whole"),
       (("--curriculum=3,2",), r"curriculum is \[3, 2\], but must be incre"),
       (("--problem_weights=1,2",), r"problem_weights is \[1.0, 2.0\], but must "

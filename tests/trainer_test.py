@@ -9,7 +9,7 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
-from meta import evaluation, schedules, seeds, trainer, unroll
+from meta import evaluation, recorders, schedules, seeds, unroll
 import networks
 import problems
 from tests import assertions, eager, toys
@@ -259,7 +259,7 @@ class TrainerTest(parameterized.TestCase):
         weights(trained), [v.numpy() for v in step.network.variables])
 
   def test_num_dropped_counts_what_is_not_finite(self):
-    epoch = trainer.Epoch(
+    epoch = recorders.Epoch(
         number=1, final_loss=1., meta_loss=2., seconds=1., num_steps=5,
         gradient_norms=[1., np.inf, 0., np.nan, -np.inf])
     self.assertEqual(epoch.num_dropped, 3)

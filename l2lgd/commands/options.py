@@ -1,9 +1,10 @@
 """Flags that the programs share, and what they mean."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import math
 import os
 import sys
+from typing import Any
 
 from absl import flags
 
@@ -130,16 +131,28 @@ def integers(name: str) -> list[int] | None:
   Raises:
     ValueError: Something is no integer.
   """
+  return _parse(name, int, "whole numbers")
+
+
+def numbers(name: str) -> list[float] | None:
+  """Returns the value of a flag that is a list of numbers.
+
+  Raises:
+    ValueError: Something is no number.
+  """
+  return _parse(name, float, "numbers")
+
+
+def _parse(name: str, parse: Callable[[str], Any], allowed: str) -> Any:
+  def parse_one(text: str) -> Any:
+    try:
+      return parse(text)
+    except ValueError:
+      raise ValueError(
+          f"--{name} has {text!r}, but must be {allowed}.") from None
+
   values = FLAGS[name].value
-  return values and [_integer(name, text) for text in values]
-
-
-def _integer(name: str, text: str) -> int:
-  try:
-    return int(text)
-  except ValueError:
-    raise ValueError(
-        f"--{name} has {text!r}, but must be whole numbers.") from None
+  return values and [parse_one(text) for text in values]
 
 
 def jit_compile() -> bool | None:

@@ -195,7 +195,7 @@ def make_settings(experiment: experiments.Experiment) -> meta.Settings:
       name: FLAGS[name].value for name in meta.Settings._fields}
   return meta.Settings(**values | {
       "sampled_coordinates": sampled_coordinates(),
-      "problem_weights": problem_weights(),
+      "problem_weights": options.numbers("problem_weights"),
       "curriculum": options.integers("curriculum"),
       "jit_compile": options.jit_compile()})
 
@@ -283,21 +283,6 @@ def sampled_coordinates() -> int | None:
     raise ValueError(f"--sampled_coordinates is {value}, but must be a "
                      "positive integer or all.")
   return int(value)
-
-
-def problem_weights() -> list[float] | None:
-  """Returns the value of the flag.
-
-  Raises:
-    ValueError: Something is no number.
-  """
-  if FLAGS.problem_weights is None:
-    return None
-  try:
-    return [float(weight) for weight in FLAGS.problem_weights]
-  except ValueError:
-    raise ValueError(f"--problem_weights is {','.join(FLAGS.problem_weights)}, "
-                     "but must be numbers.") from None
 
 
 def run() -> None:
