@@ -100,6 +100,8 @@ def with_weights(net_config: NetConfig, path: files.Path) -> NetConfig:
   """Returns the configuration with the weights that are saved in a folder.
 
   A file that says what its network is takes precedence over the configuration.
+  The only network of a folder, under an id that is not looked for, stands for
+  all of them.
 
   Args:
     net_config: The networks to look for.
@@ -110,13 +112,17 @@ def with_weights(net_config: NetConfig, path: files.Path) -> NetConfig:
     ValueError: The folder has other networks, or a file is damaged.
   """
   saved = _saved(path)
-  if saved and not saved >= net_config.keys():
+  if len(saved) == 1 and not saved & net_config.keys():
+    sources = dict.fromkeys(net_config, *saved)
+  elif saved and not saved >= net_config.keys():
     raise ValueError(
         f"{os.fspath(path)} has the networks {sorted(saved)}, but the problem "
         f"needs {sorted(net_config)}: give networks that were trained on it, "
         "or one for any problem, such as general.")
-  return {key: {**(_class_of(path, key) or config),
-                "net_path": _filename(path, key)}
+  else:
+    sources = {key: key for key in net_config}
+  return {key: {**(_class_of(path, sources[key]) or config),
+                "net_path": _filename(path, sources[key])}
           for key, config in net_config.items()}
 
 

@@ -103,6 +103,20 @@ class NetConfigTest(parameterized.TestCase):
     self.assert_same(net_config.make(
         net_config.with_weights(config, kind(self.folder))), saved)
 
+  def test_the_only_network_of_a_folder_stands_for_all(self):
+    saved = self.save(cw=COORDINATEWISE)
+    made = net_config.make(net_config.with_weights(
+        {"conv": ADAM, "fc": net_config.ORIGINAL}, self.folder))
+    self.assertCountEqual(made, ["conv", "fc"])
+    for network in made.values():
+      self.assert_same({"cw": network}, saved)
+
+  def test_two_networks_do_not_stand_for_others(self):
+    self.save(cw=COORDINATEWISE, adam=ADAM)
+    with self.assertRaisesRegex(
+        ValueError, r"\['adam', 'cw'\], but the problem needs \['conv'\]"):
+      net_config.with_weights({"conv": ADAM}, self.folder)
+
   def test_a_file_that_says_what_it_is_goes_before_the_configuration(self):
     saved = self.save(cw=COORDINATEWISE)
     for config in (net_config.ORIGINAL, ADAM):
