@@ -39,7 +39,8 @@ class Best:
       variables: The variables of the networks and of the meta-optimizer.
     """
     self._patience = settings.patience
-    self._num_stages = len(settings.curriculum or ())
+    self._num_stages = (
+        0 if settings.curriculum is None else len(settings.curriculum))
     self._variables = variables
     self._score = tf.Variable(np.inf, trainable=False, dtype=tf.float64)
     # Number of validations since the best one.

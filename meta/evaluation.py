@@ -17,7 +17,8 @@ import problems
 
 class Evaluation(NamedTuple):
   """What optimizers reached in runs that were evaluated."""
-  losses: np.ndarray  # Before each update and after the last, [runs, T + 1].
+  losses: np.ndarray  # Before each update and after the last, shape
+  # [runs * S, T + 1].
   params: dict[str, np.ndarray]  # After the last update, each [runs, ...].
 
 

@@ -237,6 +237,11 @@ def _checked(name: str, function: Callable[..., Any]
   """Returns a function that must return a problem."""
   def make_problem(**options: Any) -> problems.Problem:
     problem = function(**options)
+    if isinstance(problem, Experiment):
+      raise ValueError(
+          f"problem is {name!r}, a function with the arguments of a problem "
+          "that returns an Experiment: give the arguments to its make_problem, "
+          "and their names to its options.")
     if not isinstance(problem, problems.Problem):
       raise ValueError(
           f"problem is {name!r}, which returns {type(problem).__name__}, but "

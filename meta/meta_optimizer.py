@@ -65,10 +65,11 @@ class MetaOptimizer:
       jit_compile: See `meta_step.Unroller`.
 
     Raises:
-      ValueError: See `meta_step.Unroller` and `networks.Partition`.
+      ValueError: A network has no parameters; or see `meta_step.Unroller` and
+        `networks.Partition`.
     """
     return meta_step.Unroller(
-        networks.Partition(self.networks, net_assignments), problem,
+        _partition(self.networks, net_assignments), problem,
         len_unroll, second_derivatives, jit_compile)
 
   def meta_minimize(
@@ -109,9 +110,9 @@ class MetaOptimizer:
       perturbation_pairs: Number of pairs of perturbed runs beside each run.
 
     Raises:
-      ValueError: See `meta_step.MetaStep`, `networks.Partition`,
-        `imitation.Student` and `evolution.EvolutionStep`; or `estimator`
-        is unknown.
+      ValueError: A network has no parameters, or `estimator` is unknown; or see
+        `meta_step.MetaStep`, `networks.Partition`, `imitation.Student` and
+        `evolution.EvolutionStep`.
     """
     checks.one_of("estimator", estimator, evolution.ESTIMATORS)
     nets = self.networks
@@ -125,7 +126,7 @@ class MetaOptimizer:
           evolution.EvolutionStep, persistent=estimator == "pes",
           stddev=perturbation_stddev, num_pairs=perturbation_pairs)
     return step_class(
-        networks.Partition(nets, net_assignments), problem, len_unroll,
+        _partition(nets, net_assignments), problem, len_unroll,
         learning_rate, second_derivatives, jit_compile, num_sampled,
         max_gradient_norm, objective, adam)
 
@@ -150,3 +151,16 @@ class MetaOptimizer:
     for key, filename in filenames.items():
       networks.save(self.networks[key], filename, trained_on)
     return list(filenames.values())
+
+
+def _partition(nets: Mapping[str, networks.Network],
+               net_assignments: networks.Assignments | None
+               ) -> networks.Partition:
+  """Returns networks as one, each of which must have parameters to train on."""
+  partition = networks.Partition(nets, net_assignments)
+  if net_assignments is not None:
+    idle = sorted(nets.keys() - {key for key, _ in net_assignments})
+    if idle:
+      raise ValueError(f"net_assignments gives no parameters to {idle}, but "
+                       "every network must have some: leave these out.")
+  return partition

@@ -109,7 +109,11 @@ class Unroller:
       their mean over K and S.
     """
     return self._unroll(
-        run, num_steps or self.len_unroll, self._second_derivatives)
+        run, self._length(num_steps), self._second_derivatives)
+
+  def _length(self, num_steps: int | None) -> int:
+    return self.len_unroll if num_steps is None else checks.positive_integer(
+        "num_steps", num_steps)
 
 
 class StepInfo(NamedTuple):
@@ -223,7 +227,7 @@ class MetaStep(Unroller):
       run: The run so far.
       num_steps: Number of updates, if it is not `len_unroll`.
     """
-    return self._train(run, num_steps or self.len_unroll)
+    return self._train(run, self._length(num_steps))
 
   def _differentiate_and_apply(
       self, run: unroll.Run, num_steps: int) -> tuple[StepInfo, unroll.Run]:

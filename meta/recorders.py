@@ -28,11 +28,11 @@ class Epoch(NamedTuple):
 class Validation(NamedTuple):
   """The results of a validation."""
   epoch: int  # Number of epochs made so far.
-  losses: np.ndarray  # Losses of the runs, shape [runs, T + 1].
+  losses: np.ndarray  # Losses of the runs, shape [runs * S, T + 1].
   trace: diagnostics.Trace  # What the networks do in the first of the runs.
   improved: bool  # Whether the networks are the best so far; see `best.Best`.
   # Those of the first validation are, whatever their losses.
-  seconds: float  # Time that the runs took.
+  seconds: float  # Time that a run took, on average.
   problem: str | None = None  # The problem, if networks are trained on several.
 
 

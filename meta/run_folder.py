@@ -22,9 +22,10 @@ _VARIABLE = ("jit_compile",)
 class RunFolder(recorders.Recorder):
   """All files of a run, in one folder.
 
-  `run.json` holds the settings, `<id>.l2l` the best networks so far, and
-  `checkpoints` the states from which to resume. TensorBoard reads the rest. Of
-  several processes, only the first writes.
+  `run.json` holds the settings, `<id>.l2l` the best networks so far (with
+  `keep_last` those of the last validation), and `checkpoints` the states from
+  which to resume. TensorBoard reads the rest. Of several processes, only the
+  first writes.
   """
 
   def __init__(self, path: files.Path, trainer: trainer_lib.Trainer,
@@ -46,7 +47,9 @@ class RunFolder(recorders.Recorder):
     path = files.expand_exact("save_path", path)
     self._path = path
     self._trainer = trainer
-    self._settings = json.loads(json.dumps(settings))  # As they are read.
+    # As they are read; NumPy's numbers and arrays become JSON values.
+    self._settings = json.loads(json.dumps(
+        settings, default=lambda value: value.tolist()))
     self._saved_epoch: int | None = None  # Of the networks.
     is_first = replicas.is_first_worker()
     if is_first:
@@ -199,7 +202,8 @@ def _of_problem(name: str | None) -> str:
 def _as_flag(name: str, value: Any) -> str:
   """Returns a setting as it is written on a command line."""
   if value is None:
-    return f"no --{name}"
+    return ("--sampled_coordinates=all" if name == "sampled_coordinates"
+            else f"no --{name}")
   if isinstance(value, list):
     value = ",".join(map(str, value))
   if isinstance(value, dict):

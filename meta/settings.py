@@ -62,7 +62,8 @@ class Settings(NamedTuple):
                  "evaluation_period", "evaluation_epochs",
                  "perturbation_pairs"):
       checks.positive_integer(name, getattr(self, name))
-    for name in ("decay_epochs", "min_num_steps", "patience"):
+    for name in ("decay_epochs", "min_num_steps", "patience",
+                 "sampled_coordinates"):
       if getattr(self, name) is not None:
         checks.positive_integer(name, getattr(self, name))
     for name in ("learning_rate", "teacher_learning_rate",
@@ -83,8 +84,9 @@ class Settings(NamedTuple):
     checks.probability("imitation", self.imitation)
     checks.one_of("teacher", self.teacher, baselines.BY_NAME)
     checks.one_of("estimator", self.estimator, evolution.ESTIMATORS)
-    for i, weight in enumerate(self.problem_weights or ()):
-      checks.positive(f"problem_weights[{i}]", weight)
+    if self.problem_weights is not None:
+      for i, weight in enumerate(self.problem_weights):
+        checks.positive(f"problem_weights[{i}]", weight)
     if self.curriculum is not None:
       self._check_curriculum(self.curriculum)
     if self.min_num_steps is not None:

@@ -247,7 +247,8 @@ class Trainer:
       losses = compiled.evaluate(
           self._validation_seeds, num_steps=num_steps).losses
       seconds = time.perf_counter() - start_time
-      results.append((losses, compiled.trace(num_steps), seconds))
+      results.append((losses, compiled.trace(num_steps),
+                      seconds / len(self._validation_seeds)))
     # After the traces, as it may go back to the best networks.
     improved = self._best.compare([losses for losses, *_ in results])
     return [recorders.Validation(

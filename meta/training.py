@@ -28,7 +28,8 @@ def train(
 
   There is a validation before the first epoch, after each
   `settings.evaluation_period` epochs, and after the last epoch. Whenever one is
-  the best so far, the networks are written to `save_path`. A run that was
+  the best so far, or always with `keep_last`, the networks are written to
+  `save_path`. A run that was
   interrupted continues with `resume=True`, and ends with the same weights as
   one that was not.
 

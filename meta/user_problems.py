@@ -25,7 +25,7 @@ def find(name: str) -> tuple[Callable[..., Any], list[str]]:
     ValueError: There is no such module or function, or importing it fails.
   """
   function = _import(name)
-  signature = _call(name, inspect.signature, function)
+  signature = guarded(name, inspect.signature)(function)
   return guarded(name, function), list(signature.parameters)
 
 
@@ -36,7 +36,8 @@ def guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     name: "module:function", for the errors.
     function: A function of a user.
   """
-  return functools.partial(_call, name, function)
+  return functools.partial(
+      validation.computed, f"problem is {name!r}, which", function)
 
 
 def _import(name: str) -> Callable[..., Any]:
@@ -53,7 +54,7 @@ def _import(name: str) -> Callable[..., Any]:
       raise ValueError(
           f"problem is {name!r}, but there is no module {path!r} in this "
           "folder or on PYTHONPATH.")
-    module = _call(name, importlib.import_module, path)
+    module = guarded(name, importlib.import_module)(path)
     if i == 0:
       _check_not_hidden(name, module)
   function = getattr(module, function_name, None)
@@ -79,14 +80,3 @@ def _check_not_hidden(name: str, module: types.ModuleType) -> None:
     raise ValueError(
         f"problem is {name!r}, but {own} is hidden by another module of this "
         f"name, {found or 'a part of Python'}: rename your file.")
-
-
-def _call(name: str, function: Callable[..., Any], *args: Any,
-          **kwargs: Any) -> Any:
-  """Calls a user's function; its errors become ValueErrors with their place."""
-  try:
-    return function(*args, **kwargs)
-  except (Exception, SystemExit) as error:
-    raise ValueError(f"problem is {name!r}, which raises "
-                     f"{type(error).__name__}{validation.place(error)}: {error}"
-                     ) from error

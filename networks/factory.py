@@ -60,9 +60,9 @@ def factory(net: str, net_options: Any = (),
   network = cls(**options)
   if saved is not None:
     _check_options(network, given, saved, net_path)
+    _check_layers(network, saved.weights, net_path)
     if saved.weights:
       network = cls(**options | {"initializer": saved.weights})
-      _check_layers(network, saved.weights, net_path)
   return network
 
 

@@ -101,7 +101,7 @@ def with_weights(net_config: NetConfig, path: files.Path) -> NetConfig:
 
   A file that says what its network is takes precedence over the configuration.
   The only network of a folder, under an id that is not looked for, stands for
-  all of them.
+  all learned ones.
 
   Args:
     net_config: The networks to look for.
@@ -113,17 +113,21 @@ def with_weights(net_config: NetConfig, path: files.Path) -> NetConfig:
   """
   saved = _saved(path)
   if len(saved) == 1 and not saved & net_config.keys():
-    sources = dict.fromkeys(net_config, *saved)
+    sources = {key: next(iter(saved)) for key, config in net_config.items()
+               if "layers" in config.get("net_options", ())}
   elif saved and not saved >= net_config.keys():
+    others = "" if len(saved) == 1 else (
+        ", or one for any problem, such as general")
     raise ValueError(
         f"{os.fspath(path)} has the networks {sorted(saved)}, but the problem "
-        f"needs {sorted(net_config)}: give networks that were trained on it, "
-        "or one for any problem, such as general.")
+        f"needs {sorted(net_config)}: give networks that were trained on it"
+        f"{others}.")
   else:
     sources = {key: key for key in net_config}
-  return {key: {**(_class_of(path, sources[key]) or config),
-                "net_path": _filename(path, sources[key])}
-          for key, config in net_config.items()}
+  return {**net_config, **{
+      key: {**(_class_of(path, source) or net_config[key]),
+            "net_path": _filename(path, source)}
+      for key, source in sources.items()}}
 
 
 def from_folder(path: files.Path,

@@ -26,7 +26,8 @@ class Postprocessing:
 
   An update is s e (scale * h(output) - nominal_step * direction)
   - weight_decay * parameter. The direction is clipped to [-3, 3], and outputs
-  count as 0 where all gradients have been 0. With `nonlinearity="tanh"` and a
+  count as 0 where all gradients have been 0, if the preprocessing has a
+  momentum. With `nonlinearity="tanh"` and a
   `min_size`, its root mean square over a tensor is bounded by a multiple of
   that of the tensor, whatever the network computes: no gradient can make the
   optimizee diverge in a few steps.
@@ -158,9 +159,10 @@ def from_options(scale: float, options: dict[str, Any] | None,
                      f"arguments of Postprocessing: {error}.") from error
   if result.needs_direction and not preprocessing.has_direction:
     raise ValueError(
-        f"nominal_step is positive, but preprocess_name is "
-        f"{preprocess_name!r}, which has no momentum: use RNNprop or "
-        "NormalizedMomenta.")
+        f"nominal_step is {result.options['nominal_step']}, but "
+        f"preprocess_name is {preprocess_name!r}, which has no momentum: use "
+        "RNNprop or NormalizedMomenta, or postprocess_options without a "
+        "nominal_step.")
   return result
 
 

@@ -150,7 +150,9 @@ class LogAndSign(Memoryless):
     """Maps [..., D] to [..., 2 D]: D logarithms, then D signs."""
     log = tf.math.log(tf.abs(gradients) + _epsilon(gradients.dtype))
     log = tf.maximum(log / self._k, -1.)
-    sign = tf.clip_by_value(gradients * np.exp(self._k), -1., 1.)
+    # Beyond 88, the factor would be infinite in float32.
+    slope = np.exp(min(self._k, 88.))
+    sign = tf.clip_by_value(gradients * slope, -1., 1.)
     return tf.concat([log, sign], axis=-1)
 
   def clipped(self, gradients: tf.Tensor) -> tf.Tensor:
@@ -169,7 +171,7 @@ class _Momentum(Preprocessing):
 
   def __init__(self, decays: Sequence[float], square_decays: Sequence[float]):
     for name, values in (("decays", decays), ("square_decays", square_decays)):
-      if not values:
+      if not len(values):
         raise ValueError(f"{name} is {values!r}, but must not be empty.")
       for value in values:
         checks.fraction(name, value)

@@ -58,19 +58,21 @@ def ignores_seed(problem: base.Problem) -> bool:
   return all(bool(tf.reduce_all(a == b)) for a, b in zip(*runs, strict=True))
 
 
-def computed(what: str, function: Callable[..., Any], *args: Any) -> Any:
+def computed(what: str, function: Callable[..., Any], *args: Any,
+             **kwargs: Any) -> Any:
   """Returns what a function of a user returns.
 
   Args:
     what: What is computed, for the message.
     function: The function.
     *args: Its arguments.
+    **kwargs: Those by name.
 
   Raises:
     ValueError: It raises an error. This one says which, and at what line.
   """
   try:
-    return function(*args)
+    return function(*args, **kwargs)
   except tf.errors.OperatorNotAllowedInGraphError as error:
     raise ValueError(
         f"{what} uses a tensor as a Python value{place(error)}, in an if, a "
@@ -79,7 +81,7 @@ def computed(what: str, function: Callable[..., Any], *args: Any) -> Any:
   except tf.errors.OpError as error:
     raise ValueError(f"{what} cannot be computed{place(error)}: "
                      f"{sentence(error)}") from error
-  except Exception as error:
+  except (Exception, SystemExit) as error:
     raise ValueError(f"{what} raises {type(error).__name__}{place(error)}: "
                      f"{error}") from error
 
@@ -129,9 +131,12 @@ def _fault(problem: base.Problem, seed: tf.Tensor) -> str | None:
   for key, gradient in gradients.items():
     if gradient is not None and not _is_finite(gradient):
       return f"gradient of {name} with respect to {key!r} has nan or inf"
-  computed(f"{name}.loss", tf.function(
-      lambda params, seed: problem.loss(params, drawn[1], seed),
-      autograph=False).get_concrete_function, params, seed)
+  for part, function, args in (
+      ("sample", lambda seed: problem.sample(seed), (seed,)),
+      ("loss", lambda params, seed: problem.loss(params, drawn[1], seed),
+       (params, seed))):
+    computed(f"{name}.{part}", tf.function(
+        function, autograph=False).get_concrete_function, *args)
   return None
 
 

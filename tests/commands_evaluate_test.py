@@ -212,12 +212,18 @@ class EvaluateTest(programs.EagerTestCase):
     self.assert_error(result, "'Foo'")
     self.assertEmpty(run_files.files(self.folder))
 
-  @parameterized.parameters("Foo", "adam", "L2L,Foo", "")
+  def test_optimizer_that_is_named_twice_is_evaluated_once(self):
+    result = programs.run("evaluate", *SGD, "--optimizer=Sgd,Sgd")
+    self.assert_done(result)
+    self.assertLen(re.findall("^Sgd ", result.stdout, re.MULTILINE), 1)
+
+  @parameterized.parameters("Foo", "adam", "L2L,Foo", "all,Adam", "")
   def test_unknown_optimizer_lists_the_known_ones(self, names):
     self.assert_error(
         programs.run("evaluate", *programs.EVALUATE, f"--optimizer={names}"),
-        r"must be .*\['L2L', 'Sgd', 'Momentum', 'Nesterov', 'Rprop', "
-        r"'Adagrad', 'RMSProp', 'Adam', 'BFGS', 'L-BFGS'\]")
+        r"must be all alone, or some of \['L2L', 'Sgd', 'Momentum', "
+        r"'Nesterov', 'Rprop', 'Adagrad', 'RMSProp', 'Adam', 'BFGS', "
+        r"'L-BFGS'\]")
 
   def test_folder_without_weights_is_reported(self):
     self.assert_error(

@@ -12,7 +12,7 @@ from unittest import mock
 from absl.testing import absltest
 import numpy as np
 
-from l2lgd.commands.paper import jobs, report, table
+from l2lgd.commands.paper import jobs, report, table, trainings
 from meta import plots, tuning
 from tests import fake_data, programs, run_files
 
@@ -165,6 +165,13 @@ class ReproduceTest(programs.EagerTestCase):
     self.assert_done(self.reproduce(f"--data_dir={self.folder}"))
     self.assertIn(" of 2 settings", self.read("index.html"))
 
+  def test_damaged_record_is_named(self):
+    self.assert_done(self.reproduce("--panels=4"))
+    file, = (self.output / "results").glob("*/Adam.json")
+    file.write_text("")
+    self.assert_error(
+        self.reproduce("--panels=4"), f"{file} is damaged, delete")
+
   def test_divergence_is_a_failure_with_its_table(self):
     self.assert_done(self.reproduce("--panels=4"))
     folder, = (self.output / "results").iterdir()
@@ -203,9 +210,9 @@ class ReproduceTest(programs.EagerTestCase):
       programs.save_network(folder)
 
     stages = [{"seed": 3}, {"seed": 4}, {"num_epochs": 600}]
-    training = table.TRAINING["paper-quadratic"]._replace(stages=stages)
+    training = trainings.TRAINING["paper-quadratic"]._replace(stages=stages)
     with (mock.patch.object(jobs, "train", train),
-          mock.patch.dict(table.TRAINING, {"paper-quadratic": training})):
+          mock.patch.dict(trainings.TRAINING, {"paper-quadratic": training})):
       self.assert_done(self.reproduce("--panels=4", "--retrain"))
     self.assertEqual(found, [
         ["--seed=3", f"--save_path={folder}-1", "--resume"],
@@ -216,22 +223,25 @@ class ReproduceTest(programs.EagerTestCase):
     self.assertIn("--retrain", self.read("index.html"))
 
   def test_network_that_is_trained_further_is_trained_once(self):
-    first, second = {"seed": 1}, {"seed": 2}
-    stages = {"one": [first], "long": [first, second]}
+    first, second, third = {"seed": 1}, {"seed": 2}, {"seed": 3}
+    stages = {"long": [first, second], "one": [first],
+              "longer": [first, third]}
     table.PANELS["one"] = table.PANELS["one"]._replace(settings={
         "": self.setting(learned={name: name for name in stages})})
     with (mock.patch.object(jobs, "train") as train,
-          mock.patch.dict(table.TRAINING, {
-              name: table.Training(1., s) for name, s in stages.items()})):
+          mock.patch.dict(trainings.TRAINING, {
+              name: trainings.Training(1., s) for name, s in stages.items()})):
       self.reproduce("--panels=4", "--retrain")
     folder = self.output / "trained"
     self.assertEqual([call.args[0] for call in train.call_args_list], [[
         ["--seed=1", f"--save_path={folder}/one", "--resume"],
         ["--seed=2", f"--save_path={folder}/long", "--resume",
+         f"--init={folder}/one"],
+        ["--seed=3", f"--save_path={folder}/longer", "--resume",
          f"--init={folder}/one"]]])
 
   def test_training_that_fails_is_the_reason(self):
-    self.network = "paper-quadratic"
+    self.network = "paper-mnist-long"
     table.PANELS["one"] = table.PANELS["one"]._replace(
         settings={"": self.setting()})
     with mock.patch.object(jobs, "train", side_effect=ValueError("no disk")):

@@ -160,6 +160,11 @@ class FlagsTest(programs.TestCase):
     self.assertEqual(passed["settings"], meta.Settings(
         learning_rate=0.5, decay_epochs=5, max_gradient_norm=3.))
 
+  @parameterized.parameters("--curriculum=20,40", "--stagger")
+  def test_recipe_leaves_the_length_of_runs_to_other_flags(self, flag):
+    passed = self.passed("--recipe=general", flag)
+    self.assertIsNone(passed["settings"].min_num_steps)
+
   def test_random_scaling_wraps_the_problem(self):
     passed = self.passed("--problem=quadratic", "--random_scaling=2.5")
     self.assertIsInstance(passed["problem"], problems.RandomScaling)

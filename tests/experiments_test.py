@@ -171,6 +171,8 @@ class ExperimentsTest(parameterized.TestCase):
         "  return meta.experiments.Experiment(\n"
         "      make_problem, {'own': {'net': 'Sgd'}}, learning_rate=0.5,\n"
         "      options=('split',), num_steps=7)\n"
+        "def with_arguments(split):\n"
+        "  return make()\n"
         "def wrong():\n"
         "  return make()._replace(make_problem=dict, options=())\n"
         "def without_id():\n"
@@ -185,6 +187,8 @@ class ExperimentsTest(parameterized.TestCase):
     with self.assertRaisesRegex(
         ValueError, r"own_experiment:make', which raises KeyError at .*:4: "):
       experiment.make_problem(split="none")
+    with self.assertRaisesRegex(ValueError, "a function with the arguments of"):
+      experiments.get("own_experiment:with_arguments").make_problem(split="a")
     with self.assertRaisesRegex(ValueError, "wrong', which returns dict, but"):
       experiments.get("own_experiment:wrong").make_problem()
     with self.assertRaisesRegex(

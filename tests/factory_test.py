@@ -133,6 +133,13 @@ class FactoryTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, "variables"):
       networks.save(networks.CoordinateWiseDeepLSTM((4,)), self.file)
 
+  def test_file_without_weights_is_refused(self):
+    weights.write(self.file, weights.Saved(
+        {}, COORDINATEWISE, {"layers": [4]}, {}))
+    with self.assertRaisesRegex(
+        ValueError, r"the weights of \[\], but a network of layers=\[4\]"):
+      networks.factory(COORDINATEWISE, {}, self.file)
+
   def test_file_notes_what_it_was_trained_on(self):
     networks.save(networks.Sgd(), self.file, {"problem": "mnist"})
     self.assertEqual(

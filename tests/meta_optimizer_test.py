@@ -113,6 +113,13 @@ class MetaOptimizerTest(parameterized.TestCase):
       with self.assertRaisesRegex(ValueError, message):
         method(problems.Simple(), 2, net_assignments=assignments[0])
 
+  def test_network_without_parameters_is_refused(self):
+    optimizer = meta.MetaOptimizer(a=SMALL, b=SMALL)
+    for method in (optimizer.meta_loss, optimizer.meta_minimize):
+      with self.assertRaisesRegex(
+          ValueError, r"gives no parameters to \['b'\], but every network"):
+        method(problems.Simple(), 2, net_assignments=[("a", ["x"])])
+
   def test_two_networks_need_assignments(self):
     optimizer = meta.MetaOptimizer(a=SMALL, b=SGD)
     with self.assertRaisesRegex(

@@ -87,6 +87,15 @@ class UnrollerTest(parameterized.TestCase):
         method(problems.Simple(), len_unroll)
 
 
+  @parameterized.parameters(0, -1, 2.5)
+  def test_bad_num_steps_is_named(self, num_steps):
+    step = meta.MetaOptimizer(net=SMALL).meta_minimize(problems.Simple(), 2)
+    for method in (step.unroll, step.train):
+      with self.assertRaisesRegex(
+          ValueError, f"^num_steps is {num_steps}, but must be a positive"):
+        method(step.reset(0), num_steps)
+
+
 class MetaStepTest(parameterized.TestCase):
 
   @parameterized.parameters(False, True)

@@ -103,10 +103,12 @@ class NetConfigTest(parameterized.TestCase):
     self.assert_same(net_config.make(
         net_config.with_weights(config, kind(self.folder))), saved)
 
-  def test_the_only_network_of_a_folder_stands_for_all(self):
+  def test_the_only_network_of_a_folder_stands_for_all_learned_ones(self):
     saved = self.save(cw=COORDINATEWISE)
     made = net_config.make(net_config.with_weights(
-        {"conv": ADAM, "fc": net_config.ORIGINAL}, self.folder))
+        {"conv": net_config.ORIGINAL, "adam": ADAM,
+         "fc": net_config.ORIGINAL}, self.folder))
+    self.assertEqual(made.pop("adam").options["learning_rate"], 0.25)
     self.assertCountEqual(made, ["conv", "fc"])
     for network in made.values():
       self.assert_same({"cw": network}, saved)

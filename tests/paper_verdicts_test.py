@@ -8,7 +8,7 @@ import shlex
 from absl.testing import absltest, parameterized
 import numpy as np
 
-from l2lgd.commands.paper import records, table, verdicts
+from l2lgd.commands.paper import records, table, trainings, verdicts
 from meta import experiments, pretrained_networks
 from networks import baselines
 
@@ -178,7 +178,7 @@ class TableTest(parameterized.TestCase):
       self.assertLessEqual({*setting.options}, {*experiment.options})
       for name in setting.learned.values():
         self.assertTrue(os.path.isdir(pretrained_networks.find(name)))
-        self.assertIn(name, table.TRAINING)
+        self.assertIn(name, trainings.TRAINING)
     self.assertLessEqual({*panel.published}, {"LSTM", *baselines.BY_NAME})
 
   def test_quick_has_all_panels_and_less_to_do(self):
@@ -201,12 +201,12 @@ class TableTest(parameterized.TestCase):
           network = baselines.BY_NAME[name](**options)
           self.assertEqual(network.options | options, network.options)
 
-  @parameterized.parameters(*table.TRAINING)
+  @parameterized.parameters(*trainings.TRAINING)
   def test_trainings_are_those_of_the_cards(self, name):
     cards = pretrained_networks.pretrained()
-    stages = table.TRAINING[name].stages
+    stages = trainings.TRAINING[name].stages
     found = commands(cards[name])
-    for other, training in table.TRAINING.items():
+    for other, training in trainings.TRAINING.items():
       if other != name and training.stages == stages[:len(training.stages)]:
         self.assertIn(f"--init={other}", cards[name])  # It starts from there.
         found += commands(cards[other])

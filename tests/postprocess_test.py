@@ -83,7 +83,7 @@ class PostprocessingTest(parameterized.TestCase):
 
   def test_nominal_step_needs_a_momentum(self):
     with self.assertRaisesRegex(
-        ValueError, "nominal_step is positive, but preprocess_name is 'identi"):
+        ValueError, "nominal_step is 0.1, but preprocess_name is 'identi"):
       make(preprocess_name="identity", postprocess_options=SAFE)
 
 

@@ -60,6 +60,12 @@ class PreprocessTest(parameterized.TestCase):
         rtol=1e-6, atol=1e-12)
 
   @parameterized.parameters(tf.bfloat16, tf.float32, tf.float64)
+  def test_log_and_sign_with_a_large_k_is_finite(self, dtype):
+    features = preprocess.LogAndSign(100)(tf.constant([[0.], [1.]], dtype))
+    np.testing.assert_array_equal(
+        tf.cast(features, tf.float64)[:, 1], [0., 1.])
+
+  @parameterized.parameters(tf.bfloat16, tf.float32, tf.float64)
   def test_log_and_sign_of_extremes_is_finite(self, dtype):
     tiny = np.finfo(np.float64 if dtype == tf.float64 else np.float32).tiny
     g = tf.constant([[0.], [tiny], [-tiny], [float(dtype.max)],

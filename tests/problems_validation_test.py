@@ -51,6 +51,13 @@ def sonnet_problem(inputs=INPUTS, targets=LABELS, batch_size=4):
       (inputs, targets), batch_size)
 
 
+class OfNumPy(Given):
+
+  def sample(self, seed):
+    np.random.default_rng(int(seed[0]))
+    return super().sample(seed)
+
+
 X = {"x": tf.ones([2])}
 
 
@@ -82,6 +89,11 @@ class CheckTest(parameterized.TestCase):
     with self.assertRaisesRegex(
         ValueError, "^Given.sample returns dict, but must return a tuple of"):
       problems.check(Given(None, drawn=X))
+
+  def test_sample_that_needs_the_value_of_its_seed_is_refused(self):
+    with self.assertRaisesRegex(
+        ValueError, r"^OfNumPy.sample raises TypeError at .*_test.py:\d+: int"):
+      problems.check(OfNumPy(X))
 
   @parameterized.parameters(
       (lambda p: None, "^Given.loss returns NoneType, but must return a float"),

@@ -81,6 +81,16 @@ class RunFolderTest(parameterized.TestCase):
     self.assert_refused(
         ValueError, "was started with --layers=4,4: resume", resume=True)
 
+  def test_all_coordinates_are_a_setting_that_can_be_given(self):
+    self.claim(sampled_coordinates=None)
+    self.assert_refused(
+        ValueError, "was started with --sampled_coordinates=all: resume",
+        resume=True, sampled_coordinates=2000)
+
+  def test_numbers_of_numpy_are_settings(self):
+    self.claim(num_steps=np.int64(5), curriculum=np.array([1, 2]))
+    self.claim(num_steps=5, curriculum=[1, 2], resume=True)
+
   def test_setting_that_an_older_version_lacked_was_at_its_default(self):
     self.claim()
     self.claim(resume=True, seed=0, num_tasks=1)

@@ -13,7 +13,7 @@ class SettingsTest(parameterized.TestCase):
   @parameterized.product(
       name=("num_steps", "unroll_length", "num_tasks", "evaluation_period",
             "evaluation_epochs", "decay_epochs", "min_num_steps", "patience",
-            "perturbation_pairs"),
+            "perturbation_pairs", "sampled_coordinates"),
       value=(0, -1, 2.5))
   def test_number_that_is_not_a_positive_integer_is_named(self, name, value):
     with self.assertRaisesRegex(

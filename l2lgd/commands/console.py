@@ -183,7 +183,7 @@ class Console(meta.Recorder):
       _print(f"EVALUATION, {validation.problem}: {_distribution(final_losses)}")
       return
     print_stats("EVALUATION", final_losses,
-                validation.seconds / len(final_losses), self._is_first_run)
+                validation.seconds, self._is_first_run)
     self._is_first_run = False
 
   def end(self, num_epochs: int) -> None:

@@ -191,11 +191,11 @@ def optimizer_names() -> tuple[list[str], bool]:
   all_names = ["L2L", *baselines.BY_NAME]
   known = [*all_names, *quasi_newton.METHODS]
   is_all = FLAGS.optimizer == ["all"]
-  names = all_names if is_all else FLAGS.optimizer or [""]
+  names = all_names if is_all else [*dict.fromkeys(FLAGS.optimizer or [""])]
   for name in names:
     if name not in known:
-      raise ValueError(
-          f"--optimizer is {name!r}, but must be one of {known}.")
+      raise ValueError(f"--optimizer has {name!r}, but must be all alone, or "
+                       f"some of {known}.")
   tune = FLAGS.tune or is_all
   if tune and FLAGS["learning_rate"].present:
     raise ValueError("--learning_rate is what --tune searches: give one of "

@@ -12,7 +12,7 @@ import tensorflow as tf
 from l2lgd import checks, files
 from l2lgd.commands import console, data, program
 from l2lgd.commands.paper import comparison as comparison_lib
-from l2lgd.commands.paper import jobs, records, report, table
+from l2lgd.commands.paper import jobs, records, report, table, trainings
 from meta import pretrained_networks
 
 FLAGS = flags.FLAGS
@@ -42,8 +42,12 @@ def main() -> int:
     errors = {}
     if FLAGS.retrain:
       panels = with_networks_of(panels, output)
-      trainings = make_trainings(panels)
-      errors = jobs.run(trainings, num_processes(len(trainings)))
+      by_folder = make_trainings(panels)
+      jobs_by_name = {job.name: job for job in by_folder.values()}
+      failed = jobs.run([*jobs_by_name.values()],
+                        num_processes(len(jobs_by_name)))
+      errors = {folder: failed[job.name] for folder, job in by_folder.items()
+                if job.name in failed}
     comparisons = plan(panels, output)
     # All of them count, so that one that was interrupted gets as many threads.
     errors |= jobs.run(make_jobs(comparisons), num_processes(
@@ -101,30 +105,35 @@ def with_networks_of(panels: Mapping[str, table.Panel],
       for name, path in setting.learned.items()}))
 
 
-def make_trainings(panels: Mapping[str, table.Panel]) -> list[jobs.Job]:
-  """Returns the trainings of the networks of panels, named by their folders."""
-  trainings = {folder: table.TRAINING[os.path.basename(folder)]
-               for panel in panels.values()
-               for setting in panel.settings.values()
-               for folder in setting.learned.values()}
-  # A network that another one starts from is a stage of that one's training.
-  folders = {str(training.stages): folder
-             for folder, training in trainings.items()}
-  made = []
-  intermediate: set[str] = set()
-  for folder, training in trainings.items():
-    stages = training.stages
-    paths = [folders.get(str(stages[:i]), f"{folder}-{i}")
-             for i in range(1, len(stages) + 1)]
-    argvs = [training_flags(stage, path)
-             for stage, path in zip(stages, paths, strict=True)]
-    for argv, path in zip(argvs[1:], paths):
-      argv.append(f"--init={path}")
-    intermediate.update(paths[:-1])
-    cost = 60. * training.minutes
-    made.append(jobs.Job(
-        folder, cost, jobs.train, (argvs, cost), f"{folder}.log"))
-  return [job for job in made if job.name not in intermediate]
+def make_trainings(panels: Mapping[str, table.Panel]) -> dict[str, jobs.Job]:
+  """Returns the job that trains each network, by its folder.
+
+  Networks that were trained further from the same one share a job, in which
+  that one is trained once.
+  """
+  found = {folder: trainings.TRAINING[os.path.basename(folder)]
+           for panel in panels.values()
+           for setting in panel.settings.values()
+           for folder in setting.learned.values()}
+  # Folders by what is trained in them, so far.
+  paths = {str(training.stages): folder for folder, training in found.items()}
+  groups: dict[str, dict[str, list[str]]] = {}  # Flags by folder.
+  first: dict[str, str] = {}  # Of each network.
+  for folder, training in found.items():
+    before = None
+    for i, stage in enumerate(training.stages, 1):
+      path = paths.setdefault(str(training.stages[:i]), f"{folder}-{i}")
+      group = groups.setdefault(first.setdefault(folder, path), {})
+      group.setdefault(path, training_flags(stage, path) + (
+          [f"--init={before}"] if before else []))
+      before = path
+  made = {}
+  for folder, path in first.items():
+    cost = 60. * max(found[other].minutes for other in first
+                     if first[other] == path)
+    made[folder] = jobs.Job(path, cost, jobs.train,
+                            ([*groups[path].values()], cost), f"{path}.log")
+  return made
 
 
 def training_flags(flags_of_table: Mapping[str, Any],

@@ -189,6 +189,8 @@ def make_settings(experiment: experiments.Experiment) -> meta.Settings:
       "learning_rate": experiment.learning_rate}
   if FLAGS.recipe is not None:
     defaults |= recipes.get(FLAGS.recipe, FLAGS.num_epochs)
+    if FLAGS.curriculum is not None or FLAGS.stagger:  # How long runs are.
+      defaults.pop("min_num_steps", None)
   for name, value in defaults.items():
     FLAGS.set_default(name, str(value))
   values: dict[str, Any] = {

@@ -123,7 +123,10 @@ def fingerprint(folder: str) -> str:
 
 def _load(path: str) -> dict[str, Any]:
   with open(path, encoding="utf-8") as file:
-    return json.load(file)
+    try:
+      return dict(json.load(file))
+    except (ValueError, TypeError) as error:
+      raise ValueError(f"{path} is damaged, delete it: {error}.") from error
 
 
 def _union(earlier: str, now: str) -> str:

@@ -1,0 +1,127 @@
+"""How the networks of the paper's panels were trained, as data."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+
+class Training(NamedTuple):
+  """How a network was trained."""
+  minutes: float  # On one core, about.
+  stages: Sequence[Mapping[str, Any]]  # Flags of `l2l-train`. Each stage starts
+  # from the networks of the one before.
+
+
+def _of_one_function(net: str) -> dict[str, Any]:
+  """Returns the flags of a training of networks with shared memory."""
+  return {"problem": f"paper-quadratic-{net}", "num_tasks": 128,
+          "num_epochs": 1200, "learning_rate": 0.003, "decay_epochs": 1200,
+          "max_gradient_norm": 1, "evaluation_period": 100,
+          "evaluation_epochs": 512}
+
+
+# Flags of a second training, for runs that are longer than those of the first.
+_OF_LONG_RUNS = {
+    "recipe": "robust", "sampled_coordinates": "all",
+    "second_derivatives": "true", "learning_rate": 0.002, "unroll_length": 50,
+    "objective": "log"}
+_MNIST_MOMENTA: Sequence[Mapping[str, Any]] = [{
+    "problem": "paper-mnist", "net_options":
+    '{"preprocess_name": "NormalizedMomenta", "preprocess_options": '
+    '{"absolute": true, "time_scales": [10, 100, 1000]}, "scale": 0.1, '
+    '"initializer": {"linear": "zeros"}}', "recipe": "robust",
+    "num_epochs": 4000, "evaluation_period": 1000, "evaluation_epochs": 10,
+    "seed": 1}, {
+    **_OF_LONG_RUNS, "problem": "paper-mnist", "num_steps": 1000,
+    "min_num_steps": 50, "num_epochs": 60, "evaluation_period": 60,
+    "evaluation_epochs": 10}]
+# Flags of a second training of general optimizers.
+_OF_WIDE_TASKS = {
+    "problem": ",".join([*(f"small-{i}" for i in range(11)), "small-25",
+                         "small-46", "small-79", "small-80", "wide-tasks"]),
+    "recipe": "general", "sampled_coordinates": "all",
+    "second_derivatives": "true", "learning_rate": 0.001, "unroll_length": 50,
+    "min_num_steps": 50, "evaluation_epochs": 3, "keep_last": "true"}
+_WEIGHTS = ",".join("1" * 15 + "22224")  # Of their problems.
+_GENERAL_SMALL: Sequence[Mapping[str, Any]] = [{
+    "problem": "small-tasks,small-25,small-46,small-79,small-80",
+    "recipe": "general", "net_options": '{"layers": [8]}', "num_epochs": 4000,
+    "evaluation_period": 4000, "evaluation_epochs": 1, "seed": 1}, {
+    **_OF_WIDE_TASKS, "num_epochs": 600, "seed": 2}, {
+    **_OF_WIDE_TASKS, "problem_weights": _WEIGHTS, "num_epochs": 1600,
+    "seed": 3}, {
+    **_OF_WIDE_TASKS, "problem_weights": _WEIGHTS, "num_epochs": 700,
+    "seed": 4}, {
+    **_OF_WIDE_TASKS, "problem_weights": _WEIGHTS, "unroll_length": 200,
+    "num_steps": 2000, "min_num_steps": 200, "num_epochs": 150,
+    "evaluation_epochs": 1, "seed": 5}]
+# Flags of further trainings of classifiers, with both activations.
+_OF_BOTH = {
+    **_OF_LONG_RUNS, "problem": "paper-mnist,paper-mnist-relu",
+    "problem_weights": "1,2", "keep_last": "true"}
+_CIFAR10_MOMENTA = {
+    "net_options":
+    '{"layers": [8], "preprocess_name": "NormalizedMomenta", '
+    '"preprocess_options": {"time_scales": [10, 30]}, "scale": 0.02, '
+    '"postprocess_options": {"nonlinearity": "tanh", "nominal_step": 0.01, '
+    '"log_range": 4}, "initializer": {"linear": "zeros"}}',
+    "recipe": "robust", "num_epochs": 200, "evaluation_period": 200,
+    "evaluation_epochs": 4}
+
+TRAINING = {
+    "paper-quadratic": Training(2, [{
+        "problem": "paper-quadratic", "num_epochs": 600,
+        "decay_epochs": 600, "max_gradient_norm": 1, "evaluation_period": 100,
+        "evaluation_epochs": 4}]),
+    "paper-quadratic-pes": Training(9, [{
+        "problem": "paper-quadratic", "num_tasks": 4, "num_epochs": 300,
+        "decay_epochs": 300, "estimator": "pes", "objective": "log",
+        "evaluation_period": 50, "evaluation_epochs": 10, "seed": 1}]),
+    "paper-quadratic-gac": Training(30, [_of_one_function("gac")]),
+    "paper-quadratic-ntm": Training(30, [_of_one_function("ntm")]),
+    "paper-mnist-gac": Training(20, [{
+        "problem": "paper-mnist-gac", "num_epochs": 500, "decay_epochs": 500,
+        "max_gradient_norm": 1, "evaluation_period": 100,
+        "evaluation_epochs": 10}]),
+    "paper-mnist": Training(45, [{
+        "problem": "paper-mnist", "num_epochs": 1000,
+        "evaluation_period": 100}]),
+    "paper-mnist-momenta": Training(28, _MNIST_MOMENTA),
+    "paper-mnist-long": Training(182, [*_GENERAL_SMALL, {
+        **_OF_BOTH, "learning_rate": 0.002, "unroll_length": 100,
+        "num_steps": 1000, "min_num_steps": 100, "num_epochs": 240,
+        "evaluation_epochs": 4, "evaluation_period": 240, "seed": 1}, {
+        **_OF_BOTH, "learning_rate": 0.001, "unroll_length": 200,
+        "num_steps": 5000, "min_num_steps": 200, "num_epochs": 150,
+        "evaluation_epochs": 1, "seed": 2}]),
+    "general": Training(75, [{
+        "problem": "small-tasks", "recipe": "general", "num_epochs": 6000,
+        "evaluation_period": 3000, "seed": 1}, {
+        "problem": "small-tasks", "recipe": "general", "learning_rate": 0.002,
+        "unroll_length": 100, "min_num_steps": 100, "num_epochs": 2500,
+        "evaluation_period": 1250, "seed": 2}]),
+    "general-small": Training(143, _GENERAL_SMALL),
+    "paper-cifar10": Training(28, [{
+        "problem": "paper-cifar10", "num_epochs": 250,
+        "evaluation_period": 25, "evaluation_epochs": 4}]),
+    "paper-cifar5-sub": Training(17, [{
+        "problem": "paper-cifar5-sub", "num_epochs": 150,
+        "evaluation_period": 25, "evaluation_epochs": 4}]),
+    **{f"{problem}-momenta": Training(minutes, [
+        {**_CIFAR10_MOMENTA, "problem": problem},
+        {**_OF_LONG_RUNS, "problem": problem, "num_steps": 1000,
+         "min_num_steps": 100, "num_epochs": 40, "evaluation_period": 40,
+         "evaluation_epochs": 1}])
+       for problem, minutes in (("paper-cifar10", 58),
+                                ("paper-cifar5-sub", 51))},
+    "paper-neural-art": Training(56, [{
+        "problem": "paper-neural-art", "num_epochs": 160,
+        "evaluation_period": 20, "evaluation_epochs": 4}]),
+    "paper-neural-art-momenta": Training(18, [{
+        "problem": "paper-neural-art", "net_options":
+        '{"preprocess_name": "NormalizedMomenta", "preprocess_options": '
+        '{"time_scales": [10, 100]}, "scale": 0.1, "postprocess_options": '
+        '{"nonlinearity": "tanh", "nominal_step": 0.05, "log_range": 4}, '
+        '"initializer": {"linear": "zeros"}}', "recipe": "robust",
+        "num_epochs": 160, "evaluation_period": 40, "evaluation_epochs": 4}]),
+}
+"""The trained networks."""
