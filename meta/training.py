@@ -29,9 +29,8 @@ def train(
   There is a validation before the first epoch, after each
   `settings.evaluation_period` epochs, and after the last epoch. Whenever one is
   the best so far, or always with `keep_last`, the networks are written to
-  `save_path`. A run that was
-  interrupted continues with `resume=True`, and ends with the same weights as
-  one that was not.
+  `save_path`. A run that was interrupted continues with `resume=True`, and ends
+  with the same weights as one that was not.
 
   In the scope of a distribution strategy, in which `optimizer` must be made,
   the replicas share out tasks and validation runs. Of several processes, all
