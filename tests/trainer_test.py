@@ -9,7 +9,7 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
-from meta import evaluation, recorders, schedules, seeds, unroll
+from meta import evaluation, recorders, schedules, seeds, trainer, unroll
 import networks
 import problems
 from tests import assertions, eager, toys
@@ -257,6 +257,14 @@ class TrainerTest(parameterized.TestCase):
     step.train(step.reset(seeds.derive(SEED, "training", 0)))
     assertions.assert_equal(
         weights(trained), [v.numpy() for v in step.network.variables])
+
+  def test_time_of_a_validation_is_that_of_a_run(self):
+    eager.run_eagerly(self)
+    trained = make(evaluation_epochs=3)
+    with mock.patch.object(
+        trainer.time, "perf_counter", side_effect=[0., 6.]):
+      validation, = trained.validate()
+    self.assertEqual(validation.seconds, 2.)
 
   def test_num_dropped_counts_what_is_not_finite(self):
     epoch = recorders.Epoch(
