@@ -224,7 +224,7 @@ def _end(network: networks.Network, gradients: problems.Params,
 
 
 def vjp_of(network: networks.Network, function: Callable[..., Any],
-         sources: Callable[..., Any], batched: bool) -> Callable[..., Any]:
+           sources: Callable[..., Any], batched: bool) -> Callable[..., Any]:
   """Returns the vector-Jacobian product of a function of the network.
 
   It is a function of the arguments and of the derivatives with respect to the

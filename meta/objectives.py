@@ -48,7 +48,7 @@ def _slopes(losses: tf.Tensor, batched: bool) -> tf.Tensor:
 
 
 def derivatives_of(losses: tf.Tensor, objective: str, batched: bool
-                 ) -> Callable[[Any, Any], Any]:
+                   ) -> Callable[[Any, Any], Any]:
   """Returns a function for the derivatives of the t-th term of a meta-loss.
 
   Its arguments are the derivatives of the t-th loss, and t. The factor of the

@@ -61,12 +61,10 @@ def with_seed(net_config: NetConfig, seed: int) -> NetConfig:
       configured already, stay as they are.
     seed: The seed.
   """
-  seeded = {}
-  for key, config in net_config.items():
-    options = dict(config.get("net_options", ()))
-    seeded[key] = config if "layers" not in options else {
-        **config, "net_options": {"seed": seed, **options}}
-  return seeded
+  return {key: {**config, "net_options": {
+      "seed": seed, **dict(config["net_options"])}}
+          if _is_learned(config) else config
+          for key, config in net_config.items()}
 
 
 def with_options(net_config: NetConfig,
@@ -84,8 +82,8 @@ def with_options(net_config: NetConfig,
   """
   replaced = {}
   for key, config in net_config.items():
-    options = dict(config.get("net_options", ()))
-    if "layers" in options:
+    if _is_learned(config):
+      options = dict(config["net_options"])
       if "preprocess_name" in net_options:
         options.pop("preprocess_options", None)
       replaced[key] = {**config, "net_options": {**options, **net_options}}
@@ -111,19 +109,18 @@ def with_weights(net_config: NetConfig, path: files.Path) -> NetConfig:
     FileNotFoundError: There is no saved network.
     ValueError: The folder has other networks, or a file is damaged.
   """
-  saved = _saved(path)
+  saved = saved_ids(path)
+  sources = {key: key for key in net_config}
   if len(saved) == 1 and not saved & net_config.keys():
     sources = {key: next(iter(saved)) for key, config in net_config.items()
-               if "layers" in config.get("net_options", ())}
-  elif saved and not saved >= net_config.keys():
+               if _is_learned(config)}
+  if saved and not (sources and saved >= {*sources.values()}):
     others = "" if len(saved) == 1 else (
         ", or one for any problem, such as general")
     raise ValueError(
         f"{os.fspath(path)} has the networks {sorted(saved)}, but the problem "
         f"needs {sorted(net_config)}: give networks that were trained on it"
         f"{others}.")
-  else:
-    sources = {key: key for key in net_config}
   return {**net_config, **{
       key: {**(_class_of(path, source) or net_config[key]),
             "net_path": _filename(path, source)}
@@ -145,7 +142,7 @@ def from_folder(path: files.Path,
     ValueError: A file is damaged, or what its network is is said nowhere.
   """
   path = files.expand(path)
-  keys = sorted(_saved(path))
+  keys = sorted(saved_ids(path))
   if not keys:
     raise FileNotFoundError(
         f"No trained optimizer in {str(path)!r}: it has no .l2l file. Give the "
@@ -165,7 +162,12 @@ def from_folder(path: files.Path,
   return loaded
 
 
-def _saved(path: files.Path) -> set[str]:
+def _is_learned(config: Mapping[str, Any]) -> bool:
+  """Returns whether a network has layers, as hand-designed ones have not."""
+  return "layers" in dict(config.get("net_options", ()))
+
+
+def saved_ids(path: files.Path) -> set[str]:
   """Returns the ids of the networks that are saved in a folder."""
   return {file.stem for file in pathlib.Path(files.expand(path)).glob("*.l2l")}
 

@@ -27,10 +27,9 @@ class Postprocessing:
   An update is s e (scale * h(output) - nominal_step * direction)
   - weight_decay * parameter. The direction is clipped to [-3, 3], and outputs
   count as 0 where all gradients have been 0, if the preprocessing has a
-  momentum. With `nonlinearity="tanh"` and a
-  `min_size`, its root mean square over a tensor is bounded by a multiple of
-  that of the tensor, whatever the network computes: no gradient can make the
-  optimizee diverge in a few steps.
+  momentum. With `nonlinearity="tanh"` and a `min_size`, its root mean square
+  over a tensor is bounded by a multiple of that of the tensor, whatever the
+  network computes: no gradient can make the optimizee diverge in a few steps.
 
   Attributes:
     num_outputs: Number of outputs for each coordinate.

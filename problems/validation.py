@@ -132,7 +132,7 @@ def _fault(problem: base.Problem, seed: tf.Tensor) -> str | None:
     if gradient is not None and not _is_finite(gradient):
       return f"gradient of {name} with respect to {key!r} has nan or inf"
   for part, function, args in (
-      ("sample", lambda seed: problem.sample(seed), (seed,)),
+      ("sample", problem.sample, (seed,)),
       ("loss", lambda params, seed: problem.loss(params, drawn[1], seed),
        (params, seed))):
     computed(f"{name}.{part}", tf.function(

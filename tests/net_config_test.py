@@ -113,6 +113,12 @@ class NetConfigTest(parameterized.TestCase):
     for network in made.values():
       self.assert_same({"cw": network}, saved)
 
+  def test_network_that_stands_for_none_is_refused(self):
+    self.save(cw=COORDINATEWISE)
+    with self.assertRaisesRegex(
+        ValueError, r"\['cw'\], but the problem needs \['adam'\]: give netw"):
+      net_config.with_weights({"adam": ADAM}, self.folder)
+
   def test_two_networks_do_not_stand_for_others(self):
     self.save(cw=COORDINATEWISE, adam=ADAM)
     with self.assertRaisesRegex(

@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 import contextlib
 import json
-import pathlib
 from typing import Any
 
 from absl import flags
 
-from l2lgd import files
 from l2lgd.commands import cluster, console, options, program, workers
 import meta
 from meta import (
@@ -255,9 +253,8 @@ def initial_config(experiment: experiments.Experiment,
   may have others for its problem. Before its first checkpoint, it starts anew.
   """
   if FLAGS.resume:
-    path = pathlib.Path(files.expand(FLAGS.save_path))
-    saved = {file.stem for file in path.glob("*.l2l")}
-    if (saved == set(experiment.net_config)
+    path = FLAGS.save_path
+    if (net_config.saved_ids(path) == set(experiment.net_config)
         and run_folder.has_checkpoint(path)):
       try:
         return net_config.from_folder(path)
