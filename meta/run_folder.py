@@ -117,10 +117,10 @@ class RunFolder(recorders.Recorder):
             f"{settings_file} is damaged: {error}. It must hold the settings "
             "of the run, as in the run.json of another one.") from error
     # A setting that the run's version did not have was at its default.
-    saved = settings_lib.Settings()._asdict() | saved
-    changed = [_as_flag(name, saved.get(name))
-               for name, value in self._settings.items()
-               if name not in _VARIABLE and saved.get(name) != value]
+    defaults = settings_lib.Settings()._asdict()
+    old, new = defaults | saved, defaults | self._settings
+    changed = [_as_flag(name, old.get(name)) for name in self._settings | old
+               if name not in _VARIABLE and old.get(name) != new.get(name)]
     if changed:
       raise ValueError(f"The run in {self._path} was started with "
                        f"{' '.join(changed)}: resume it with the same.")

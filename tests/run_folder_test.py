@@ -81,6 +81,11 @@ class RunFolderTest(parameterized.TestCase):
     self.assert_refused(
         ValueError, "was started with --layers=4,4: resume", resume=True)
 
+  def test_setting_that_is_not_given_again_is_another_one(self):
+    self.claim(temperature=0.5)
+    self.assert_refused(
+        ValueError, "was started with --temperature=0.5: resume", resume=True)
+
   def test_all_coordinates_are_a_setting_that_can_be_given(self):
     self.claim(sampled_coordinates=None)
     self.assert_refused(
