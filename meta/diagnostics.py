@@ -59,7 +59,7 @@ def _measure(network: networks.Network, problem: problems.Problem,
   """Returns the measurements of one step, and the run after it."""
   loss, gradients = unroll.loss_and_gradients(problem, run)
   updates, state = unroll.apply_network(network, run, gradients)
-  g, u = _concat(gradients), _concat(updates)
+  g, u = _flat(gradients), _flat(updates)
   rms_g, rms_u = moments.rms(g), moments.rms(u)
   measures = Trace(
       tf.reduce_mean(tf.cast(loss, tf.float64)), rms_g, rms_u,
@@ -69,10 +69,10 @@ def _measure(network: networks.Network, problem: problems.Problem,
   return measures, unroll.advance(run, updates, state)
 
 
-def _concat(tensors: Any) -> tf.Tensor:
+def _flat(tensors: Any) -> tf.Tensor:
   """Returns all numbers, in float64, where no square vanishes or overflows."""
-  return tf.concat([tf.cast(tf.reshape(t, [-1]), tf.float64)
-                    for t in tf.nest.flatten(tensors)], 0)
+  return unroll.flat(tf.nest.map_structure(
+      lambda t: tf.cast(t, tf.float64), tensors))
 
 
 def response(network: networks.Network, gradients: networks.Params,
@@ -179,7 +179,7 @@ def _values(gradient: tf.Tensor, index: int, count: int) -> tf.Tensor:
 def _relative(updates: tf.Tensor, all_updates: tf.Tensor) -> np.ndarray:
   """Returns updates [V] over the RMS of all updates of their parameter."""
   return tf.math.divide_no_nan(
-      tf.cast(updates, tf.float64), moments.rms(_concat(all_updates))).numpy()
+      tf.cast(updates, tf.float64), moments.rms(_flat(all_updates))).numpy()
 
 
 def _draw(gradients: networks.Params, seed: tf.Tensor,

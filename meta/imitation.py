@@ -112,7 +112,8 @@ class ImitationStep(meta_step.MetaStep):
 
   def _meta_loss(self, losses: tf.Tensor, run: unroll.Run) -> tf.Tensor:
     del losses
-    return tf.add_n([_mean(state.losses) for state in run.state.values()])
+    return tf.add_n([tf.reduce_mean(unroll.flat(state.losses))
+                     for state in run.state.values()])
 
 
 def imitation_gradient(
@@ -156,9 +157,3 @@ def _shares(zeros: Any, sample: Any) -> Any:
   weights = sampling.weigh(tf.nest.map_structure(tf.ones_like, zeros), sample)
   total = tf.add_n([tf.reduce_sum(t) for t in tf.nest.flatten(weights)])
   return tf.nest.map_structure(lambda t: t / total, weights)
-
-
-def _mean(nest: Any) -> tf.Tensor:
-  """Returns the mean of all numbers of a nest, shape []."""
-  return tf.reduce_mean(
-      tf.concat([tf.reshape(t, [-1]) for t in tf.nest.flatten(nest)], 0))

@@ -74,7 +74,7 @@ class QuasiNewton:
            ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Returns the losses [T + 1] and the final parameters of a run."""
     run = unroll.start(networks.Sgd(), self._problem, seed)
-    start = _flatten(run.params)
+    start = unroll.flat(run.params)
     first = self._loss_at(run, start)
     self._check(len(start), first)
     is_random = np.any(first != self._loss_at(_at_step(run, 1), start))
@@ -110,7 +110,7 @@ class QuasiNewton:
     def body(t, *sums):
       loss, gradients = unroll.loss_and_gradients(
           self._problem, run._replace(step=t))
-      return t + 1, *unroll.add(sums, (loss, _flatten(gradients)))
+      return t + 1, *unroll.add(sums, (loss, unroll.flat(gradients)))
 
     _, loss, gradient = unroll.while_loop(
         num_losses, body, tf.zeros_like(self._loss(run, x)), tf.zeros_like(x))
@@ -129,11 +129,6 @@ def _minimize(function: Callable[..., Any], start: np.ndarray, method: str,
       start, jac=True, method=name, options=options | {"maxiter": num_steps},
       callback=lambda x: points.append(x.astype(start.dtype)))
   return points + points[-1:] * (num_steps + 1 - len(points))
-
-
-def _flatten(params: problems.Params) -> tf.Tensor:
-  """Returns all coordinates as a vector [N]."""
-  return tf.concat([tf.reshape(p, [-1]) for p in tf.nest.flatten(params)], 0)
 
 
 def _at_point(run: unroll.Run, x: tf.Tensor) -> unroll.Run:

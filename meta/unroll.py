@@ -253,3 +253,8 @@ def swap_axes(tensor: tf.Tensor) -> tf.Tensor:
 def add(a: Any, b: Any) -> Any:
   """Returns the sum of two nests of tensors."""
   return tf.nest.map_structure(tf.add, a, b)
+
+
+def flat(nest: Any) -> tf.Tensor:
+  """Returns all numbers of a nest of tensors as a vector [N]."""
+  return tf.concat([tf.reshape(t, [-1]) for t in tf.nest.flatten(nest)], 0)
