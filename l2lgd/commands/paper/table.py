@@ -196,7 +196,7 @@ PANELS: dict[str, Panel] = {
         {"": Setting("paper-quadratic-ntm", {
             "NTM-BFGS": "paper-quadratic-ntm",
             "LSTM+GAC": "paper-quadratic-gac", "LSTM": "paper-quadratic"},
-                     hand_designed=("BFGS", "L-BFGS"), num_runs=500)},
+                     hand_designed=("BFGS", "L-BFGS"), num_runs=2500)},
         rivals=("LSTM",)),
     "mnist-gac": Panel(
         ("appendix",), "MNIST, LSTM+GAC",
