@@ -7,7 +7,7 @@ on these very runs: of seven learning rates, the one with the best final loss
 counts. Its default rate, 0.001, is among them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from absl import flags
 import keras
@@ -38,7 +38,7 @@ def main() -> None:
   console.print_device()
   with program.user_errors():
     options.check_positive("num_steps", "runs")
-    names = chosen(FLAGS.only)
+    names = chosen(FLAGS.only, PROBLEMS)
     optimizer = meta.LearnedOptimizer.load(FLAGS.path)
     network = networks.Partition(optimizer.networks)
     rows = [(name, *measure(network, PROBLEMS[name]()))
@@ -52,16 +52,16 @@ def main() -> None:
         f"problems, under tuned Adam on {np.sum(learned < tuned)}")
 
 
-def chosen(names: list[str]) -> list[str]:
-  """Returns the names of the problems to run on; no name stands for all.
+def chosen(names: Sequence[str], among: Iterable[str]) -> list[str]:
+  """Returns the names that were given; no name stands for all.
 
   Raises:
     ValueError: A name is unknown.
   """
-  unknown = sorted(set(names) - set(PROBLEMS))
+  unknown = sorted({*names}.difference(among))
   if unknown:
-    raise ValueError(f"--only has {unknown}, but must be among {[*PROBLEMS]}.")
-  return names or [*PROBLEMS]
+    raise ValueError(f"--only has {unknown}, but must be among {[*among]}.")
+  return [*(names or among)]
 
 
 def measure(network: networks.Network, problem: problems.Problem
@@ -92,7 +92,7 @@ def _cross_entropy() -> keras.losses.Loss:
   return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-def _digits() -> tuple[np.ndarray, np.ndarray]:
+def digits() -> tuple[np.ndarray, np.ndarray]:
   """Returns images of MNIST, float32, [n, 28, 28, 1], and their labels."""
   images, labels = datasets.mnist.read(FLAGS.data_dir, "test", FLAGS.download)
   return images[..., np.newaxis] / np.float32(255), labels
@@ -102,7 +102,7 @@ def _perceptron() -> problems.Problem:
   return problems.KerasProblem(lambda: keras.Sequential([
       keras.Input([28, 28, 1]), keras.layers.Flatten(),
       keras.layers.Dense(128, "relu"), keras.layers.Dense(128, "relu"),
-      keras.layers.Dense(10)]), _cross_entropy(), _digits())
+      keras.layers.Dense(10)]), _cross_entropy(), digits())
 
 
 def _convolutional() -> problems.Problem:
@@ -111,11 +111,11 @@ def _convolutional() -> problems.Problem:
       keras.layers.Conv2D(16, 3, strides=2, activation="relu"),
       keras.layers.Conv2D(32, 3, strides=2, activation="relu"),
       keras.layers.Flatten(), keras.layers.Dense(10)]),
-      _cross_entropy(), _digits(), batch_size=64)
+      _cross_entropy(), digits(), batch_size=64)
 
 
 def _autoencoder() -> problems.Problem:
-  images, _ = _digits()
+  images, _ = digits()
   images = images.reshape([len(images), -1])
   return problems.KerasProblem(lambda: keras.Sequential([
       keras.Input([784]), keras.layers.Dense(100, "elu"),

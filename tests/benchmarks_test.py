@@ -1,6 +1,7 @@
 """Tests of the benchmarks, on small sizes."""
 
 from absl.testing import absltest, parameterized
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -10,9 +11,9 @@ import networks
 import problems
 from tests import programs
 
-apply, engine, unseen = (
+apply, engine, keras_programs, unseen = (
     programs.load(f"benchmarks.{name}")
-    for name in ("apply", "engine", "unseen"))
+    for name in ("apply", "engine", "keras_programs", "unseen"))
 
 
 class ApplyTest(programs.TestCase, parameterized.TestCase):
@@ -94,11 +95,49 @@ class UnseenTest(programs.TestCase, parameterized.TestCase):
 
   def test_unknown_problem_is_named(self):
     with self.assertRaisesRegex(ValueError, "only has .'cubic'., but must be"):
-      unseen.chosen(["cubic"])
+      unseen.chosen(["cubic"], unseen.PROBLEMS)
 
   @parameterized.parameters("regression", "rare-class", "gru", "transformer")
   def test_synthetic_problem_can_be_computed(self, name):
     problems.check(unseen.PROBLEMS[name]())
+
+
+class KerasProgramsTest(programs.TestCase):
+
+  def setUp(self):
+    super().setUp()
+    self.enter_context(programs.given_flags(
+        "benchmarks.unseen", "--runs=3", "--num_steps=2"))  # It has its flags.
+
+  def test_means_are_of_runs_that_did_not_diverge(self):
+    outcomes = iter([keras_programs.Outcome(1., 2.),
+                     keras_programs.Outcome(np.nan, np.nan),
+                     keras_programs.Outcome(3., 6.)])
+    self.assertEqual(
+        keras_programs.measure(lambda _: next(outcomes), keras.optimizers.Adam),
+        (2., 4., 1))
+
+  def test_all_runs_diverged(self):
+    _, final, num_diverged = keras_programs.measure(
+        lambda _: keras_programs.Outcome(np.inf, np.inf), keras.optimizers.Adam)
+    self.assertTrue(np.isnan(final))
+    self.assertEqual(num_diverged, 3)
+
+  def test_distance_of_shifted_images_is_the_mean_shift(self):
+    images = np.random.default_rng(0).normal(size=[50, 2, 2])
+    self.assertEqual(keras_programs.distance(images, images), 0.)
+    # The first coordinate of a random direction in 4 dimensions is 4 / (3 pi)
+    # in the mean.
+    shift = np.array([[1., 0.], [0., 0.]])
+    self.assertAlmostEqual(
+        keras_programs.distance(images, images + shift), 4 / (3 * np.pi),
+        delta=0.05)
+
+  def test_optimizer_that_does_nothing_keeps_the_loss(self):
+    highest, final = keras_programs.PROGRAMS["text"](
+        lambda _: keras.optimizers.SGD(0.))
+    self.assertAlmostEqual(highest, 1., delta=0.1)
+    self.assertAlmostEqual(final, np.log(2), delta=0.1)
 
 
 if __name__ == "__main__":
