@@ -9,6 +9,7 @@ learning rate that is usual in each.
 """
 
 from collections.abc import Callable
+import functools
 import itertools
 from typing import Any, NamedTuple
 
@@ -26,8 +27,8 @@ import meta
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(unseen)
-flags.DEFINE_list("factors", ["1"], "Factors of the updates: the learning rate "
-                  "of KerasLearnedOptimizer.")
+flags.DEFINE_list("warmup_steps", ["0"], "Steps of a warm-up, in which the "
+                  "updates grow from a tenth of their size.")
 _BATCH_SIZE = 128
 _NUM_CODES = 2  # Numbers that stand for an image in the auto-encoder.
 _NUM_INPUTS = 32  # Numbers of which the generator makes an image.
@@ -47,18 +48,24 @@ def main() -> None:
   console.print_device()
   with program.user_errors():
     options.check_positive("num_steps", "runs")
-    factors = options.numbers("factors")
     names = unseen.chosen(FLAGS.only, PROGRAMS)
     optimizers: dict[str, MakeOptimizer] = {"Adam": keras.optimizers.Adam}
-    for path, factor in itertools.product(FLAGS.path.split(","), factors):
-      optimizers[f"{path}, {factor:g}"] = (
-          lambda _, path=path, factor=factor: meta.KerasLearnedOptimizer(
-              path, learning_rate=factor))
+    for path, steps in itertools.product(
+        FLAGS.path.split(","), options.integers("warmup_steps")):
+      optimizers[f"{path}, {steps}"] = functools.partial(_learned, path, steps)
     rows = [(name, optimizer, *measure(PROGRAMS[name], make))
             for name in tqdm.tqdm(names)
             for optimizer, make in optimizers.items()]
   print(tabulate.tabulate(rows, headers=(
       "Program", "Optimizer", "Highest", "Final", "Diverged"), floatfmt=".3g"))
+
+
+def _learned(path: str, warmup_steps: int,
+             of_adam: float) -> keras.optimizers.Optimizer:
+  del of_adam
+  return meta.KerasLearnedOptimizer(
+      path, learning_rate=keras.optimizers.schedules.PolynomialDecay(
+          0.1, warmup_steps, 1.) if warmup_steps else 1.)
 
 
 def measure(run: Callable[[MakeOptimizer], Outcome],
