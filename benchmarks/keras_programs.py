@@ -1,11 +1,12 @@
 """Puts a trained optimizer into Keras programs, in the place of Adam.
 
-  python -m benchmarks.keras_programs --path=general-small --data_dir=data
+  python -m benchmarks.keras_programs --path=general,paper-mnist --data_dir=data
 
-The programs have what breaks learned optimizers: a training step of their own
-and a loss of hundreds, two models that work against each other, a loss of 1e-4,
-half precision, and an embedding of which a step uses a few rows. Adam has a
-learning rate that is usual in each.
+Several trained optimizers are separated by commas. The programs have what
+breaks learned optimizers: a training step of their own and a loss of hundreds,
+two models that work against each other, a loss of 1e-4, half precision, and an
+embedding of which a step uses a few rows. Adam has a learning rate that is
+usual in each.
 """
 
 from collections.abc import Callable
