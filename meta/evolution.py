@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from l2lgd import checks
+from l2lgd import checks, philox
 from meta import meta_gradient, meta_step, objectives, replicas, unroll
 import networks
 from networks import weights_in_state
@@ -129,13 +129,11 @@ class EvolutionStep(meta_step.MetaStep):
 
   def _draw(self, seed: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, ...]:
     """Draws the perturbations epsilon of an unroll, [P, ...], for a run."""
-    seed = tf.random.fold_in(seed, -2, alg="philox")  # No step of a loss.
-    seed = tf.random.fold_in(seed, step, alg="philox")
+    seed = philox.fold_in(seed, -2)  # No step of a loss.
+    seed = philox.fold_in(seed, step)
     return tuple(
-        self._stddev * tf.random.stateless_normal(
-            [self._num_pairs, *v.shape],
-            tf.random.fold_in(seed, i, alg="philox"), dtype=v.dtype,
-            alg="philox")
+        self._stddev * philox.normal(
+            [self._num_pairs, *v.shape], philox.fold_in(seed, i), v.dtype)
         for i, v in enumerate(self.network.trainable_variables))
 
   def _beside(self, run: unroll.Run,

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from l2lgd import philox
 from meta import objectives, sampling, unroll
 import networks
 import problems
@@ -186,9 +187,9 @@ def go_back(network: networks.Network, num_steps: int,
 def _draw(network: networks.Network, params: problems.Params, seed: tf.Tensor,
           step: tf.Tensor, num_sampled: int | None) -> Any:
   """Draws the rows of an unroll from the seed of the run."""
-  seed = tf.random.fold_in(seed, -1, alg="philox")  # No step of a loss.
+  seed = philox.fold_in(seed, -1)  # No step of a loss.
   return sampling.draw(network.num_rows(params), num_sampled,
-                       tf.random.fold_in(seed, step, alg="philox"))
+                       philox.fold_in(seed, step))
 
 
 def _prepare(network: networks.Network, gradients: problems.Params,

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from l2lgd import philox
+
 
 class Sample(NamedTuple):
   """Which rows of a network were drawn."""
@@ -44,7 +46,7 @@ def draw(num_rows: Any, num_sampled: int | None, seed: tf.Tensor) -> Any:
 
 def _draw(num_rows: Any, sizes: Any, seed: tf.Tensor) -> Any:
   if isinstance(num_rows, dict):
-    seeds = tf.unstack(tf.random.split(seed, len(num_rows), alg="philox"))
+    seeds = philox.split(seed, len(num_rows))
     return {key: _draw(num_rows[key], sizes[key], seed)
             for key, seed in zip(num_rows, seeds, strict=True)}
   if num_rows == sizes:
@@ -53,8 +55,7 @@ def _draw(num_rows: Any, sizes: Any, seed: tf.Tensor) -> Any:
       start + n * np.arange(m) // m for start, n, m in zip(
           np.cumsum([0, *num_rows[:-1]]), num_rows, sizes, strict=True)])
   lengths = np.diff(starts, append=sum(num_rows))
-  uniform = tf.random.stateless_uniform(
-      lengths.shape, seed, alg="philox")  # In [0, 1).
+  uniform = philox.uniform(lengths.shape, seed)
   return Sample(
       tf.constant(starts, tf.int32) + tf.minimum(
           tf.cast(uniform * lengths, tf.int32),

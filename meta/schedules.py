@@ -9,6 +9,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from l2lgd import philox
 from meta import seeds
 from meta import settings as settings_lib
 
@@ -98,6 +99,5 @@ def imitates(settings: settings_lib.Settings, epoch: int) -> bool:
 def _uniform(settings: settings_lib.Settings, purpose: str,
              epoch: int) -> float:
   """Draws a number of [0, 1) for an epoch."""
-  return float(tf.random.stateless_uniform(
-      [], seeds.derive(settings.seed, purpose, epoch), dtype=tf.float64,
-      alg="philox"))
+  return float(philox.uniform(
+      [], seeds.derive(settings.seed, purpose, epoch), tf.float64))

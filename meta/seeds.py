@@ -5,6 +5,8 @@ import numbers
 
 import tensorflow as tf
 
+from l2lgd import philox
+
 _PURPOSES = ("training", "validation", "test", "length", "problem",
              "imitation")
 
@@ -50,5 +52,4 @@ def derive(seed: int | tf.Tensor, purpose: str, index: int) -> tf.Tensor:
 
 @tf.function(autograph=False)  # Ten times as fast as eagerly.
 def _fold_in(seed: tf.Tensor, first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-  return tf.random.fold_in(
-      tf.random.fold_in(seed, first, alg="philox"), second, alg="philox")
+  return philox.fold_in(philox.fold_in(seed, first), second)

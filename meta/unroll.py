@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from l2lgd import philox
 from meta import seeds
 import networks
 import problems
@@ -50,8 +51,7 @@ def start(network: networks.Network, problem: problems.Problem,
       [K, 2] starts K runs side by side.
   """
   def draw(seed):
-    function_seed, noise_seed = tf.unstack(
-        tf.random.split(seed, 2, alg="philox"))
+    function_seed, noise_seed = philox.split(seed)
     params, constants = problem.sample(function_seed)
     return Run(params, constants, network.initial_state(params), noise_seed,
                tf.constant(0))
@@ -94,7 +94,7 @@ def loss(problem: problems.Problem, run: Run) -> tf.Tensor:
 def _loss(problem: problems.Problem, params: problems.Params,
           constants: problems.Constants, seed: tf.Tensor,
           step: tf.Tensor) -> tf.Tensor:
-  seed = tf.random.fold_in(seed, step, alg="philox")
+  seed = philox.fold_in(seed, step)
   return problem.loss(params, constants, seed)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from l2lgd import checks
+from l2lgd import checks, philox
 from problems import base, cifar10, mnist, quadratic, simple
 
 
@@ -84,7 +84,7 @@ class Ensemble(base.Problem):
 
 def _term_seed(seed: tf.Tensor, i: int) -> tf.Tensor:
   """Returns the seed of the i-th term."""
-  return tf.random.fold_in(seed, i, alg="philox")  # [2]
+  return philox.fold_in(seed, i)  # [2]
 
 
 def _make(specification: Mapping[str, Any]) -> base.Problem:

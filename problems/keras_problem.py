@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from l2lgd import philox
 from problems import base, examples, model_problem, seeded
 
 
@@ -81,7 +82,7 @@ class KerasProblem(model_problem.ModelProblem):
               inputs: examples.Batch, seed: tf.Tensor
               ) -> tuple[examples.Batch, Any]:
     untrained = self._model.non_trainable_variables
-    seeds = tf.unstack(tf.random.split(seed, len(untrained), alg="philox"))
+    seeds = philox.split(seed, len(untrained))
     known = self._shared | {
         id(v): value for v, value in zip(self._drawn, constants, strict=True)}
     # The state of a layer's random generator is one of its variables.

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from l2lgd import philox
 from l2lgd.types import Params
 
 Draw = Callable[[tf.Tensor], tf.Tensor]
@@ -57,7 +58,7 @@ def initial_params(network: Iterable[Layer], seed: tf.Tensor) -> Params:
   """
   initializers = {name: draw for layer in network
                   for name, draw in layer.initializers.items()}
-  seeds = tf.unstack(tf.random.split(seed, len(initializers), alg="philox"))
+  seeds = philox.split(seed, len(initializers))
   return {name: draw(own_seed)
           for (name, draw), own_seed in zip(initializers.items(), seeds)}
 
@@ -199,8 +200,7 @@ def mlp(sizes: Sequence[int], activation: Activation,
 
 
 def _normal(shape: Sequence[int], stddev: float) -> Draw:
-  return lambda seed: stddev * tf.random.stateless_normal(
-      shape, seed, alg="philox")
+  return lambda seed: stddev * philox.normal(shape, seed)
 
 
 def _normalize(x: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from l2lgd import philox
 from problems import base, examples, seeded, supervised, validation
 
 _Draw = Callable[[tf.Tensor], tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]]]
@@ -90,8 +91,7 @@ class ModelProblem(supervised.Supervised):
 
   def loss(self, params: base.Params, constants: base.Constants,
            seed: tf.Tensor) -> tf.Tensor:
-    minibatch_seed, noise_seed = tf.unstack(
-        tf.random.split(seed, 2, alg="philox"))
+    minibatch_seed, noise_seed = philox.split(seed)
     return self._loss_on(
         self.minibatch(minibatch_seed), params, constants, noise_seed)
 

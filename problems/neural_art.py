@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from l2lgd import checks
+from l2lgd import checks, philox
 from problems import base, datasets, vgg
 
 _CONTENT_LAYER = "conv4_2"
@@ -101,15 +101,13 @@ class NeuralArt(base.Problem):
     return np.clip(np.round(pixels), 0, 255).astype(np.uint8)
 
   def sample(self, seed: tf.Tensor) -> tuple[base.Params, Content]:
-    index_seed, start_seed = tf.unstack(tf.random.split(seed, 2, alg="philox"))
-    index = tf.random.stateless_uniform(
-        [], index_seed, minval=0, maxval=self._contents.shape[0],
-        dtype=tf.int32, alg="philox")
+    index_seed, start_seed = philox.split(seed)
+    index = philox.integers([], index_seed, self._contents.shape[0])
     image = self._contents[index]  # [size, size, 3]
     features = vgg.features(
         self._weights, _batch_of_one(image), last=_CONTENT_LAYER)
-    start = self._stddev * tf.random.stateless_normal(
-        [1, self._size, self._size, 3], start_seed, alg="philox")
+    start = self._stddev * philox.normal(
+        [1, self._size, self._size, 3], start_seed)
     return {"image": start}, Content(image, features[_CONTENT_LAYER])
 
   def loss(self, params: base.Params, constants: Content,

@@ -2,12 +2,12 @@
 
 import tensorflow as tf
 
-from l2lgd import checks
+from l2lgd import checks, philox
 from problems import base
 
 _COEFFICIENTS = {
-    "uniform": tf.random.stateless_uniform,  # In [0, 1).
-    "normal": tf.random.stateless_normal,  # Standard.
+    "uniform": philox.uniform,  # In [0, 1).
+    "normal": philox.normal,  # Standard.
 }
 
 
@@ -57,14 +57,12 @@ class Quadratic(base.Problem):
     self._separate = separate
 
   def sample(self, seed: tf.Tensor) -> tuple[base.Params, base.Constants]:
-    x_seed, w_seed, y_seed = tf.unstack(
-        tf.random.split(seed, 3, alg="philox"))
+    x_seed, w_seed, y_seed = philox.split(seed, 3)
     draw = _COEFFICIENTS[self._distribution]
     b, d = self._batch_size, self._num_dims
-    w = draw([b, d, d], w_seed, dtype=self._dtype, alg="philox")  # [B, D, D]
-    y = draw([b, d], y_seed, dtype=self._dtype, alg="philox")  # [B, D]
-    x = self._stddev * tf.random.stateless_normal(
-        [b, d], x_seed, dtype=self._dtype, alg="philox")  # [B, D]
+    w = draw([b, d, d], w_seed, self._dtype)  # [B, D, D]
+    y = draw([b, d], y_seed, self._dtype)  # [B, D]
+    x = self._stddev * philox.normal([b, d], x_seed, self._dtype)  # [B, D]
     return {"x": x}, (w, y)
 
   def loss(self, params: base.Params, constants: base.Constants,

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from l2lgd import checks
+from l2lgd import checks, philox
 from problems import base
 
 
@@ -35,14 +35,13 @@ class RandomScaling(base.Problem):
     self._r = checks.positive("r", r)
 
   def sample(self, seed: tf.Tensor) -> tuple[base.Params, base.Constants]:
-    function_seed, scale_seed = tf.unstack(
-        tf.random.split(seed, 2, alg="philox"))
+    function_seed, scale_seed = philox.split(seed)
     params, constants = self._problem.sample(function_seed)
     scales = {
-        name: tf.exp(tf.random.stateless_uniform(
-            x.shape, own, -self._r, self._r, x.dtype, alg="philox"))
-        for (name, x), own in zip(params.items(), tf.unstack(
-            tf.random.split(scale_seed, len(params), alg="philox")))}
+        name: tf.exp(
+            2 * self._r * philox.uniform(x.shape, own, x.dtype) - self._r)
+        for (name, x), own in zip(
+            params.items(), philox.split(scale_seed, len(params)))}
     scaled = {name: x / scales[name] for name, x in params.items()}
     return scaled, (constants, scales)
 

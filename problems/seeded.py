@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-_PURE = {"RandomStandardNormal": tf.random.stateless_normal,
-         "RandomUniform": tf.random.stateless_uniform,
-         "TruncatedNormal": tf.random.stateless_truncated_normal}
+from l2lgd import philox
+
+_PURE = {"RandomStandardNormal": philox.normal,
+         "RandomUniform": philox.uniform,
+         "TruncatedNormal": philox.truncated_normal}
 _KEY = "StatelessRandomGetKeyCounter"
 _RANDOM = ("Random|TruncatedNormal|Parameterized|Multinomial"
            "|Stateful(Uniform|StandardNormal|TruncatedNormal|Random)|Rng")
@@ -83,10 +85,9 @@ def seeded(function: Callable[..., Any], signature: Sequence[Any] = (),
       traced.structured_outputs)
 
   def call(seed: tf.Tensor, *args: tf.Tensor) -> Any:
-    seeds = tf.unstack(tf.random.split(
-        seed, len(draws) + len(keys), alg="philox"))
-    drawn = [_PURE[op.type](op.outputs[0].shape, own, dtype=op.outputs[0].dtype,
-                            alg="philox") for op, own in zip(draws, seeds)]
+    seeds = philox.split(seed, len(draws) + len(keys))
+    drawn = [_PURE[op.type](op.outputs[0].shape, own, op.outputs[0].dtype)
+             for op, own in zip(draws, seeds)]
     return pruned(*args, *drawn, *(
         tf.cast(own, key.dtype)
         for own, key in zip(seeds[len(draws):], keys, strict=True)))

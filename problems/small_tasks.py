@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from l2lgd import philox
 from problems import (
     base,
     classification,
@@ -15,7 +16,6 @@ from problems import (
     layers,
     quadratic,
     random_scaling,
-    supervised,
 )
 
 _NUM_CLASSES = 10
@@ -117,17 +117,16 @@ class _SyntheticImages:
 
   def sample(self, seed: tf.Tensor) -> tf.Tensor:
     """Draws the patterns of a run, smooth over three pixels."""
-    patterns = tf.random.stateless_normal(
-        [_NUM_CLASSES, self._side, self._side, 1], seed, alg="philox")
+    patterns = philox.normal([_NUM_CLASSES, self._side, self._side, 1], seed)
     return 2 * tf.nn.avg_pool2d(patterns, 3, 1, "SAME")
 
   def minibatch(self, patterns: tf.Tensor, size: int,
                 seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Draws images and labels."""
-    label_seed, noise_seed = tf.unstack(tf.random.split(seed, alg="philox"))
-    labels = supervised.draw(size, _NUM_CLASSES, label_seed)
-    noise = self._noise * tf.random.stateless_normal(
-        [size, self._side, self._side, 1], noise_seed, alg="philox")
+    label_seed, noise_seed = philox.split(seed)
+    labels = philox.integers([size], label_seed, _NUM_CLASSES)
+    noise = self._noise * philox.normal(
+        [size, self._side, self._side, 1], noise_seed)
     return tf.gather(patterns, labels) + noise, labels
 
 
@@ -148,7 +147,7 @@ class _Digits:
                 seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Draws images and labels."""
     del constants
-    indices = supervised.draw(size, len(self._labels), seed)
+    indices = philox.integers([size], seed, len(self._labels))
     return (classification.unit_interval(tf.gather(self._images, indices)),
             tf.gather(self._labels, indices))
 
@@ -171,7 +170,7 @@ class _SmallNetwork(base.Problem):
     self._reconstructs = reconstructs
 
   def sample(self, seed: tf.Tensor) -> tuple[base.Params, base.Constants]:
-    params_seed, images_seed = tf.unstack(tf.random.split(seed, alg="philox"))
+    params_seed, images_seed = philox.split(seed)
     return (layers.initial_params(self._network, params_seed),
             self._images.sample(images_seed))
 

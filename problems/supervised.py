@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from l2lgd import checks
+from l2lgd import checks, philox
 from problems import base, examples
 
 
@@ -39,14 +39,9 @@ class Supervised(base.Problem):
     Args:
       seed: Seed, int32, shape [2].
     """
-    return self._gather(draw(self._batch_size, self._size, seed))
+    return self._gather(
+        philox.integers([self._batch_size], seed, self._size))
 
   def _gather(self, indices: Any) -> tuple[examples.Batch, ...]:
     return tf.nest.map_structure(
         lambda t: tf.gather(t, indices), self._data)
-
-
-def draw(num: int, size: int, seed: tf.Tensor) -> tf.Tensor:
-  """Draws integers from 0 to size - 1, evenly, with replacement, [num]."""
-  return tf.random.stateless_uniform(
-      [num], seed, minval=0, maxval=size, dtype=tf.int32, alg="philox")
