@@ -23,6 +23,7 @@ import tensorflow as tf
 import tqdm
 
 from benchmarks import unseen
+from l2lgd import checks
 from l2lgd.commands import console, options, program
 import meta
 
@@ -53,6 +54,7 @@ def main() -> None:
     optimizers: dict[str, MakeOptimizer] = {"Adam": keras.optimizers.Adam}
     for path, steps in itertools.product(
         FLAGS.path.split(","), options.integers("warmup_steps")):
+      checks.finite("--warmup_steps", steps, minimum=0)
       optimizers[f"{path}, {steps}"] = functools.partial(_learned, path, steps)
     rows = [(name, optimizer, *measure(PROGRAMS[name], make))
             for name in tqdm.tqdm(names)
