@@ -20,7 +20,7 @@ train: .venv/installed
 	    --output=$(RUN)/losses.csv --plot=$(RUN)/losses.png
 
 paper: .venv/installed
-	$(BIN)/python reproduce.py --data_dir="$(DATA_DIR)" $(FLAGS)
+	$(BIN)/python reproduce.py $(if $(DATA_DIR),--data_dir="$(DATA_DIR)") $(FLAGS)
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=worksteal

@@ -62,6 +62,8 @@ def main() -> None:
     names = FLAGS.problem.split(",")
     for name in names:
       experiments.get(name)
+    if FLAGS.output:
+      files.check_writable(FLAGS.output)
     results, table = growth() if FLAGS.growth else problems_in_turn(names)
   print(table)
   if FLAGS.output:

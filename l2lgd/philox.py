@@ -1,8 +1,9 @@
 """Random numbers from seeds, by the algorithm Philox (Salmon et al. 2011).
 
 They are those of `tf.random.stateless_*` with `alg="philox"`, the same on all
-devices. `tf.random` makes 50 operations of a draw, most of which turn the seed
-into a key; here there are less than 20, which shortens tracing and compilation.
+devices; but XLA makes other floats of the same bits. `tf.random` makes 50
+operations of a draw, most of which turn the seed into a key; here there are
+less than 20, which shortens tracing and compilation.
 
 Seeds are int32 tensors of shape [2].
 """

@@ -79,7 +79,9 @@ def problem(settings: settings_lib.Settings, epoch: int,
   """
   if num_problems == 1:
     return 0
-  weights = settings.problem_weights or [1.] * num_problems
+  weights = settings.problem_weights
+  if weights is None:
+    weights = [1.] * num_problems
   ends = np.cumsum(weights) / np.sum(weights)
   return int(np.searchsorted(
       ends[:-1], _uniform(settings, "problem", epoch), side="right"))

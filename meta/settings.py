@@ -24,8 +24,8 @@ class Settings(NamedTuple):
   sampled_coordinates: int | None = None  # Coordinates, or rows, of each task
   # from which the meta-gradient is estimated; see `meta_step.MetaStep`.
   stagger: bool = False  # Whether tasks start at different unrolls, so that
-  # each step averages early and late parts of runs. The tasks' first runs are
-  # shorter.
+  # each step averages early and late parts of runs. The first runs of all
+  # tasks but the first are shorter.
   seed: int = 0  # Seed of all functions and of their noise. The initial weights
   # have the seed of their network's constructor.
   evaluation_period: int = 1000  # Epochs from one validation to the next.

@@ -36,7 +36,7 @@ class ReproduceTest(programs.EagerTestCase):
     self.enter_context(mock.patch.object(table, "PANELS", {
         "one": table.Panel(
             ("4",), "One <panel>", "It goes down.", {"": self.setting()},
-            {"LSTM": {1: .5, 3: .25}}),
+            {"LSTM": {1: .5, 3: .25}}, note="It is a toy."),
         "units": table.Panel(
             ("6",), "Units", "It goes down.", {
                 label: self.setting(options={"layers": (int(label),)},
@@ -74,6 +74,9 @@ class ReproduceTest(programs.EagerTestCase):
     for text in (page, self.read("results.md")):
       self.assertIn(f"{losses[:, 3].mean():.3g}", text)
       self.assertIn("0.25", text)  # The paper's.
+      self.assertIn("It is a toy.", text)
+      self.assertIn(", validation runs at each learning rate that was "
+                    "searched: 1.", text)
     self.assertIn("](pictures/one.png)", self.read("results.md"))
 
   def test_command_makes_the_same_runs(self):
@@ -192,6 +195,8 @@ class ReproduceTest(programs.EagerTestCase):
     found = json.loads(self.read("rates.json"))["one"][""]
     self.assertEqual(found["Sgd"], {"learning_rate": .5})
     self.assertIn("learning_rate", found["Adam"])
+    self.assertIn(", at learning rates that were searched before.",
+                  self.read("results.md"))
 
   def test_bad_flags(self):
     self.assert_error(self.reproduce("--panels=3"), "--panels has '3'")

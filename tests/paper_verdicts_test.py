@@ -149,6 +149,11 @@ class VerdictsTest(parameterized.TestCase):
         found.reason, r"^LSTM is .* below Adam, and ahead of all from step 2 "
         r"on\. other is .* Adam")
 
+  def test_only_rival_is_not_all(self):
+    found = verdicts.judge(make_panel(rivals=("Adam",)), {"": make_runs()})
+    self.assertRegex(
+        found.reason, r"^LSTM is .* below Adam, and ahead of it from step 2 on")
+
   def test_all_settings_must_be_ahead(self):
     panel = make_panel({5: 1., 60: 2.}, settings=("5", "60"))
     runs = {"5": make_runs(), "60": make_runs()}

@@ -80,7 +80,9 @@ class ProblemTest(parameterized.TestCase):
   def test_only_problem_is_taken(self):
     self.assertEqual(self.draw(3, 1), [0] * 3)
 
-  @parameterized.parameters((None, [50, 50, 50]), ([1, 4, 1], [25, 100, 25]))
+  @parameterized.parameters(
+      (None, [50, 50, 50]), ([1, 4, 1], [25, 100, 25]),
+      (np.array([1., 4., 1.]), [25, 100, 25]))
   def test_problems_are_drawn_by_their_weights(self, weights, expected):
     counts = np.bincount(self.draw(150, 3, problem_weights=weights))
     # Standard deviations are of 5 to 6.

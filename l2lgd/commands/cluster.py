@@ -82,13 +82,13 @@ def shared(num_runs: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def first_process_first() -> Iterator[None]:
-  """Lets the others wait until the first process has done something."""
-  is_first = replicas.is_first_worker()
-  if not is_first:
+def downloads() -> Iterator[None]:
+  """Lets the others wait until the first process has downloaded the data."""
+  waits = FLAGS.download and not replicas.is_first_worker()
+  if waits:
     replicas.of_workers(0)
   yield
-  if is_first:
+  if FLAGS.download and not waits:
     replicas.of_workers(0)
 
 

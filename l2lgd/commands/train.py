@@ -1,7 +1,6 @@
 """Trains networks to optimize a problem."""
 
 from collections.abc import Mapping
-import contextlib
 import json
 from typing import Any
 
@@ -134,8 +133,7 @@ def train(found: Mapping[str, experiments.Experiment],
   """
   experiment = next(iter(found.values()))
   net_options = parse_net_options()
-  with (cluster.first_process_first() if FLAGS.download
-        else contextlib.nullcontext()):
+  with cluster.downloads():
     by_name = make_problems(found)
   optimizer = meta.MetaOptimizer(**initial_config(experiment, net_options))
   meta.train(

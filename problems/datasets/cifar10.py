@@ -75,12 +75,14 @@ def _read_batch(path: str) -> np.ndarray:
   """Returns the records of a batch, [n, 3073]."""
   if not os.path.exists(path):
     raise FileNotFoundError(
-        f"No {path}: the folder of CIFAR-10 is incomplete. Download it again.")
+        f"No {path}: the folder of CIFAR-10 is incomplete. Delete it, and "
+        "download it again, for instance with --download.")
   size = os.path.getsize(path)
   if not size or size % _RECORD:
     raise ValueError(
         f"{path} has {size} bytes, but must have {_RECORD} for each image. It "
-        "may be truncated: download it again.")
+        "may be truncated: delete its folder, and download it again, for "
+        "instance with --download.")
   records = np.fromfile(path, np.uint8).reshape([-1, _RECORD])
   if records[:, 0].max() > 9:
     raise ValueError(f"{path} has the label {records[:, 0].max()}, but labels "

@@ -100,7 +100,11 @@ def download(url: str, sha256: str, path: str, extract: bool = False) -> None:
         with tarfile.open(file) as archive:
           archive.extractall(scratch, filter="data")
         file = os.path.join(scratch, name)
-      os.replace(file, path)
+      try:
+        os.replace(file, path)
+      except OSError:
+        if not (extract and os.path.isdir(path)):  # By another process.
+          raise
   except Exception as error:  # Keras raises plain Exceptions.
     reason = str(error).rstrip(".")
     raise OSError(f"{url} could not be downloaded to {path}: {reason}. Put "

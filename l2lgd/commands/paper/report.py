@@ -54,6 +54,17 @@ class Section(NamedTuple):
     return [any(losses) for losses in zip(*(r.published for r in self.rows))]
 
   @property
+  def search(self) -> str:
+    """How the learning rates were found, to follow the number of runs."""
+    if not any(row.options for row in self.rows):
+      return ""
+    if not self.commands:
+      return ", at learning rates that were searched before"
+    setting = next(iter(self.panel.settings.values()))
+    return (", validation runs at each learning rate that was searched: "
+            f"{setting.tuning_runs}")
+
+  @property
   def word(self) -> str:
     """The verdict in a word or two."""
     return self.verdict.word if self.verdict else "failed"

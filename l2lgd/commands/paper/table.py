@@ -46,6 +46,7 @@ class Panel(NamedTuple):
   # What is drawn besides the losses: "pictures" of neural art or "updates" as
   # functions of a gradient.
   draws: str | None = None
+  note: str = ""  # What to know about our runs.
 
   @property
   def num_steps(self) -> int:
@@ -85,14 +86,15 @@ def _long_mnist(num_steps: int, num_runs: int, tuning_runs: int,
                 units: str) -> Panel:
   return Panel(
       ("beyond",), f"MNIST, 20 {units} units, {num_steps:,} steps",
-      "It has no runs of MNIST beyond 200 steps. LSTM-long is general-small, "
-      "trained further on runs of up to 5,000 with both activations.",
+      "There are no runs of MNIST beyond 200 steps.",
       {"": Setting("paper-mnist", {
           "LSTM-long": "paper-mnist-long",
           "LSTM-momenta": "paper-mnist-momenta", **_GENERAL}, num_steps,
                    num_runs, tuning_runs, {"activation": units.lower()},
                    split="train")},
-      learned_is_ahead=None)
+      learned_is_ahead=None,
+      note="LSTM-long is general-small, trained further on runs of up to 5,000 "
+      "steps with both activations.")
 
 
 def _units(num_layers: int) -> dict[str, Setting]:
@@ -150,9 +152,10 @@ PANELS: dict[str, Panel] = {
         _mnist(layers=(20, 20)), _TWO_LAYERS),
     "mnist-2-layers-03": Panel(
         ("5",), "MNIST, two layers of 20 units, initial weights of N(0, .03²)",
-        "The same panel. With these initial weights, hand-designed optimizers "
-        "are about as fast as in the paper's figure.",
-        _mnist(layers=(20, 20), init_stddev=.03), _TWO_LAYERS),
+        "The same panel as the one above.",
+        _mnist(layers=(20, 20), init_stddev=.03), _TWO_LAYERS,
+        note="With these initial weights, hand-designed optimizers are about "
+        "as fast as in the paper's figure."),
     "mnist-relu": Panel(
         ("5",), "MNIST, 20 ReLU units",
         "The LSTM, trained on sigmoid units, fails.", _mnist(activation="relu"),
@@ -204,7 +207,9 @@ PANELS: dict[str, Panel] = {
         {"": Setting("paper-mnist-gac", {
             "LSTM+GAC": "paper-mnist-gac", "LSTM": "paper-mnist"},
                      hand_designed=("L-BFGS",), num_runs=50, split="train")},
-        rivals=("LSTM",)),
+        rivals=("LSTM",),
+        note="L-BFGS minimizes the mean over the minibatches of all steps. "
+        "Only its last loss is on a minibatch that it has not seen."),
     "mnist-1000": _long_mnist(1000, 20, 3, "sigmoid"),
     "mnist-relu-1000": _long_mnist(1000, 20, 3, "ReLU"),
     "mnist-10000": _long_mnist(10000, 4, 1, "sigmoid"),

@@ -157,7 +157,8 @@ def _describe(panel: table.Panel, label: str, runs: Records,
   """Returns a sentence about an optimizer and its rivals."""
   found = difference(panel, label, runs, name)
   step = ahead_from(panel, label, runs, name) if found.is_ahead else None
-  since = "" if step is None else f", and ahead of all from step {step} on"
+  whom = "all" if len(_rivals(panel, label)) > 1 else "it"
+  since = "" if step is None else f", and ahead of {whom} from step {step} on"
   return f"{name} is {found.describe()}{since}."
 
 
