@@ -11,7 +11,7 @@ import networks
 
 # A larger group is hardly faster, and needs more memory for what the network
 # computes: about a kilobyte a coordinate, for two layers of 20 units.
-_MAX_COORDINATES = 2**17
+MAX_COORDINATES = 2**17
 
 # XLA makes a step of few parameters a third faster. With many, the step is no
 # faster, and takes long to compile.
@@ -44,13 +44,14 @@ class Group:
     # need not be unique.
     self._shapes = {f"{i:09}": shape for i, shape in enumerate(shapes)}
     self._network = self._network_of(list(self._shapes))
+    self.has_coordinates = have_coordinates(nets.values())
     name_of_first = next(iter(self._shapes))
     self._template = tf.nest.map_structure(
         lambda _: None, self._network_of([name_of_first]).initial_state(
-            {name_of_first: tf.zeros(shapes[0])}))
+            {name_of_first: tf.zeros([1] if self.has_coordinates
+                                     else shapes[0])}))
     self.tensors = self._make_tensors(name)
     self._step_of_all = self._compiled(self._step)
-    self.has_coordinates = have_coordinates(nets.values())
 
   def _compiled(self, step: Callable[..., Any]) -> Callable[..., Any]:
     """Returns the step of all parameters, compiled by XLA if that is faster."""
@@ -175,20 +176,22 @@ def have_coordinates(nets: Iterable[networks.Network]) -> bool:
              for network in nets)
 
 
-def divide(keys: Sequence[Any], sizes: Sequence[int]) -> list[list[int]]:
+def divide(keys: Sequence[Any], sizes: Sequence[int],
+           limit: int) -> list[list[int]]:
   """Returns the indices of the parameters of each group.
 
   Args:
     keys: What the parameters of a group have in common; None for a parameter
       that is alone in its group.
     sizes: The numbers of coordinates of the parameters.
+    limit: The number of coordinates of a group of several parameters.
   """
   divided: list[list[int]] = []
   last: dict[Any, list[int]] = {}
   for i, key in enumerate(keys):
     group = last.get(key)
     if key is None or group is None or (
-        sum(sizes[j] for j in group) + sizes[i] > _MAX_COORDINATES):
+        sum(sizes[j] for j in group) + sizes[i] > limit):
       group = last[key] = []
       divided.append(group)
     group.append(i)

@@ -7,7 +7,7 @@ import sonnet as snt
 import tensorflow as tf
 
 from l2lgd import checks
-from meta import slots
+from meta import learned_optimizer, slots
 from networks import moments
 
 _DECAY = 0.99  # Of the running mean of the norms.
@@ -76,8 +76,11 @@ class Guard(snt.Module):
       ValueError: See `LearnedOptimizer.apply`; or the call is under a
         distribution strategy, whose replicas have gradients of their own.
     """
+    is_learned = isinstance(
+        self.optimizer, learned_optimizer.LearnedOptimizer)
     self.step(slots.pairs(gradients, parameters),
-              lambda: self.optimizer.apply(gradients, parameters))
+              lambda: self.optimizer.apply(gradients, parameters),
+              self.optimizer.learning_rate if is_learned else 1.)
 
   def step(self, pairs: Sequence[tuple[Any, slots.Parameter]],
            update: Callable[[], None], learning_rate: Any = 1.) -> None:

@@ -201,8 +201,11 @@ class LearnedOptimizer(snt.Module):
       new_slots = slots.make(
           names, variables, [self.networks_for(name) for name in names],
           self._shard)
-      for name, variable, slot in zip(names, variables, new_slots):
-        self._add_states(name, variable.shape, slot.states)
+      for i, slot in enumerate(new_slots):
+        self._check_states(len(self._slots) + i, names[i], variables[i].shape,
+                           slot.states)
+      for variable, slot in zip(variables, new_slots):
+        self._add_states(slot.states)
         self._slots.add(variable, slot)
       self._shared = [tensor.variable for group in self._groups()
                       for tensor in group.tensors]
@@ -234,21 +237,23 @@ class LearnedOptimizer(snt.Module):
     children.pop("_shared" if save_type == "checkpoint" else "states")
     return children
 
-  def _add_states(self, name: str, shape: tf.TensorShape,
-                  states: list[Any]) -> None:
+  def _check_states(self, index: int, name: str, shape: tf.TensorShape,
+                    states: list[Any]) -> None:
+    """Raises a ValueError if a copy has other states at the place `index`."""
+    copied = self.states[index] if index < len(self.states) else states
+    if [tuple(v.shape) for v in copied] != [tuple(v.shape) for v in states]:
+      raise ValueError(
+          f"The parameter {name!r} of shape {shape} comes at place {index}, "
+          "where the copied optimizer had one of another shape: apply it to "
+          "the parameters in the same order.")
+
+  def _add_states(self, states: list[Any]) -> None:
     """Adds the states of a new parameter, or replaces those of a copy."""
     index = len(self._slots)
     if index == len(self.states):
       self.states.append(states)
       return
-    copied = self.states[index]
-    shapes = [[tuple(v.shape) for v in vs] for vs in (copied, states)]
-    if shapes[0] != shapes[1]:
-      raise ValueError(
-          f"The parameter {name!r} of shape {shape} comes at place {index}, "
-          "where the copied optimizer had one of another shape: apply it to "
-          "the parameters in the same order.")
-    for state, value in zip(states, copied, strict=True):
+    for state, value in zip(states, self.states[index], strict=True):
       state.assign(value.numpy())
     self.states = [*self.states[:index], states, *self.states[index + 1:]]
 

@@ -119,6 +119,11 @@ class MetaOptimizer:
     step_class: Callable[..., meta_step.MetaStep] = meta_step.MetaStep
     if teacher is not None:
       step_class, second_derivatives = imitation.ImitationStep, False
+      names = [n for _, of_network in net_assignments or () for n in of_network]
+      if len({*names}) < len(names):
+        raise ValueError(
+            f"net_assignments is {net_assignments!r}, but with a teacher each "
+            "parameter must have one network, as updates of several add up.")
       nets = {key: imitation.Student(network, teacher)
               for key, network in nets.items()}
     elif estimator != "backprop":

@@ -146,11 +146,9 @@ def make(names: Sequence[str], variables: Sequence[tf.Variable],
           if size and groups.can_join(own.values()) else None
           for own, size, variable in zip(nets, sizes, variables)]
   made: dict[int, Slot] = {}
-  for indices in groups.divide(keys, sizes):
+  for group_class, indices in _divide(keys, sizes, nets, shard):
     first = indices[0]
     extended = tf.distribute.get_strategy().extended
-    group_class = shards.ShardedGroup if shards.are_used(
-        shard, nets[first], sum(sizes[i] for i in indices)) else groups.Group
     with extended.colocate_vars_with(variables[first]):
       group = group_class(nets[first], [variables[i].shape for i in indices],
                           f"{names[first]}/state")
@@ -160,6 +158,24 @@ def make(names: Sequence[str], variables: Sequence[tf.Variable],
           states.ParameterState(tensor, place, f"{path}_state_{j}")
           for j, tensor in enumerate(group.tensors)])
   return [made[i] for i in range(len(variables))]
+
+
+def _divide(keys: Sequence[Any], sizes: Sequence[int],
+            nets: Sequence[Mapping[str, networks.Network]], shard: bool | None
+            ) -> Iterator[tuple[type[groups.Group], list[int]]]:
+  """Yields the class of each group, and the indices of its parameters.
+
+  Replicas that share out a group have room for a larger one.
+  """
+  num = tf.distribute.get_strategy().num_replicas_in_sync
+  for indices in groups.divide(keys, sizes, num * groups.MAX_COORDINATES):
+    own_sizes = [sizes[i] for i in indices]
+    if shards.are_used(shard, nets[indices[0]], sum(own_sizes)):
+      yield shards.ShardedGroup, indices
+    else:
+      for places in groups.divide([keys[i] for i in indices], own_sizes,
+                                  groups.MAX_COORDINATES):
+        yield groups.Group, [indices[place] for place in places]
 
 
 def parameter_name(parameter: Parameter) -> str:
@@ -233,14 +249,18 @@ def as_gradient(gradient: Any, parameter: Parameter
     raise ValueError(f"The gradient of {name!r} has shape {gradient.shape}, "
                      f"but the parameter has {shape}.")
   if isinstance(gradient, tf.IndexedSlices):
-    return _without_repetition(gradient)
+    return _without_repetition(gradient, shape)
   return gradient if gradient.shape.is_fully_defined() else (
       tf.ensure_shape(gradient, shape))
 
 
-def _without_repetition(gradient: tf.IndexedSlices) -> tf.IndexedSlices:
-  """Returns a gradient in which rows that are there several times are added."""
+def _without_repetition(gradient: tf.IndexedSlices, shape: tf.TensorShape
+                        ) -> tf.IndexedSlices:
+  """Returns a gradient in which rows that are there several times are added.
+
+  It has a `dense_shape`, which it may have lacked.
+  """
   rows, places = tf.unique(gradient.indices)
   values = tf.math.unsorted_segment_sum(
       gradient.values, places, tf.size(rows))
-  return tf.IndexedSlices(values, rows, gradient.dense_shape)
+  return tf.IndexedSlices(values, rows, tf.constant(shape.as_list()))

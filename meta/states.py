@@ -65,16 +65,9 @@ class StateTensor:
 
   def assign_part(self, place: int, value: tf.Tensor) -> None:
     """Sets the state of one parameter."""
-    if isinstance(self.variable, tf.distribute.DistributedValues):
-      # Only the copy of one replica could be written to in places.
-      self.write(self.replace(self.read(), [place], value))
-    elif self._num == 1:
-      self.variable.assign(value)
-    elif self._is_number:
-      self.variable[place].assign(value)
-    else:
-      start = sum(self.rows[:place])
-      self.variable[..., start:start + self.rows[place]].assign(value)
+    # Once a variable is written to in places, TensorFlow copies it whenever it
+    # is read; and of several replicas, only the copy of one would be written.
+    self.write(self.replace(self.read(), [place], value))
 
   def select(self, value: Any, places: Sequence[int]) -> tf.Tensor:
     """Returns the states of some parameters, as a network takes them.
@@ -103,17 +96,19 @@ class StateTensor:
     if self._are_all(places):
       return selected
     value = tf.convert_to_tensor(value)
-    if self._is_number and len(places) > 1:
-      starts = np.cumsum([0, *(self.rows[i] for i in places[:-1])])
-      numbers = tf.gather(selected[0], starts)
+    sizes = [self.rows[i] for i in places]
+    if self._is_number:
+      numbers = [selected] if len(places) == 1 else tf.gather(
+          selected[0], np.cumsum([0, *sizes[:-1]]))
       return numbers if len(places) == self._num else (
           tf.tensor_scatter_nd_update(value, [[i] for i in places], numbers))
-    new = [selected] if len(places) == 1 else tf.split(
-        selected, [self.rows[i] for i in places], -1)
-    parts = [self.part(value, i) for i in range(self._num)]
-    for i, part in zip(places, new, strict=True):
-      parts[i] = part
-    return self._join(parts)
+    # What lies between the selected ones is in one piece.
+    pieces, end = [], 0
+    for i, part in zip(places, tf.split(selected, sizes, -1), strict=True):
+      start = sum(self.rows[:i])
+      pieces += [value[..., end:start], part]
+      end = start + self.rows[i]
+    return tf.concat([*pieces, value[..., end:]], -1)
 
   def select_columns(self, place: int, columns: tf.Tensor) -> tf.Tensor:
     """Returns the states of M rows of a parameter, [..., M]; a number as it is.

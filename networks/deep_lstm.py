@@ -118,6 +118,11 @@ class StandardDeepLSTM(base.Network):
 
   def initial_state(self, params: base.Params) -> base.State:
     """Returns the states of the layers, then the preprocessing's memory."""
+    types = sorted({t.dtype.name for t in tf.nest.flatten(params)})
+    if len(types) > 1:
+      raise ValueError(
+          f"The parameters are of the types {types}, but all that a network "
+          "optimizes must be of one.")
     rows = self.to_rows(params)
     memory = self._preprocess.initial_memory(rows)
     self._build(self._features(rows, memory).shape[0], rows.dtype)
@@ -202,8 +207,16 @@ class StandardDeepLSTM(base.Network):
     return fractions
 
   def _build(self, num_features: int, dtype: tf.DType) -> None:
-    """Creates the variables if they do not exist."""
+    """Creates the variables if they do not exist.
+
+    Raises:
+      ValueError: They exist, and are of another type.
+    """
     if self._linear is not None:
+      if self._linear.w.dtype != dtype:
+        raise ValueError(
+            f"The parameters are of type {dtype.name}, but must be of type "
+            f"{self._linear.w.dtype.name}, as the weights of the network.")
       return
     num_features += self._num_extra
     if self._dense_size is not None:

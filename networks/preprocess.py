@@ -150,8 +150,8 @@ class LogAndSign(Memoryless):
     """Maps [..., D] to [..., 2 D]: D logarithms, then D signs."""
     log = tf.math.log(tf.abs(gradients) + _epsilon(gradients.dtype))
     log = tf.maximum(log / self._k, -1.)
-    # Beyond 88, the factor would be infinite in float32.
-    slope = np.exp(min(self._k, 88.))
+    # With a larger exponent, the factor would be infinite.
+    slope = np.exp(min(self._k, np.floor(np.log(gradients.dtype.max))))
     sign = tf.clip_by_value(gradients * slope, -1., 1.)
     return tf.concat([log, sign], axis=-1)
 
@@ -178,6 +178,11 @@ class _Momentum(Preprocessing):
     self._running = moments.RunningMoments(decays, square_decays)
 
   def initial_memory(self, rows: tf.Tensor) -> Memory:
+    if rows.dtype.size < 4:  # A decay of 0.999 would be 1 in bfloat16.
+      raise ValueError(
+          f"The parameters are of type {rows.dtype.name}, but must be of type "
+          f"float32 or float64 for {type(self).__name__}, which keeps running "
+          "means.")
     return self._running.start(rows)
 
   def remember(self, rows: tf.Tensor, memory: Memory,

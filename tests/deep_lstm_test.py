@@ -177,6 +177,20 @@ class DeepLstmTest(parameterized.TestCase):
     for tensor in (*network.variables, updates["x"], *tf.nest.flatten(state)):
       self.assertEqual(tensor.dtype, dtype)
 
+  def test_parameters_of_another_type_are_refused(self):
+    network = networks.CoordinateWiseDeepLSTM((4, 3), **LOG_AND_SIGN)
+    network.initial_state({"x": tf.ones([2])})
+    with self.assertRaisesRegex(
+        ValueError, "are of type float64, but must be of type float32, as the"):
+      network.initial_state({"x": tf.ones([2], tf.float64)})
+
+  def test_parameters_of_several_types_are_refused(self):
+    network = networks.CoordinateWiseDeepLSTM((4, 3), **LOG_AND_SIGN)
+    with self.assertRaisesRegex(
+        ValueError, r"of the types \['float32', 'float64'\], but all that a"):
+      network.initial_state(
+          {"x": tf.ones([2]), "y": tf.ones([2], tf.float64)})
+
   def test_variables_are_those_of_the_weight_file(self):
     network = networks.CoordinateWiseDeepLSTM((20, 10), **LOG_AND_SIGN)
     network.initial_state({"x": tf.ones([3])})

@@ -46,6 +46,21 @@ class GuardTest(toy_training.FolderTest):
     assertions.assert_equal(self.states(), expected)
     self.assertEqual(self.guard.num_rejected, 0)
 
+  def test_learning_rate_is_a_factor_of_the_safe_step(self):
+    self.apply()
+    self.optimizer.learning_rate = 0.
+    values = self.values()
+    self.apply(100.)
+    assertions.assert_equal(self.values(), values)
+    self.assertEqual(self.guard.num_rejected, 1)
+
+  def test_sparse_gradients_need_no_dense_shape(self):
+    table = tf.Variable(tf.ones([3, 2]))
+    rows = tf.IndexedSlices(tf.constant([[1., 2.]]), tf.constant([1]))
+    tf.function(lambda: self.guard.apply([rows], [table]))()
+    self.assertTrue(np.all(table[1] != 1.))
+    np.testing.assert_array_equal(table[0], 1.)
+
   def test_safe_step_is_relative_to_the_size_of_the_parameter(self):
     self.apply()
     states = self.states()

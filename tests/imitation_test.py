@@ -175,6 +175,14 @@ class StepTest(parameterized.TestCase):
               for i in range(150)]
     self.assertLess(np.mean(losses[-10:]), 0.1 * np.mean(losses[:10]))
 
+  def test_parameters_of_two_networks_have_no_teacher(self):
+    with self.assertRaisesRegex(
+        ValueError, "with a teacher each parameter must have one network"):
+      meta.MetaOptimizer(
+          one={"net": "Sgd"}, two={"net": "Sgd"}).meta_minimize(
+              problems.Simple(), 2, teacher=networks.Adam(0.1),
+              net_assignments=[("one", ["x"]), ("two", ["x"])])
+
   def test_teacher_is_hand_designed(self):
     with self.assertRaisesRegex(
         ValueError, "teacher is a CoordinateWiseDeepLSTM, but must be a hand"):

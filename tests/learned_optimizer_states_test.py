@@ -76,6 +76,11 @@ class StatesTest(FolderTest):
     with self.assertRaisesRegex(
         ValueError, r"'two' of shape \(2,\) comes at place 0, where"):
       copy.deepcopy(optimizer).apply([tf.ones([2])], [two])
+    twin, three = copy.deepcopy(optimizer), tf.Variable(tf.ones([3]))
+    with self.assertRaisesRegex(ValueError, "comes at place 1, where"):
+      twin.apply([tf.ones([1]), tf.ones([3])], [one, three])
+    twin.apply([tf.ones([1]), tf.ones([2])], [one, two])
+    self.assertIs(twin.states[0][0]._tensor, twin.states[1][0]._tensor)
 
   def test_states_of_deleted_parameters_are_dropped(self):
     optimizer = meta.LearnedOptimizer.load(self.path)

@@ -59,7 +59,7 @@ class PreprocessTest(parameterized.TestCase):
         features, np.concatenate([each[..., 0], each[..., 1]], axis=1),
         rtol=1e-6, atol=1e-12)
 
-  @parameterized.parameters(tf.bfloat16, tf.float32, tf.float64)
+  @parameterized.parameters(tf.float16, tf.bfloat16, tf.float32, tf.float64)
   def test_log_and_sign_with_a_large_k_is_finite(self, dtype):
     features = preprocess.LogAndSign(100)(tf.constant([[0.], [1.]], dtype))
     np.testing.assert_array_equal(
@@ -206,6 +206,12 @@ class MomentumTest(parameterized.TestCase):
     features, memory = self.steps(preprocessing, np.zeros([3, 1, 3]))
     self.assertTrue(np.all(np.isfinite(features)))
     np.testing.assert_array_equal(preprocessing.direction(memory), 0.)
+
+  @parameterized.parameters(tf.float16, tf.bfloat16)
+  def test_running_means_of_16_bits_are_refused(self, dtype):
+    with self.assertRaisesRegex(
+        ValueError, f"are of type {dtype.name}, but must be of type float32"):
+      preprocess.RNNprop().initial_memory(tf.ones([1, 3], dtype))
 
   def test_memoryless_preprocessing_has_none(self):
     preprocessing = preprocess.LogAndSign(5)

@@ -2,13 +2,14 @@
 
 import os
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 import numpy as np
 import tensorflow as tf
 
 import meta
-from meta import shards
+from meta import groups, shards
 from tests import devices
 
 NET = {"net": "CoordinateWiseDeepLSTM", "net_options": {
@@ -77,6 +78,18 @@ def saved(path, num_before, num_after, shard, net):
   return results(optimizer, variables)
 
 
+def groups_of_limits(shard):
+  """The groups of parameters of 3, 3, 4 and 2 coordinates, of at most 4."""
+  optimizer, _ = make(shard)
+  variables = [tf.Variable(tf.zeros([size])) for size in (3, 3, 4, 2)]
+  with (mock.patch.object(groups, "MAX_COORDINATES", 4),
+        mock.patch.object(shards, "_MIN_COORDINATES", 3)):
+    optimizer.create_states(list("abcd"), variables)
+  return [(type(group).__name__, group._sizes
+           if isinstance(group, shards.ShardedGroup) else None)
+          for group in optimizer._groups()]
+
+
 def keras(shard):
   """The weights of a model after some steps."""
   optimizer = meta.KerasLearnedOptimizer(net_config={"net": NET}, shard=shard)
@@ -122,6 +135,13 @@ class ShardsTest(absltest.TestCase):
 
   def test_few_coordinates_are_not_shared_out(self):
     self.assertEqual(devices.run(2, steps, None)[2], {11})
+
+  def test_replicas_have_room_for_a_larger_group(self):
+    self.assertEqual(
+        devices.run(2, groups_of_limits, None),
+        [("ShardedGroup", [3, 3]), ("ShardedGroup", [4, 2])])
+    self.assertEqual(
+        devices.run(2, groups_of_limits, False), [("Group", None)] * 4)
 
   def test_checkpoint_is_read_by_another_number_of_replicas(self):
     with tempfile.TemporaryDirectory() as folder:
