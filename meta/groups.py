@@ -18,23 +18,28 @@ MAX_COORDINATES = 2**17
 _MAX_COMPILED = 100
 
 
-class Group:
-  """Parameters that networks optimize in one call, and their states.
+class Step:
+  """What networks compute for the parameters of a group.
+
+  Groups whose parameters have the same shapes share it, so that XLA compiles it
+  once.
 
   Attributes:
-    tensors: The states, in the order of `tf.nest.flatten`.
+    shapes: The shapes of the parameters, by their names in the network.
+    network: The networks as one, for all parameters.
+    template: The structure of the state.
     has_coordinates: Whether each coordinate has a state of its own, so that
       rows of a parameter can be updated alone.
+    of_all: `of_some` without its first argument, for all parameters.
   """
 
   def __init__(self, nets: Mapping[str, networks.Network],
-               shapes: Sequence[Sequence[int]], name: str):
-    """Creates the states before the first step.
+               shapes: Sequence[Sequence[int]]):
+    """Prepares the step.
 
     Args:
       nets: The networks by id. The updates of several are added.
       shapes: The shapes of the parameters; of one, if `can_join` is false.
-      name: Name of the variables.
 
     Raises:
       ValueError: A network cannot optimize a parameter of such a shape.
@@ -42,28 +47,97 @@ class Group:
     self._networks = nets
     # In alphabetical order, as networks sort the parameters; their own names
     # need not be unique.
-    self._shapes = {f"{i:09}": shape for i, shape in enumerate(shapes)}
-    self._network = self._network_of(list(self._shapes))
+    self.shapes = {f"{i:09}": shape for i, shape in enumerate(shapes)}
+    self.network = self._network_of(list(self.shapes))
     self.has_coordinates = have_coordinates(nets.values())
-    name_of_first = next(iter(self._shapes))
-    self._template = tf.nest.map_structure(
+    name_of_first = next(iter(self.shapes))
+    self.template = tf.nest.map_structure(
         lambda _: None, self._network_of([name_of_first]).initial_state(
             {name_of_first: tf.zeros([1] if self.has_coordinates
                                      else shapes[0])}))
-    self.tensors = self._make_tensors(name)
-    self._step_of_all = self._compiled(self._step)
+    self.of_all = self.compiled(self.of_some)
 
-  def _compiled(self, step: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the step of all parameters, compiled by XLA if that is faster."""
+  def compiled(self, step: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a step for all parameters, compiled by XLA if that is faster."""
     return unroll.compiled(
-        functools.partial(step, range(len(self._shapes))),
-        can_join(self._networks.values())
-        and len(self._shapes) <= _MAX_COMPILED)
+        functools.partial(step, range(len(self.shapes))),
+        can_join(self._networks.values()) and len(self.shapes) <= _MAX_COMPILED)
+
+  def initial_states(self, shapes: Sequence[Sequence[int]]
+                     ) -> list[tuple[list[tf.Tensor], Any]]:
+    """Returns the states of parameters, and their rows, for each tensor.
+
+    Args:
+      shapes: The shapes of as many parameters as there are.
+    """
+    initial = []
+    for _, network in sorted(self._networks.items()):
+      params = {name: tf.zeros(shape)
+                for name, shape in zip(self.shapes, shapes, strict=True)}
+      of_params = [tf.nest.flatten(network.initial_state({name: p}))
+                   for name, p in params.items()]
+      rows = network.num_rows(params)
+      initial += [(list(values), rows) for values in zip(*of_params)]
+    return initial
+
+  def of_some(self, places: Sequence[int], gradients: Sequence[tf.Tensor],
+              parameters: Sequence[tf.Tensor], state: Sequence[tf.Tensor],
+              learning_rate: tf.Tensor
+              ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    """Returns the updates of parameters, of float32, and the next state.
+
+    Args:
+      places: Some or all parameters of the group, in ascending order.
+      gradients: Their gradients.
+      parameters: The parameters, if the network needs them.
+      state: Their states, as the network takes them.
+      learning_rate: Factor of the updates.
+    """
+    names = list(self.shapes)
+    names = [names[i] for i in places]
+    network = (self.network if len(names) == len(self.shapes)
+               else self._network_of(names))
+    values = dict(zip(names, parameters)) if network.needs_params else {}
+    updates, next_state = network.step(
+        {name: tf.cast(g, tf.float32) for name, g in zip(names, gradients)},
+        tf.nest.pack_sequence_as(self.template, state),
+        {name: tf.cast(p, tf.float32) for name, p in values.items()})
+    return ([updates[name] * learning_rate for name in names],
+            tf.nest.flatten(next_state))
+
+  def _network_of(self, names: Sequence[str]) -> networks.Network:
+    """Returns the networks as one, for some of the parameters."""
+    return networks.Partition(
+        self._networks, [(key, names) for key in self._networks])
+
+
+class Group:
+  """Parameters that networks optimize in one call, and their states.
+
+  Attributes:
+    tensors: The states, in the order of `tf.nest.flatten`.
+    has_coordinates: See `Step`.
+  """
+
+  def __init__(self, step: Step, name: str):
+    """Creates the states before the first step.
+
+    Args:
+      step: What the networks compute.
+      name: Name of the variables.
+    """
+    self._step = step
+    self.has_coordinates = step.has_coordinates
+    self.tensors = self._make_tensors(name)
 
   def _make_tensors(self, name: str) -> Sequence[states.StateTensor]:
     """Returns the states before the first step."""
     return [states.StateTensor(values, rows, name)
             for values, rows in self._initial_states()]
+
+  def _initial_states(self) -> list[tuple[list[tf.Tensor], Any]]:
+    """Returns the states of each parameter, and their rows, for each tensor."""
+    return self._step.initial_states([*self._step.shapes.values()])
 
   def reset(self) -> None:
     """Sets the states to those before the first step."""
@@ -83,9 +157,9 @@ class Group:
       state: The variables of the states, or their copies on a device.
       learning_rate: Factor of the updates.
     """
-    step = (self._step_of_all if len(places) == len(self._shapes)
-            else functools.partial(self._step, places))
-    read = parameters if self._network.needs_params else ()
+    step = (self._step.of_all if len(places) == len(self._step.shapes)
+            else functools.partial(self._step.of_some, places))
+    read = parameters if self._step.network.needs_params else ()
     updates, next_state = step(
         [*map(tf.convert_to_tensor, gradients)],
         [*map(tf.convert_to_tensor, read)],
@@ -111,7 +185,7 @@ class Group:
     columns = tf.reshape(
         rows[:, tf.newaxis] * width + tf.range(width), [-1])  # [M]
     values = tf.gather(parameter, rows)
-    (update,), next_state = self._step(
+    (update,), next_state = self._step.of_some(
         [place], [gradient.values], [values],
         [t.select_columns(place, columns) for t in self.tensors],
         tf.cast(learning_rate, tf.float32))
@@ -119,46 +193,6 @@ class Group:
         tf.IndexedSlices(values + tf.cast(update, values.dtype), rows))
     for tensor, value in zip(self.tensors, next_state, strict=True):
       tensor.assign_columns(place, columns, value)
-
-  def _step(self, places: Sequence[int], gradients: Iterable[tf.Tensor],
-            parameters: Iterable[Any], state: Sequence[tf.Tensor],
-            learning_rate: tf.Tensor
-            ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-    """Returns the updates of parameters, of float32, and the next state."""
-    names = list(self._shapes)
-    names = [names[i] for i in places]
-    network = (self._network if len(names) == len(self._shapes)
-               else self._network_of(names))
-    values = dict(zip(names, parameters)) if network.needs_params else {}
-    updates, next_state = network.step(
-        {name: tf.cast(tf.convert_to_tensor(g), tf.float32)
-         for name, g in zip(names, gradients)},
-        tf.nest.pack_sequence_as(self._template, state),
-        {name: tf.cast(p, tf.float32) for name, p in values.items()})
-    return ([updates[name] * learning_rate for name in names],
-            tf.nest.flatten(next_state))
-
-  def _network_of(self, names: Sequence[str]) -> networks.Network:
-    """Returns the networks as one, for some of the parameters."""
-    return networks.Partition(
-        self._networks, [(key, names) for key in self._networks])
-
-  def _initial_states(self) -> list[tuple[list[tf.Tensor], Any]]:
-    """Returns the states of each parameter, and their rows, for each tensor."""
-    return self._initial_states_of(list(self._shapes.values()))
-
-  def _initial_states_of(self, shapes: Sequence[Sequence[int]]
-                         ) -> list[tuple[list[tf.Tensor], Any]]:
-    """Returns what `_initial_states` does, for parameters of other shapes."""
-    initial = []
-    for _, network in sorted(self._networks.items()):
-      params = {name: tf.zeros(shape)
-                for name, shape in zip(self._shapes, shapes, strict=True)}
-      of_params = [tf.nest.flatten(network.initial_state({name: p}))
-                   for name, p in params.items()]
-      rows = network.num_rows(params)
-      initial += [(list(values), rows) for values in zip(*of_params)]
-    return initial
 
 
 def can_join(nets: Iterable[networks.Network]) -> bool:

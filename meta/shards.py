@@ -48,19 +48,19 @@ class ShardedGroup(groups.Group):
   """
   tensors: Sequence["ShardedTensor"]
 
-  def __init__(self, nets: Mapping[str, networks.Network],
-               shapes: Sequence[Sequence[int]], name: str):
+  def __init__(self, step: groups.Step, name: str):
     """See `groups.Group`; `can_make` must hold for the networks."""
-    self._sizes = [tf.TensorShape(shape).num_elements() for shape in shapes]
+    self._sizes = [tf.TensorShape(shape).num_elements()
+                   for shape in step.shapes.values()]
     self._strategy = tf.distribute.get_strategy()
     # Coordinates of a replica, M. The last one may have fewer.
     self._length = -(-sum(self._sizes) // self._strategy.num_replicas_in_sync)
-    super().__init__(nets, shapes, name)
-    self._share_of_all = self._compiled(self._share_of_step)
+    super().__init__(step, name)
+    self._share_of_all = step.compiled(self._share_of_step)
 
   def _make_tensors(self, name: str) -> Sequence["ShardedTensor"]:
-    params = {next(iter(self._shapes)): tf.ones([1])}
-    network = self._network_of(list(params))
+    params = {name: tf.ones([1]) for name in self._step.shapes}
+    network = self._step.network
     before = network.initial_state(params)
     _, after = network.prepare(params, before, params)
     return [
@@ -73,7 +73,8 @@ class ShardedGroup(groups.Group):
   def _initial_states(self) -> list[tuple[list[tf.Tensor], Any]]:
     # All coordinates start alike, so that one of each parameter is enough.
     return [(values, self._sizes)
-            for values, _ in self._initial_states_of([[1]] * len(self._sizes))]
+            for values, _ in self._step.initial_states(
+                [[1]] * len(self._sizes))]
 
   def updates(self, places: Sequence[int], gradients: Sequence[tf.Tensor],
               parameters: Sequence[tf.Variable]) -> list[tf.Tensor]:
@@ -89,7 +90,8 @@ class ShardedGroup(groups.Group):
             else functools.partial(self._share_of_step, places))
     update, state = step(
         self._all(places, gradients),
-        self._all(places, parameters) if self._network.needs_params else [],
+        (self._all(places, parameters)
+         if self._step.network.needs_params else []),
         [tf.convert_to_tensor(t.variable) for t in self.tensors],
         tf.convert_to_tensor(context.replica_id_in_sync_group) * self._length)
     for tensor, value in zip(self.tensors, state, strict=True):
@@ -105,7 +107,7 @@ class ShardedGroup(groups.Group):
     by_place = dict(zip(places, tensors, strict=True))
     return [tf.cast(tf.convert_to_tensor(by_place[i]), tf.float32)
             if i in by_place else tf.zeros(shape)
-            for i, shape in enumerate(self._shapes.values())]
+            for i, shape in enumerate(self._step.shapes.values())]
 
   def _share_of_step(
       self, places: Sequence[int], gradients: Sequence[tf.Tensor],
@@ -121,15 +123,16 @@ class ShardedGroup(groups.Group):
       start: The first of its coordinates.
     """
     everything = range(len(self._sizes))
-    inputs, prepared = self._network.prepare(
-        dict(zip(self._shapes, gradients, strict=True)),
-        tf.nest.pack_sequence_as(self._template, [
+    network, shapes = self._step.network, self._step.shapes
+    inputs, prepared = network.prepare(
+        dict(zip(shapes, gradients, strict=True)),
+        tf.nest.pack_sequence_as(self._step.template, [
             t.select(value, everything) if t.is_whole else value
             for t, value in zip(self.tensors, state, strict=True)]),
-        dict(zip(self._shapes, parameters)))
+        dict(zip(shapes, parameters)))
     inputs = tf.nest.map_structure(
         lambda t: self._own(t, start) if t.shape.rank else t, inputs)
-    updates, next_state = self._network.update_rows(inputs, prepared)
+    updates, next_state = network.update_rows(inputs, prepared)
     is_updated = self._own(tf.concat([
         tf.fill([size], i in places) for i, size in enumerate(self._sizes)],
                                      0), start)

@@ -146,12 +146,16 @@ def make(names: Sequence[str], variables: Sequence[tf.Variable],
           if size and groups.can_join(own.values()) else None
           for own, size, variable in zip(nets, sizes, variables)]
   made: dict[int, Slot] = {}
+  steps: dict[Any, groups.Step] = {}
   for group_class, indices in _divide(keys, sizes, nets, shard):
     first = indices[0]
     extended = tf.distribute.get_strategy().extended
+    shapes = [tuple(variables[i].shape) for i in indices]
+    key = (*nets[first].items(), *shapes)
     with extended.colocate_vars_with(variables[first]):
-      group = group_class(nets[first], [variables[i].shape for i in indices],
-                          f"{names[first]}/state")
+      step = steps.get(key) or groups.Step(nets[first], shapes)
+      group = group_class(step, f"{names[first]}/state")
+    steps[key] = step
     for place, i in enumerate(indices):
       path = names[i].replace("/", "_")
       made[i] = Slot(group, place, [

@@ -1,6 +1,7 @@
 """Tests that parameters are optimized together as they are one by one."""
 
 import os
+from unittest import mock
 
 from absl.testing import absltest, parameterized
 import numpy as np
@@ -157,6 +158,19 @@ class GroupsTest(FolderTest):
     loaded = tf.saved_model.load(self.path)
     for _ in range(2):
       np.testing.assert_allclose(loaded.step(), module.step(), rtol=1e-6)
+
+  def test_groups_of_the_same_shapes_share_a_step(self):
+    optimizer = make("momenta")
+    parameters = [tf.Variable(tf.fill([size], 1. + i))
+                  for i, size in enumerate((3, 3, 4))]
+    with mock.patch.object(groups, "MAX_COORDINATES", 4):
+      optimizer.create_states(list("abc"), parameters)
+    one, two, three = optimizer._groups()
+    self.assertIs(one._step, two._step)
+    self.assertIsNot(one._step, three._step)
+    optimizer.apply([tf.ones([3]), -tf.ones([3]), tf.ones([4])], parameters)
+    for parameter, sign in zip(parameters, (-1, 1, -1), strict=True):
+      self.assertTrue(np.all(sign * (parameter - tf.round(parameter)) > 0.))
 
   def test_groups_are_of_one_kind_and_not_too_large(self):
     self.assertEqual(

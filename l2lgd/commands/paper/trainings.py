@@ -33,7 +33,10 @@ _MNIST_MOMENTA: Sequence[Mapping[str, Any]] = [{
     "seed": 1}, {
     **_OF_LONG_RUNS, "problem": "paper-mnist", "num_steps": 1000,
     "min_num_steps": 50, "num_epochs": 60, "evaluation_period": 60,
-    "evaluation_epochs": 10}]
+    "evaluation_epochs": 10}, {
+    **_OF_LONG_RUNS, "problem": "paper-mnist", "learning_rate": 0.001,
+    "num_steps": 1000, "min_num_steps": 50, "num_epochs": 160,
+    "evaluation_period": 160, "evaluation_epochs": 10, "seed": 1}]
 # Flags of a second training of general optimizers.
 _OF_WIDE_TASKS = {
     "problem": ",".join([*(f"small-{i}" for i in range(11)), "small-25",
@@ -85,7 +88,7 @@ TRAINING = {
     "paper-mnist": Training(45, [{
         "problem": "paper-mnist", "num_epochs": 1000,
         "evaluation_period": 100}]),
-    "paper-mnist-momenta": Training(28, _MNIST_MOMENTA),
+    "paper-mnist-momenta": Training(54, _MNIST_MOMENTA),
     "paper-mnist-long": Training(182, [*_GENERAL_SMALL, {
         **_OF_BOTH, "learning_rate": 0.002, "unroll_length": 100,
         "num_steps": 1000, "min_num_steps": 100, "num_epochs": 240,
