@@ -5,7 +5,7 @@ devices; but XLA makes other floats of the same bits. `tf.random` makes 50
 operations of a draw, most of which turn the seed into a key; here there are
 less than 20, which shortens tracing and compilation.
 
-Seeds are int32 tensors of shape [2].
+Seeds are int32 tensors of shape [2], or what becomes one, such as (1, 2).
 """
 
 from collections.abc import Sequence
@@ -56,6 +56,7 @@ def split(seed: tf.Tensor, num: int = 2) -> list[tf.Tensor]:
 
 
 def _bits(shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
+  seed = tf.convert_to_tensor(seed)
   return tf.raw_ops.StatelessRandomUniformFullIntV2(
       shape=shape, **_generator(seed), dtype=seed.dtype)
 

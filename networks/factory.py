@@ -31,7 +31,7 @@ def factory(net: str, net_options: Any = (),
     network = networks.factory(
         "CoordinateWiseDeepLSTM", {"layers": (20, 20), "scale": 0.1})
     trained = networks.factory(
-        "CoordinateWiseDeepLSTM", net_path="runs/mnist/cw.l2l")
+        "CoordinateWiseDeepLSTM", net_path="trained/paper-mnist/cw.l2l")
 
   Args:
     net: Name of the network's class.

@@ -51,6 +51,11 @@ class PhiloxTest(parameterized.TestCase):
         self.assertEqual(own.dtype, expected.dtype)
         np.testing.assert_array_equal(own, expected)
 
+  def test_seed_may_be_a_tuple(self):
+    for own, expected in zip(ours((3, -5)), ours(tf.constant([3, -5])),
+                             strict=True):
+      np.testing.assert_array_equal(own, expected)
+
   def test_runs_side_by_side_have_the_numbers_of_each(self):
     together = tf.vectorized_map(ours, tf.constant(SEEDS), warn=False)
     for i, seed in enumerate(SEEDS):

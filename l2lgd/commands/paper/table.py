@@ -131,18 +131,19 @@ PANELS: dict[str, Panel] = {
          "RMSProp": {20: 6.1, 100: .61}, "Nesterov": {20: 1.97, 100: .80},
          "Sgd": {20: 4.4, 100: 2.15}}),
     "mnist": Panel(
-        ("4",), "MNIST, 20 sigmoid units", f"{_AHEAD}.", _mnist(),
+        ("4",), "MNIST, 20 sigmoid units", f"{_AHEAD}.", _mnist(num_runs=560),
         {"LSTM": {20: .445, 100: .254}, "Adam": {20: 1.46, 100: .353},
          "RMSProp": {20: 1.61, 100: .353}, "Nesterov": {20: 1.35, 100: .331},
          "Sgd": {20: 1.94, 100: .460}}),
     "mnist-200": Panel(
         ("4",), "MNIST, run on to 200 steps",
-        f"{_AHEAD}, though it was trained to make 100 steps.", _mnist(200, 300),
+        f"{_AHEAD}, though it was trained to make 100 steps.", _mnist(200, 420),
         {"LSTM": {200: .205}, "Adam": {200: .300}, "RMSProp": {200: .285},
          "Nesterov": {200: .258}, "Sgd": {200: .325}}),
     "mnist-40": Panel(
         ("5",), "MNIST, 40 units",
-        f"{_AHEAD}, though it was trained on 20 units.", _mnist(layers=(40,)),
+        f"{_AHEAD}, though it was trained on 20 units.",
+        _mnist(num_runs=340, layers=(40,)),
         {"LSTM": {100: .193}, "Adam": {100: .325}, "RMSProp": {100: .325},
          "Nesterov": {100: .308}, "Sgd": {100: .449}}),
     "mnist-2-layers": Panel(
@@ -211,7 +212,7 @@ PANELS: dict[str, Panel] = {
         note="L-BFGS minimizes the mean over the minibatches of all steps. "
         "Only its last loss is on a minibatch that it has not seen."),
     "mnist-1000": _long_mnist(1000, 20, 3, "sigmoid"),
-    "mnist-relu-1000": _long_mnist(1000, 20, 3, "ReLU"),
+    "mnist-relu-1000": _long_mnist(1000, 60, 3, "ReLU"),
     "mnist-10000": _long_mnist(10000, 4, 1, "sigmoid"),
     "mnist-relu-10000": _long_mnist(10000, 4, 1, "ReLU"),
 }
