@@ -18,6 +18,7 @@ import tabulate
 import tensorflow as tf
 
 from benchmarks import timing
+from l2lgd import philox
 from l2lgd.commands import console, options, program
 import meta
 
@@ -86,8 +87,7 @@ def make_step(optimizer: Any, sizes: list[int],
               mode: str) -> Callable[[], None]:
   """Returns a step of an optimizer on new variables of these sizes."""
   variables = [tf.Variable(tf.zeros([n])) for n in sizes]
-  gradients = [tf.random.stateless_normal([n], (0, i), alg="philox")
-               for i, n in enumerate(sizes)]
+  gradients = [philox.normal([n], (0, i)) for i, n in enumerate(sizes)]
   if isinstance(optimizer, tf.keras.optimizers.Optimizer):
     optimizer.build(variables)
 
@@ -101,8 +101,7 @@ def make_step(optimizer: Any, sizes: list[int],
 def make_floor(network: Any, size: int) -> Callable[[], Any]:
   """Returns what no step can do without, for this number of coordinates."""
   def normal(*shape: int) -> tf.Variable:  # XLA would compute constants once.
-    return tf.Variable(
-        tf.random.stateless_normal(shape, (0, 0), alg="philox"))
+    return tf.Variable(philox.normal(shape, (0, 0)))
 
   layers = [(layer.w_gates, layer.hidden_size,
              normal(layer.w_gates.shape[0], size),

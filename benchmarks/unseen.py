@@ -16,6 +16,7 @@ import tabulate
 import tensorflow as tf
 import tqdm
 
+from l2lgd import philox
 from l2lgd.commands import console, options, program
 import meta
 from meta import evaluation, experiments, seeds
@@ -189,10 +190,10 @@ class Factorization(problems.Problem):
 
   def sample(self, seed):
     u, v, a, b = (
-        tf.random.stateless_normal(shape, own_seed, alg="philox")
+        philox.normal(shape, own_seed)
         for shape, own_seed in zip(
             ([60, 8], [40, 8], [60, 5], [5, 40]),
-            tf.unstack(tf.random.split(seed, 4, alg="philox")), strict=True))
+            philox.split(seed, 4), strict=True))
     return {"u": 0.1 * u, "v": 0.1 * v}, a @ b
 
   def loss(self, params, constants, seed):

@@ -115,8 +115,8 @@ class Group:
   """Parameters that networks optimize in one call, and their states.
 
   Attributes:
+    step: What the networks compute.
     tensors: The states, in the order of `tf.nest.flatten`.
-    has_coordinates: See `Step`.
   """
 
   def __init__(self, step: Step, name: str):
@@ -126,8 +126,7 @@ class Group:
       step: What the networks compute.
       name: Name of the variables.
     """
-    self._step = step
-    self.has_coordinates = step.has_coordinates
+    self.step = step
     self.tensors = self._make_tensors(name)
 
   def _make_tensors(self, name: str) -> Sequence[states.StateTensor]:
@@ -137,7 +136,7 @@ class Group:
 
   def _initial_states(self) -> list[tuple[list[tf.Tensor], Any]]:
     """Returns the states of each parameter, and their rows, for each tensor."""
-    return self._step.initial_states([*self._step.shapes.values()])
+    return self.step.initial_states([*self.step.shapes.values()])
 
   def reset(self) -> None:
     """Sets the states to those before the first step."""
@@ -157,9 +156,9 @@ class Group:
       state: The variables of the states, or their copies on a device.
       learning_rate: Factor of the updates.
     """
-    step = (self._step.of_all if len(places) == len(self._step.shapes)
-            else functools.partial(self._step.of_some, places))
-    read = parameters if self._step.network.needs_params else ()
+    step = (self.step.of_all if len(places) == len(self.step.shapes)
+            else functools.partial(self.step.of_some, places))
+    read = parameters if self.step.network.needs_params else ()
     updates, next_state = step(
         [*map(tf.convert_to_tensor, gradients)],
         [*map(tf.convert_to_tensor, read)],
@@ -185,7 +184,7 @@ class Group:
     columns = tf.reshape(
         rows[:, tf.newaxis] * width + tf.range(width), [-1])  # [M]
     values = tf.gather(parameter, rows)
-    (update,), next_state = self._step.of_some(
+    (update,), next_state = self.step.of_some(
         [place], [gradient.values], [values],
         [t.select_columns(place, columns) for t in self.tensors],
         tf.cast(learning_rate, tf.float32))

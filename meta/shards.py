@@ -59,8 +59,8 @@ class ShardedGroup(groups.Group):
     self._share_of_all = step.compiled(self._share_of_step)
 
   def _make_tensors(self, name: str) -> Sequence["ShardedTensor"]:
-    params = {name: tf.ones([1]) for name in self._step.shapes}
-    network = self._step.network
+    params = {name: tf.ones([1]) for name in self.step.shapes}
+    network = self.step.network
     before = network.initial_state(params)
     _, after = network.prepare(params, before, params)
     return [
@@ -73,7 +73,7 @@ class ShardedGroup(groups.Group):
   def _initial_states(self) -> list[tuple[list[tf.Tensor], Any]]:
     # All coordinates start alike, so that one of each parameter is enough.
     return [(values, self._sizes)
-            for values, _ in self._step.initial_states(
+            for values, _ in self.step.initial_states(
                 [[1]] * len(self._sizes))]
 
   def updates(self, places: Sequence[int], gradients: Sequence[tf.Tensor],
@@ -91,7 +91,7 @@ class ShardedGroup(groups.Group):
     update, state = step(
         self._all(places, gradients),
         (self._all(places, parameters)
-         if self._step.network.needs_params else []),
+         if self.step.network.needs_params else []),
         [tf.convert_to_tensor(t.variable) for t in self.tensors],
         tf.convert_to_tensor(context.replica_id_in_sync_group) * self._length)
     for tensor, value in zip(self.tensors, state, strict=True):
@@ -107,7 +107,7 @@ class ShardedGroup(groups.Group):
     by_place = dict(zip(places, tensors, strict=True))
     return [tf.cast(tf.convert_to_tensor(by_place[i]), tf.float32)
             if i in by_place else tf.zeros(shape)
-            for i, shape in enumerate(self._step.shapes.values())]
+            for i, shape in enumerate(self.step.shapes.values())]
 
   def _share_of_step(
       self, places: Sequence[int], gradients: Sequence[tf.Tensor],
@@ -123,10 +123,10 @@ class ShardedGroup(groups.Group):
       start: The first of its coordinates.
     """
     everything = range(len(self._sizes))
-    network, shapes = self._step.network, self._step.shapes
+    network, shapes = self.step.network, self.step.shapes
     inputs, prepared = network.prepare(
         dict(zip(shapes, gradients, strict=True)),
-        tf.nest.pack_sequence_as(self._step.template, [
+        tf.nest.pack_sequence_as(self.step.template, [
             t.select(value, everything) if t.is_whole else value
             for t, value in zip(self.tensors, state, strict=True)]),
         dict(zip(shapes, parameters)))

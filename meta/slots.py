@@ -68,7 +68,7 @@ class Slots:
     dense = []
     for gradient, variable in zip(gradients, variables, strict=True):
       group, place, _ = self[variable]
-      if (isinstance(gradient, tf.IndexedSlices) and group.has_coordinates
+      if (isinstance(gradient, tf.IndexedSlices) and group.step.has_coordinates
           and not tf.distribute.has_strategy()):
         group.update_rows(place, gradient, variable, learning_rate)
       else:
@@ -153,9 +153,9 @@ def make(names: Sequence[str], variables: Sequence[tf.Variable],
     shapes = [tuple(variables[i].shape) for i in indices]
     key = (*nets[first].items(), *shapes)
     with extended.colocate_vars_with(variables[first]):
-      step = steps.get(key) or groups.Step(nets[first], shapes)
-      group = group_class(step, f"{names[first]}/state")
-    steps[key] = step
+      if key not in steps:
+        steps[key] = groups.Step(nets[first], shapes)
+      group = group_class(steps[key], f"{names[first]}/state")
     for place, i in enumerate(indices):
       path = names[i].replace("/", "_")
       made[i] = Slot(group, place, [

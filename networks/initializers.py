@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from l2lgd import philox
+
 _BY_NAME = {
     "zeros": lambda seed: tf.zeros_initializer(),
     "ones": lambda seed: tf.ones_initializer(),
@@ -108,8 +110,7 @@ def _default(shape: Sequence[int], dtype: tf.DType,
   """Returns the initial value of a variable without an initializer."""
   if len(shape) == 1:
     return tf.zeros(shape, dtype)
-  return tf.random.stateless_truncated_normal(
-      shape, seed, stddev=shape[0]**-0.5, dtype=dtype, alg="philox")
+  return shape[0]**-0.5 * philox.truncated_normal(shape, seed, dtype)
 
 
 def _check_keys(given: Collection[str], known: Collection[str],

@@ -166,8 +166,8 @@ class GroupsTest(FolderTest):
     with mock.patch.object(groups, "MAX_COORDINATES", 4):
       optimizer.create_states(list("abc"), parameters)
     one, two, three = optimizer._groups()
-    self.assertIs(one._step, two._step)
-    self.assertIsNot(one._step, three._step)
+    self.assertIs(one.step, two.step)
+    self.assertIsNot(one.step, three.step)
     optimizer.apply([tf.ones([3]), -tf.ones([3]), tf.ones([4])], parameters)
     for parameter, sign in zip(parameters, (-1, 1, -1), strict=True):
       self.assertTrue(np.all(sign * (parameter - tf.round(parameter)) > 0.))
