@@ -179,8 +179,11 @@ EXPERIMENTS = {
 
 # Names that stand for several experiments, to train on all of them.
 GROUPS = {"small-tasks": [f"small-{i}" for i in range(22)],
-          "wide-tasks": [f"wide-{i}" for i in range(5)]}
-_TASKS = {"small": problems.small_task, "wide": problems.wide_task}
+          "wide-tasks": [f"wide-{i}" for i in range(5)],
+          "hard-tasks": [f"hard-{i}" for i in range(6)]}
+_TASKS: dict[str, tuple[Callable[..., problems.Problem], tuple[str, ...]]] = {
+    "small": (problems.small_task, _DATA), "wide": (problems.wide_task, _DATA),
+    "hard": (problems.hard_task, ())}
 
 
 def expand(names: Iterable[str]) -> list[str]:
@@ -192,12 +195,13 @@ def get(name: str) -> Experiment:
   """Returns an experiment by name.
 
   Args:
-    name: A key of `EXPERIMENTS`; "small-N" or "wide-N", where N is the index of
-      a `problems.small_task` or a `problems.wide_task`; or "module:function",
-      where the function returns an `Experiment`, or any problem, for which a
-      network with momenta and bounded steps is trained. A function with
-      arguments returns a problem; those named `split`, `data_dir`, `layers`,
-      `activation` and `init_stddev` become `options` of its experiment.
+    name: A key of `EXPERIMENTS`; "small-N", "wide-N" or "hard-N", where N is
+      the index of a `problems.small_task`, `wide_task` or `hard_task`; or
+      "module:function", where the function returns an `Experiment`, or any
+      problem, for which a network with momenta and bounded steps is trained. A
+      function with arguments returns a problem; those named `split`,
+      `data_dir`, `layers`, `activation` and `init_stddev` become `options` of
+      its experiment.
 
   Raises:
     ValueError: There is no experiment of that name, or the function of a user
@@ -205,14 +209,15 @@ def get(name: str) -> Experiment:
   """
   if ":" in name:
     return _of_user(name)
-  if match := re.fullmatch(r"(small|wide)-(\d+)", name):
+  if match := re.fullmatch(rf"({'|'.join(_TASKS)})-(\d+)", name):
+    make_task, options = _TASKS[match[1]]
     return Experiment(
-        functools.partial(_TASKS[match[1]], int(match[2])),
-        {"cw": _GENERAL}, learning_rate=0.003, options=_DATA)
+        functools.partial(make_task, int(match[2])),
+        {"cw": _GENERAL}, learning_rate=0.003, options=options)
   if name not in EXPERIMENTS:
     raise ValueError(
-        f"problem is {name!r}, but must be one of {list(EXPERIMENTS)}, small-N "
-        "or wide-N (N is a number), or module:function.")
+        f"problem is {name!r}, but must be one of {list(EXPERIMENTS)}, "
+        "small-N, wide-N or hard-N (N is a number), or module:function.")
   return EXPERIMENTS[name]
 
 

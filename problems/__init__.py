@@ -13,12 +13,12 @@ from problems.neural_art import NeuralArt
 from problems.quadratic import Quadratic
 from problems.random_scaling import RandomScaling
 from problems.simple import Simple, SimpleMultiOptimizer
-from problems.small_tasks import small_task, wide_task
+from problems.small_tasks import hard_task, small_task, wide_task
 from problems.sonnet_problem import SonnetProblem
 from problems.validation import check, ignores_seed
 
 __all__ = [
     "Cifar10", "Constants", "Ensemble", "KerasProblem", "Mnist", "NeuralArt",
     "Params", "Problem", "Quadratic", "RandomScaling", "Simple",
-    "SimpleMultiOptimizer", "SonnetProblem", "check", "ignores_seed",
-    "small_task", "wide_task"]
+    "SimpleMultiOptimizer", "SonnetProblem", "check", "hard_task",
+    "ignores_seed", "small_task", "wide_task"]

@@ -1,4 +1,4 @@
-"""Small tasks, and wide ones, on which general optimizers are trained."""
+"""Small, wide and hard tasks, on which general optimizers are trained."""
 
 from collections.abc import Callable, Sequence
 import functools
@@ -97,37 +97,56 @@ def wide_task(index: int, data_dir: str | None = None, split: str = "train",
     ValueError: There is no such task, or see `datasets.mnist.read`.
     OSError: See `datasets.mnist.read`.
   """
-  if index not in range(len(_WIDE)):
-    raise ValueError(
-        f"index is {index}, but must be from 0 to {len(_WIDE) - 1}.")
-  network = _WIDE[index]
+  network = _member(_WIDE, index)
   has_digits = data_dir is not None or download
   return _SmallNetwork(
-      _digits(data_dir, split, download, _WIDE_SIDE) if has_digits
-      else _SyntheticImages(_WIDE_SIDE, noise=0.7), network,
+      _digits(data_dir, split, download, _LARGER_SIDE) if has_digits
+      else _SyntheticImages(_LARGER_SIDE, noise=0.7), network,
       batch_size=64, reconstructs=network is _WIDE_AUTOENCODER)
 
 
-class _SyntheticImages:
-  """Images of ten classes: the pattern of the class, and noise."""
+def hard_task(index: int) -> base.Problem:
+  """Returns one of six tasks that are far from solved after 1,000 steps.
 
-  def __init__(self, side: int, noise: float):
+  They are three convolutional networks, a perceptron, an attention network and
+  a recurrent one, of 2,954 to 17,386 parameters. They classify synthetic images
+  of 14 x 14 pixels, each class of which has 30 patterns. An optimizer that is
+  trained on easy tasks alone may learn to make small steps wherever gradients
+  are noisy, though the loss could still fall.
+
+  Args:
+    index: Which of them, from 0 to 5.
+
+  Raises:
+    ValueError: There is no such task.
+  """
+  return _SmallNetwork(
+      _SyntheticImages(_LARGER_SIDE, noise=0.7, num_patterns=30),
+      _member(_HARD, index), batch_size=64, reconstructs=False)
+
+
+class _SyntheticImages:
+  """Images of ten classes: one of the patterns of the class, and noise."""
+
+  def __init__(self, side: int, noise: float, num_patterns: int = 1):
     self._side = side
     self._noise = noise
+    self._num_patterns = num_patterns * _NUM_CLASSES
 
   def sample(self, seed: tf.Tensor) -> tf.Tensor:
     """Draws the patterns of a run, smooth over three pixels."""
-    patterns = philox.normal([_NUM_CLASSES, self._side, self._side, 1], seed)
+    patterns = philox.normal(
+        [self._num_patterns, self._side, self._side, 1], seed)
     return 2 * tf.nn.avg_pool2d(patterns, 3, 1, "SAME")
 
   def minibatch(self, patterns: tf.Tensor, size: int,
                 seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Draws images and labels."""
-    label_seed, noise_seed = philox.split(seed)
-    labels = philox.integers([size], label_seed, _NUM_CLASSES)
+    index_seed, noise_seed = philox.split(seed)
+    indices = philox.integers([size], index_seed, self._num_patterns)
     noise = self._noise * philox.normal(
         [size, self._side, self._side, 1], noise_seed)
-    return tf.gather(patterns, labels) + noise, labels
+    return tf.gather(patterns, indices) + noise, indices % _NUM_CLASSES
 
 
 class _Digits:
@@ -181,6 +200,14 @@ class _SmallNetwork(base.Problem):
     if self._reconstructs:
       return tf.reduce_mean((outputs - tf.reshape(images, outputs.shape))**2)
     return classification.cross_entropy(labels, outputs)
+
+
+def _member(networks: list[list[layers.Layer]], index: int
+            ) -> list[layers.Layer]:
+  if index not in range(len(networks)):
+    raise ValueError(
+        f"index is {index}, but must be from 0 to {len(networks) - 1}.")
+  return networks[index]
 
 
 def _size(rng: np.random.Generator, smallest: int, largest: int) -> int:
@@ -273,13 +300,21 @@ _KINDS: list[Callable[..., Any] | None] = [
     _perceptron, _perceptron, _convolutional, _convolutional, _recurrent,
     _perceptron, None, _attention, _perceptron, _autoencoder, _logistic]
 
-_WIDE_SIDE = 14
+_LARGER_SIDE = 14
 _WIDE_AUTOENCODER = [layers.flatten(), *layers.mlp(
-    [_WIDE_SIDE**2, 96, 16, 96, _WIDE_SIDE**2], tf.tanh, False, _INITS[1])]
+    [_LARGER_SIDE**2, 96, 16, 96, _LARGER_SIDE**2], tf.tanh, False, _INITS[1])]
 _WIDE: list[list[layers.Layer]] = [
     [layers.flatten(), *layers.mlp(
-        [_WIDE_SIDE**2, 128, 128, _NUM_CLASSES], tf.nn.gelu, False, _INITS[2])],
+        [_LARGER_SIDE**2, 128, 128, _NUM_CLASSES], tf.nn.gelu, False, _INITS[2])],
     _WIDE_AUTOENCODER,
-    _attention_of(64, _WIDE_SIDE, tf.nn.relu, _INITS[1]),
-    _recurrent_of(96, _WIDE_SIDE, _INITS[1]),
-    _convolutions([16, 32], _WIDE_SIDE, tf.nn.relu, True, _INITS[0])]
+    _attention_of(64, _LARGER_SIDE, tf.nn.relu, _INITS[1]),
+    _recurrent_of(96, _LARGER_SIDE, _INITS[1]),
+    _convolutions([16, 32], _LARGER_SIDE, tf.nn.relu, True, _INITS[0])]
+_HARD: list[list[layers.Layer]] = [
+    _convolutions([8, 16], _LARGER_SIDE, tf.nn.relu, True, _INITS[0]),
+    _convolutions([16, 16], _LARGER_SIDE, tf.nn.gelu, False, _INITS[2]),
+    _convolutions([8, 16, 16], _LARGER_SIDE, tf.nn.relu, True, _INITS[1]),
+    [layers.flatten(), *layers.mlp(
+        [_LARGER_SIDE**2, 64, 64, _NUM_CLASSES], tf.nn.relu, False, _INITS[2])],
+    _attention_of(32, _LARGER_SIDE, tf.nn.gelu, _INITS[1]),
+    _recurrent_of(48, _LARGER_SIDE, _INITS[1])]

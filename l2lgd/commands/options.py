@@ -16,16 +16,15 @@ FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(data)  # For --help.
 flags.DEFINE_string("problem", "simple",
                     f"One of {', '.join(experiments.EXPERIMENTS)}; "
-                    "small-N or wide-N, a small or a wide task (N is a "
-                    "number); or "
+                    "small-N, wide-N or hard-N, a small, wide or hard task (N "
+                    "is a number); or "
                     "module:function, a function of yours that returns a "
                     "problems.Problem, and may take the arguments split, "
                     "data_dir, layers, activation and init_stddev. train.py "
-                    "also takes "
-                    "several, separated by commas, and small-tasks and "
-                    "wide-tasks, which stand for "
-                    f"{len(experiments.GROUPS['small-tasks'])} and "
-                    f"{len(experiments.GROUPS['wide-tasks'])} of them.")
+                    "also takes several, separated by commas, and "
+                    + ", ".join(f"{group}, which stands for {len(names)} tasks"
+                                for group, names in experiments.GROUPS.items())
+                    + ".")
 flags.DEFINE_integer("num_steps", 100, "Updates of the optimizee in an epoch. "
                      "(128 for neural art)")
 flags.DEFINE_list("layers", None, "Units of each hidden layer of the network "
