@@ -100,8 +100,8 @@ def wide_task(index: int, data_dir: str | None = None, split: str = "train",
   network = _member(_WIDE, index)
   has_digits = data_dir is not None or download
   return _SmallNetwork(
-      _digits(data_dir, split, download, _LARGER_SIDE) if has_digits
-      else _SyntheticImages(_LARGER_SIDE, noise=0.7), network,
+      _digits(data_dir, split, download, _SIDE) if has_digits
+      else _SyntheticImages(_SIDE, noise=0.7), network,
       batch_size=64, reconstructs=network is _WIDE_AUTOENCODER)
 
 
@@ -109,7 +109,7 @@ def hard_task(index: int) -> base.Problem:
   """Returns one of six tasks that are far from solved after 1,000 steps.
 
   They are three convolutional networks, a perceptron, an attention network and
-  a recurrent one, of 2,954 to 17,386 parameters. They classify synthetic images
+  a recurrent one, of 2,722 to 17,418 parameters. They classify synthetic images
   of 14 x 14 pixels, each class of which has 30 patterns. An optimizer that is
   trained on easy tasks alone may learn to make small steps wherever gradients
   are noisy, though the loss could still fall.
@@ -121,7 +121,7 @@ def hard_task(index: int) -> base.Problem:
     ValueError: There is no such task.
   """
   return _SmallNetwork(
-      _SyntheticImages(_LARGER_SIDE, noise=0.7, num_patterns=30),
+      _SyntheticImages(_SIDE, noise=0.7, num_patterns=30),
       _member(_HARD, index), batch_size=64, reconstructs=False)
 
 
@@ -300,21 +300,21 @@ _KINDS: list[Callable[..., Any] | None] = [
     _perceptron, _perceptron, _convolutional, _convolutional, _recurrent,
     _perceptron, None, _attention, _perceptron, _autoencoder, _logistic]
 
-_LARGER_SIDE = 14
+_SIDE = 14
 _WIDE_AUTOENCODER = [layers.flatten(), *layers.mlp(
-    [_LARGER_SIDE**2, 96, 16, 96, _LARGER_SIDE**2], tf.tanh, False, _INITS[1])]
+    [_SIDE**2, 96, 16, 96, _SIDE**2], tf.tanh, False, _INITS[1])]
 _WIDE: list[list[layers.Layer]] = [
     [layers.flatten(), *layers.mlp(
-        [_LARGER_SIDE**2, 128, 128, _NUM_CLASSES], tf.nn.gelu, False, _INITS[2])],
+        [_SIDE**2, 128, 128, _NUM_CLASSES], tf.nn.gelu, False, _INITS[2])],
     _WIDE_AUTOENCODER,
-    _attention_of(64, _LARGER_SIDE, tf.nn.relu, _INITS[1]),
-    _recurrent_of(96, _LARGER_SIDE, _INITS[1]),
-    _convolutions([16, 32], _LARGER_SIDE, tf.nn.relu, True, _INITS[0])]
+    _attention_of(64, _SIDE, tf.nn.relu, _INITS[1]),
+    _recurrent_of(96, _SIDE, _INITS[1]),
+    _convolutions([16, 32], _SIDE, tf.nn.relu, True, _INITS[0])]
 _HARD: list[list[layers.Layer]] = [
-    _convolutions([8, 16], _LARGER_SIDE, tf.nn.relu, True, _INITS[0]),
-    _convolutions([16, 16], _LARGER_SIDE, tf.nn.gelu, False, _INITS[2]),
-    _convolutions([8, 16, 16], _LARGER_SIDE, tf.nn.relu, True, _INITS[1]),
+    _convolutions([8, 16], _SIDE, tf.nn.relu, True, _INITS[0]),
+    _convolutions([16, 16], _SIDE, tf.nn.gelu, False, _INITS[2]),
+    _convolutions([8, 16, 16], _SIDE, tf.nn.relu, True, _INITS[1]),
     [layers.flatten(), *layers.mlp(
-        [_LARGER_SIDE**2, 64, 64, _NUM_CLASSES], tf.nn.relu, False, _INITS[2])],
-    _attention_of(32, _LARGER_SIDE, tf.nn.gelu, _INITS[1]),
-    _recurrent_of(48, _LARGER_SIDE, _INITS[1])]
+        [_SIDE**2, 64, 64, _NUM_CLASSES], tf.nn.relu, False, _INITS[2])],
+    _attention_of(32, _SIDE, tf.nn.gelu, _INITS[1]),
+    _recurrent_of(48, _SIDE, _INITS[1])]

@@ -69,7 +69,8 @@ class ExperimentsTest(parameterized.TestCase):
   @parameterized.parameters(
       ("small-0", problems.small_task, 0),
       ("small-17", problems.small_task, 17),
-      ("wide-3", problems.wide_task, 3))
+      ("wide-3", problems.wide_task, 3),
+      ("hard-3", lambda index, *data: problems.hard_task(index), 3))
   def test_name_is_the_task_of_this_index(self, name, make, index):
     actual, _ = self.make(name)
     expected = make(index, self.folder, "test")
@@ -79,9 +80,11 @@ class ExperimentsTest(parameterized.TestCase):
                      expected.loss(params, constants, seed))
 
   def test_group_stands_for_its_experiments(self):
-    names = experiments.expand(["mnist", "small-tasks", "wide-tasks"])
+    names = experiments.expand(
+        ["mnist", "small-tasks", "wide-tasks", "hard-tasks"])
     self.assertEqual(names, ["mnist", *(f"small-{i}" for i in range(22)),
-                             *(f"wide-{i}" for i in range(5))])
+                             *(f"wide-{i}" for i in range(5)),
+                             *(f"hard-{i}" for i in range(6))])
 
   @parameterized.parameters("mnist", "paper-mnist", "quadratic",
                             "paper-quadratic", "paper-neural-art",

@@ -1,4 +1,4 @@
-"""Tests of small and wide tasks."""
+"""Tests of small, wide and hard tasks."""
 
 import functools
 import tempfile
@@ -17,6 +17,7 @@ NOISE = tf.constant([3, 4])
 NUM_KINDS = 11
 INDICES = [*range(2 * NUM_KINDS)]
 NUM_WIDE = 5
+NUM_HARD = 6
 
 
 @functools.cache
@@ -50,7 +51,8 @@ class SmallTaskTest(parameterized.TestCase):
         sum(tf.size(p).numpy() for p in params.values()), 30, 20_000)
 
   @parameterized.parameters(*((task, i) for i in INDICES),
-                            *((wide_task, i) for i in range(NUM_WIDE)))
+                            *((wide_task, i) for i in range(NUM_WIDE)),
+                            *((problems.hard_task, i) for i in range(NUM_HARD)))
   def test_gradient_step_lowers_the_loss(self, make, index):
     problem = make(index)
     params, constants = problem.sample(SEED)
@@ -135,10 +137,32 @@ class SmallTaskTest(parameterized.TestCase):
   def test_wide_tasks_need_no_files(self):
     self.assertTrue(np.isfinite(loss_of_one(problems.wide_task(3), SEED)))
 
-  @parameterized.parameters(-1, NUM_WIDE)
-  def test_wide_task_that_there_is_not_is_refused(self, index):
+  @parameterized.parameters(
+      (problems.wide_task, -1), (problems.wide_task, NUM_WIDE),
+      (problems.hard_task, -1), (problems.hard_task, NUM_HARD))
+  def test_task_that_there_is_not_is_refused(self, make, index):
     with self.assertRaisesRegex(ValueError, f"index is {index}, but must be"):
-      problems.wide_task(index)
+      make(index)
+
+  @parameterized.parameters(*range(NUM_HARD))
+  def test_hard_task_is_a_problem_of_moderate_size(self, index):
+    problem = problems.hard_task(index)
+    problems.check(problem)
+    params, _ = problem.sample(SEED)
+    self.assertBetween(
+        sum(tf.size(p).numpy() for p in params.values()), 2722, 17_418)
+
+  def test_class_of_a_hard_task_has_thirty_patterns(self):
+    problem = problems.hard_task(3)
+    _, patterns = problem.sample(SEED)
+    self.assertEqual(patterns.shape, [300, 14, 14, 1])
+    images, labels = problem._images.minibatch(patterns, 1000, NOISE)
+    distances = np.linalg.norm(
+        np.reshape(images, [1000, 1, -1]) - np.reshape(patterns, [1, 300, -1]),
+        axis=-1)
+    nearest = distances.argmin(1)
+    self.assertGreater(np.mean(nearest % 10 == labels), 0.99)
+    self.assertGreater(len(set(nearest)), 280)
 
 
 if __name__ == "__main__":
