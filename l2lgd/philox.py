@@ -1,11 +1,12 @@
 """Random numbers from seeds, by the algorithm Philox (Salmon et al. 2011).
 
 They are those of `tf.random.stateless_*` with `alg="philox"`, the same on all
-devices; but XLA makes other floats of the same bits. `tf.random` makes 50
-operations of a draw, most of which turn the seed into a key; here there are
-less than 20, which shortens tracing and compilation.
+devices; but XLA makes other floats of the same bits. `tf.random` turns a
+draw into 50 operations, most of which make a key of the seed; here there are
+fewer than 20, which shortens tracing and compilation.
 
-Seeds are int32 tensors of shape [2], or what becomes one, such as (1, 2).
+Seeds are int32 tensors of shape [2], or values that convert to one, such as
+(1, 2).
 """
 
 from collections.abc import Sequence

@@ -30,7 +30,7 @@ class Step:
     template: The structure of the state.
     has_coordinates: Whether each coordinate has a state of its own, so that
       rows of a parameter can be updated alone.
-    of_all: `of_some` without its first argument, for all parameters.
+    of_places: Returns `of_some` for its first argument, a tuple.
   """
 
   def __init__(self, nets: Mapping[str, networks.Network],
@@ -55,13 +55,19 @@ class Step:
         lambda _: None, self._network_of([name_of_first]).initial_state(
             {name_of_first: tf.zeros([1] if self.has_coordinates
                                      else shapes[0])}))
-    self.of_all = self.compiled(self.of_some)
+    self.of_places = self.compiled(self.of_some)
 
-  def compiled(self, step: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns a step for all parameters, compiled by XLA if that is faster."""
-    return unroll.compiled(
-        functools.partial(step, range(len(self.shapes))),
-        can_join(self._networks.values()) and len(self.shapes) <= _MAX_COMPILED)
+  def compiled(self, step: Callable[..., Any]
+               ) -> Callable[[tuple[int, ...]], Callable[..., Any]]:
+    """Returns what returns the step of some or all parameters, by their places.
+
+    XLA compiles a step if that is faster. Parameters without gradients, such as
+    those of a layer that is not used, are seldom others in the next step.
+    """
+    can_compile = can_join(self._networks.values())
+    return functools.cache(lambda places: unroll.compiled(
+        functools.partial(step, places),
+        can_compile and len(places) <= _MAX_COMPILED))
 
   def initial_states(self, shapes: Sequence[Sequence[int]]
                      ) -> list[tuple[list[tf.Tensor], Any]]:
@@ -156,8 +162,7 @@ class Group:
       state: The variables of the states, or their copies on a device.
       learning_rate: Factor of the updates.
     """
-    step = (self.step.of_all if len(places) == len(self.step.shapes)
-            else functools.partial(self.step.of_some, places))
+    step = self.step.of_places(tuple(places))
     read = parameters if self.step.network.needs_params else ()
     updates, next_state = step(
         [*map(tf.convert_to_tensor, gradients)],

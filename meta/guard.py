@@ -23,8 +23,8 @@ class Guard(snt.Module):
   gradient as the residual; the multiple is above 1, as minibatches are noise.
   Otherwise the optimizer is not called, so that its states stay. Each parameter
   makes a step against its gradient then, of a size that is relative to its own.
-  If a gradient is not finite, nothing changes. In Keras, it is an argument of
-  `KerasLearnedOptimizer`.
+  If the norm is not finite in float32, nothing changes. In Keras, it is an
+  argument of `KerasLearnedOptimizer`.
 
   Example:
 
@@ -74,7 +74,7 @@ class Guard(snt.Module):
 
     Raises:
       ValueError: See `LearnedOptimizer.apply`; or the call is under a
-        distribution strategy, whose replicas have gradients of their own.
+        distribution strategy.
     """
     is_learned = isinstance(
         self.optimizer, learned_optimizer.LearnedOptimizer)
@@ -95,8 +95,8 @@ class Guard(snt.Module):
       ValueError: See `apply`.
     """
     if tf.distribute.has_strategy():
-      raise ValueError("A Guard is under a distribution strategy, but must be "
-                       "on one device.")
+      raise ValueError("A Guard is under a distribution strategy, but works on "
+                       "one device: call it outside the strategy's scope.")
     norm = tf.linalg.global_norm([tf.cast(
         g.values if isinstance(g, tf.IndexedSlices) else g, tf.float32)
                                   for g, _ in pairs])

@@ -1,5 +1,6 @@
 """A trained optimizer for Keras."""
 
+import numbers
 from typing import Any
 
 import tensorflow as tf
@@ -48,6 +49,8 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
       ValueError: See `LearnedOptimizer.load`; or there is neither a path nor a
         configuration.
     """
+    if isinstance(learning_rate, numbers.Real):
+      learning_rate = float(learning_rate)  # Keras refuses other numbers.
     super().__init__(learning_rate, **kwargs)
     self._shard = shard
     if path is not None:
@@ -92,16 +95,16 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
                            trainable_variables: list[tf.keras.Variable],
                            learning_rate: tf.Tensor) -> None:
     # Not `update_step`: one call is for all parameters.
-    pairs = self._all_reduce_sum_gradients([
-        (slots.as_gradient(g, v), slots.variable_of(v))
-        for g, v in zip(grads, trainable_variables, strict=True)])
+    variables = [*map(slots.variable_of, trainable_variables)]
+    gradients = slots.sum_over_replicas(
+        [*map(slots.as_gradient, grads, trainable_variables)])
 
     def update():
-      gradients, variables = zip(*pairs, strict=True)
       self._learned.update(gradients, variables, learning_rate)
 
     if self._guard:
-      self._guard.step(pairs, update, learning_rate)
+      self._guard.step(
+          [*zip(gradients, variables, strict=True)], update, learning_rate)
     else:
       update()
 

@@ -1,6 +1,8 @@
 """A trained optimizer for custom training loops."""
 
 from collections.abc import Mapping, Sequence
+import math
+import numbers
 import os
 from typing import Any
 
@@ -31,7 +33,8 @@ class LearnedOptimizer(snt.Module):
     variables = model.trainable_variables
     optimizer.apply(tape.gradient(loss, variables), variables)
 
-  A checkpoint, a copy and a pickle hold the states. As with `snt.optimizers`,
+  A checkpoint, a copy and a pickle hold the states; the latter two need
+  networks that `networks.factory` can make. As with `snt.optimizers`,
   they go by the order in which the parameters were first seen: names differ
   from one model of a class to the next.
 
@@ -47,6 +50,11 @@ class LearnedOptimizer(snt.Module):
       shares it.
   """
 
+  # The weights are not among the variables, as a module that has an optimizer
+  # would train them with its own.
+  _TF_MODULE_IGNORED_PROPERTIES = (
+      snt.Module._TF_MODULE_IGNORED_PROPERTIES | {"networks"})
+
   def __init__(self, nets: Mapping[str, networks.Network],
                net_assignments: networks.Assignments | None = None,
                learning_rate: float | tf.Variable = 1.0,
@@ -58,8 +66,8 @@ class LearnedOptimizer(snt.Module):
       net_assignments: Pairs of a network's id and the names of the parameters
         that it optimizes. A name may be the end of one, from a "/" on. None
         gives all parameters to the only network.
-      learning_rate: Factor of the updates. A variable may change during
-        training.
+      learning_rate: Factor of the updates, a number or a scalar variable,
+        which may change during training.
       name: Name of the module.
       shard: Whether the replicas of a distribution strategy share out
         coordinates and their states, where a network treats coordinates alike;
@@ -80,8 +88,9 @@ class LearnedOptimizer(snt.Module):
             "LearnedOptimizer, which may get them one by one: call the network "
             "itself with all gradients.")
     self.networks = dict(nets)
-    self.net_assignments = net_assignments
-    self.learning_rate = learning_rate
+    self.net_assignments = None if net_assignments is None else tuple(
+        (key, tuple(names)) for key, names in net_assignments)
+    self.learning_rate = _checked(learning_rate)
     self._shard = shard
     self.states: list[list[Any]] = []
     self._shared: list[tf.Variable] = []  # What the states are parts of.
@@ -116,7 +125,12 @@ class LearnedOptimizer(snt.Module):
     return cls(nets, net_assignments, learning_rate, shard=shard)
 
   def __reduce__(self) -> Any:
-    """Copies and pickles the networks and the states."""
+    """Copies and pickles the networks and the states.
+
+    Raises:
+      ValueError: See `net_config.with_arrays`.
+    """
+    self._drop_deleted()
     states = [[v.numpy() for v in state] for state in self.states]
     return _rebuild, (net_config_lib.with_arrays(self.networks),
                       self.net_assignments, self.learning_rate, self.name,
@@ -138,6 +152,8 @@ class LearnedOptimizer(snt.Module):
         network cannot optimize it; or the call is in the scope of a
         distribution strategy, but not in one of its replicas. No parameter has
         changed then.
+      RuntimeError: A checkpoint that was restored has a state of another shape
+        for a parameter.
     """
     gradients, parameters = map(
         list, zip(*slots.pairs(gradients, parameters)))
@@ -146,9 +162,7 @@ class LearnedOptimizer(snt.Module):
       raise ValueError("apply was called in the scope of a distribution "
                        "strategy. Call it in the function that the strategy's "
                        "run() calls, or outside the scope.")
-    if tf.distribute.has_strategy():
-      gradients = replica.all_reduce(
-          tf.distribute.ReduceOp.SUM, [*map(tf.convert_to_tensor, gradients)])
+    gradients = slots.sum_over_replicas(gradients)
     names = [slots.parameter_name(p) for p in parameters]
     variables = [*map(slots.variable_of, parameters)]
     # All states first, as one of the parameters may be refused.
@@ -188,7 +202,7 @@ class LearnedOptimizer(snt.Module):
       variables: The parameters.
 
     Raises:
-      ValueError: See `apply`. No state has been created then.
+      ValueError: See `apply`.
     """
     new = [(name, v) for name, v in zip(names, variables, strict=True)
            if v not in self._slots]
@@ -205,8 +219,8 @@ class LearnedOptimizer(snt.Module):
         self._check_states(len(self._slots) + i, names[i], variables[i].shape,
                            slot.states)
       for variable, slot in zip(variables, new_slots):
-        self._add_states(slot.states)
         self._slots.add(variable, slot)
+        self._add_states(len(self._slots) - 1, slot.states)
       self._shared = [tensor.variable for group in self._groups()
                       for tensor in group.tensors]
 
@@ -247,9 +261,8 @@ class LearnedOptimizer(snt.Module):
           "where the copied optimizer had one of another shape: apply it to "
           "the parameters in the same order.")
 
-  def _add_states(self, states: list[Any]) -> None:
+  def _add_states(self, index: int, states: list[Any]) -> None:
     """Adds the states of a new parameter, or replaces those of a copy."""
-    index = len(self._slots)
     if index == len(self.states):
       self.states.append(states)
       return
@@ -264,6 +277,18 @@ class LearnedOptimizer(snt.Module):
     if len(self._slots) < before:
       kept = [slot.states for _, slot in self._slots.items()]
       self.states = [*kept, *self.states[before:]]
+
+
+def _checked(learning_rate: Any) -> Any:
+  """Returns a learning rate, a finite number or a scalar variable."""
+  if isinstance(learning_rate, tf.Variable | tf.keras.Variable):
+    if not tf.TensorShape(learning_rate.shape).rank:
+      return learning_rate
+  elif isinstance(learning_rate, numbers.Real) and math.isfinite(learning_rate):
+    return learning_rate
+  raise ValueError(
+      f"learning_rate is {learning_rate!r}, but must be a finite number, or a "
+      "scalar tf.Variable, to which you assign the values of a schedule.")
 
 
 def _rebuild(net_config: networks.NetConfig,

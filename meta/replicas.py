@@ -103,9 +103,9 @@ def first(nest: Any) -> Any:
 
 def combine(parts: Sequence[tf.Tensor], terms: Sequence[tf.Tensor] = ()
             ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-  """Returns what all replicas have, to each of them.
+  """Gives each replica what all of them have.
 
-  All is in one message between the replicas, whose number determines the time.
+  Everything goes in one message, as the number of messages determines the time.
 
   Args:
     parts: The parts of this replica, each [N, ...].

@@ -9,12 +9,14 @@ import tensorflow as tf
 from l2lgd import files
 from meta import pretrained_networks
 import networks
-from networks import net_config, weights
+from networks import net_config as net_config_lib
+from networks import weights
 
 _DESCRIPTION = "optimizer.json"
 
 
-def export(path: files.Path, output: files.Path) -> dict[str, str]:
+def export(path: files.Path, output: files.Path,
+           net_config: networks.NetConfig | None = None) -> dict[str, str]:
   """Writes each network of a trained optimizer as a SavedModel.
 
   A SavedModel needs neither this library nor Sonnet. Its signatures are
@@ -31,6 +33,7 @@ def export(path: files.Path, output: files.Path) -> dict[str, str]:
       lists.
     output: Folder to write. If there are several networks, each has a folder in
       it.
+    net_config: See `LearnedOptimizer.load`.
 
   Returns:
     The folders by the networks' ids.
@@ -45,7 +48,7 @@ def export(path: files.Path, output: files.Path) -> dict[str, str]:
       not os.path.isdir(output) or os.listdir(output)):
     raise ValueError(f"output is {output}, which exists: give another folder.")
   path = pretrained_networks.find(path)
-  nets = net_config.make(net_config.from_folder(path))
+  nets = net_config_lib.make(net_config_lib.from_folder(path, net_config))
   folders = {key: output if len(nets) == 1 else os.path.join(output, key)
              for key in nets}
   for key, folder in folders.items():

@@ -30,7 +30,7 @@ def are_used(shard: bool | None, nets: Mapping[str, networks.Network],
   num = tf.distribute.get_strategy().num_replicas_in_sync
   if shard is None:
     shard = num_coordinates >= num * _MIN_COORDINATES
-  return shard and num > 1 and can_make(nets)
+  return bool(num_coordinates) and shard and num > 1 and can_make(nets)
 
 
 def can_make(nets: Mapping[str, networks.Network]) -> bool:
@@ -56,7 +56,7 @@ class ShardedGroup(groups.Group):
     # Coordinates of a replica, M. The last one may have fewer.
     self._length = -(-sum(self._sizes) // self._strategy.num_replicas_in_sync)
     super().__init__(step, name)
-    self._share_of_all = step.compiled(self._share_of_step)
+    self._share_of_places = step.compiled(self._share_of_step)
 
   def _make_tensors(self, name: str) -> Sequence["ShardedTensor"]:
     params = {name: tf.ones([1]) for name in self.step.shapes}
@@ -86,9 +86,7 @@ class ShardedGroup(groups.Group):
       parameters: Their variables.
     """
     context = tf.distribute.get_replica_context()
-    step = (self._share_of_all if len(places) == len(self._sizes)
-            else functools.partial(self._share_of_step, places))
-    update, state = step(
+    update, state = self._share_of_places(tuple(places))(
         self._all(places, gradients),
         (self._all(places, parameters)
          if self.step.network.needs_params else []),

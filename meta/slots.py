@@ -197,7 +197,7 @@ def variable_of(parameter: Parameter) -> tf.Variable:
 
 def pairs(gradients: Iterable[Any], parameters: Iterable[Parameter]
           ) -> list[tuple[Any, Parameter]]:
-  """Returns gradients, checked, and their parameters, without those of None.
+  """Returns the gradients that are not None, checked, and their parameters.
 
   Raises:
     ValueError: See `learned_optimizer.LearnedOptimizer.apply`.
@@ -223,6 +223,19 @@ def pairs(gradients: Iterable[Any], parameters: Iterable[Parameter]
         "A parameter is given twice: apply needs one gradient for each. The "
         f"parameters are {[parameter_name(p) for _, p in found]}.")
   return found
+
+
+def sum_over_replicas(gradients: Sequence[tf.Tensor | tf.IndexedSlices]
+                      ) -> Sequence[Any]:
+  """Returns the sums over the replicas of the strategy in scope, if any.
+
+  They are dense and of float32, as a strategy sums gradients of one type.
+  """
+  if not tf.distribute.has_strategy():
+    return gradients
+  return tf.distribute.get_replica_context().all_reduce(
+      tf.distribute.ReduceOp.SUM,
+      [tf.cast(tf.convert_to_tensor(g), tf.float32) for g in gradients])
 
 
 def as_gradient(gradient: Any, parameter: Parameter
@@ -264,7 +277,11 @@ def _without_repetition(gradient: tf.IndexedSlices, shape: tf.TensorShape
 
   It has a `dense_shape`, which it may have lacked.
   """
-  rows, places = tf.unique(gradient.indices)
+  # Added to constant indices, 0 keeps XLA from counting the rows ahead, which
+  # contradicts its unknown number of rows then.
+  zero = tf.minimum(tf.cast(tf.reduce_any(tf.math.is_nan(
+      gradient.values[:1])), gradient.indices.dtype), 0)
+  rows, places = tf.unique(gradient.indices + zero)
   values = tf.math.unsorted_segment_sum(
       gradient.values, places, tf.size(rows))
   return tf.IndexedSlices(values, rows, tf.constant(shape.as_list()))

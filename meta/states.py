@@ -179,12 +179,26 @@ class ParameterState(tf.Module):
     return self.value.numpy()
 
   def assign(self, value: Any) -> None:
-    """Sets the value."""
-    self._tensor.assign_part(self._place, tf.ensure_shape(
-        tf.convert_to_tensor(value, self.dtype), self.shape))
+    """Sets the value.
+
+    Raises:
+      ValueError: It has another shape.
+    """
+    value = tf.convert_to_tensor(value, self.dtype)
+    if not value.shape.is_compatible_with(self.shape):
+      raise ValueError(f"The state {self.path!r} has shape {self.shape}, but "
+                       f"got a value of shape {value.shape}.")
+    self._tensor.assign_part(self._place, tf.ensure_shape(value, self.shape))
 
   def _serialize_to_tensors(self) -> dict[str, tf.Tensor]:
     return {"VARIABLE_VALUE": self.value}
 
   def _restore_from_tensors(self, restored: dict[str, tf.Tensor]) -> None:
-    self.assign(restored["VARIABLE_VALUE"])
+    try:
+      self.assign(restored["VARIABLE_VALUE"])
+    except ValueError as error:
+      # A list that tracks the state would take a ValueError for a sign that it
+      # cannot.
+      raise RuntimeError(
+          f"{error} Apply the optimizer to the parameters in the order in "
+          "which it was applied to them before the checkpoint.") from None

@@ -78,10 +78,26 @@ def save(network: base.Network, filename: files.Path,
 
   Raises:
     OSError: The file cannot be written; an existing one is left as it was.
+    ValueError: The network is of a class that `factory` does not know.
   """
   weights.write(filename, weights.Saved(
-      arrays(network), type(network).__name__, network.options,
+      arrays(network), name_of(network), network.options,
       trained_on or {}))
+
+
+def name_of(network: base.Network) -> str:
+  """Returns the name that makes a network of the same class.
+
+  Raises:
+    ValueError: There is none.
+  """
+  cls = type(network)
+  if _CLASSES.get(cls.__name__) is not cls:
+    raise ValueError(
+        f"A network is a {cls.__name__}, a class that is not of the library. "
+        "It cannot be copied, pickled or written to a file; a checkpoint can "
+        "hold its weights.")
+  return cls.__name__
 
 
 def arrays(network: base.Network) -> weights.Weights:

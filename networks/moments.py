@@ -14,8 +14,8 @@ class Moments(NamedTuple):
   """Running means of gradients and of their squares, which start from zero."""
   means: tf.Tensor  # [K, D, N], for K decays.
   squares: tf.Tensor  # [L, D, N], for L decays.
-  peaks: tf.Tensor  # The largest mean square of the parameter so far, the mean
-  # over its coordinates of the first of `squares`; in each of its rows, [1, N].
+  peaks: tf.Tensor  # The largest value so far of the mean of `squares[0]` over
+  # the parameter's coordinates, repeated for each of its rows, [1, N].
   step: tf.Tensor  # Number of gradients so far, int32, shape [], or [1, N].
 
 

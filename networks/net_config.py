@@ -19,7 +19,7 @@ from l2lgd import files
 from networks import base, weights
 
 # The package's `factory` is a function.
-from networks.factory import arrays, factory
+from networks.factory import arrays, factory, name_of
 
 NetConfig = Mapping[str, Mapping[str, Any]]
 """Arguments of `networks.factory` by id."""
@@ -185,9 +185,12 @@ def with_arrays(networks: Mapping[str, base.Network]
   It holds JSON values only. `make` builds the same networks from it.
 
   Args:
-    networks: The networks by id, of classes that `networks.factory` knows.
+    networks: The networks by id.
+
+  Raises:
+    ValueError: One is of a class that `networks.factory` does not know.
   """
-  return {key: {"net": type(network).__name__,
+  return {key: {"net": name_of(network),
                 "net_options": network.options | _initializer(network)}
           for key, network in networks.items()}
 

@@ -45,14 +45,16 @@ class Partition(base.Network):
       name: Name of the module.
 
     Raises:
-      ValueError: An id is unknown or repeated, a network has no parameters, or
-        assignments are needed.
+      ValueError: Something is no network, an id is unknown or repeated, a
+        network has no parameters, or assignments are needed.
     """
     super().__init__(name)
-    if not isinstance(networks, Mapping):
+    if not isinstance(networks, Mapping) or not all(
+        isinstance(network, base.Network) for network in networks.values()):
       raise ValueError(
-          f"The networks are {networks!r}, but must be a dictionary of their "
-          "ids, such as {'cw': network}.")
+          f"The networks are {networks!r}, but must be a dictionary of "
+          "networks by id, such as {'cw': networks.Adam()}. "
+          "(meta.LearnedOptimizer.load reads trained ones.)")
     self.networks = dict(networks)
     self._names: dict[str, tuple[str, ...]] | None = None
     if assignments is not None:

@@ -28,8 +28,9 @@ class Postprocessing:
   - weight_decay * parameter. The direction is clipped to [-3, 3], and outputs
   count as 0 where all gradients have been 0, if the preprocessing has a
   momentum. With `nonlinearity="tanh"` and a `min_size`, its root mean square
-  over a tensor is bounded by a multiple of that of the tensor, whatever the
-  network computes: no gradient can make the optimizee diverge in a few steps.
+  over a tensor is bounded by a multiple of that of the tensor, or of `min_size`
+  if that is larger, whatever the network computes: no gradient can make the
+  optimizee diverge in a few steps.
 
   Attributes:
     num_outputs: Number of outputs for each coordinate.
@@ -107,7 +108,8 @@ class Postprocessing:
 
     Args:
       direction: The normalized momentum [D, N]. Where it is 0, because all
-        gradients have been 0, the parameter is not moved. None has none.
+        gradients have been 0, the parameter is not moved. None if the
+        preprocessing has no momentum.
       params: The parameters, each in rows [D, N], if they are needed.
     """
     size: Any = ()

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 import functools
 import itertools
+import numbers
 from typing import Any
 
 import numpy as np
@@ -56,8 +57,9 @@ def small_task(index: int, data_dir: str | None = None, split: str = "train",
     ValueError: `index` is negative, or see `datasets.mnist.read`.
     OSError: See `datasets.mnist.read`.
   """
-  if index < 0:
-    raise ValueError(f"index is {index}, but must not be negative.")
+  if not isinstance(index, numbers.Integral) or index < 0:
+    raise ValueError(
+        f"index is {index!r}, but must be an integer of at least 0.")
   rng = np.random.default_rng(index)
   kind = _KINDS[index % len(_KINDS)]
   if kind is None:
@@ -204,9 +206,10 @@ class _SmallNetwork(base.Problem):
 
 def _member(networks: list[list[layers.Layer]], index: int
             ) -> list[layers.Layer]:
-  if index not in range(len(networks)):
-    raise ValueError(
-        f"index is {index}, but must be from 0 to {len(networks) - 1}.")
+  if not isinstance(index, numbers.Integral) or (
+      index not in range(len(networks))):
+    raise ValueError(f"index is {index!r}, but must be an integer from 0 to "
+                     f"{len(networks) - 1}.")
   return networks[index]
 
 

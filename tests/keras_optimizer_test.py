@@ -1,5 +1,6 @@
 """Tests of the optimizer for Keras."""
 
+import json
 import os
 import tempfile
 
@@ -97,6 +98,20 @@ class KerasLearnedOptimizerTest(FolderTest):
     model.compile(meta.KerasLearnedOptimizer(folder), "mse")
     with self.assertRaisesRegex(ValueError, "the parameter '.*b/bias'"):
       fit(model)
+
+  def test_configuration_is_json(self):
+    folder = self.enter_context(tempfile.TemporaryDirectory())
+    save_networks(folder, one=NET, two=NET)
+    optimizer = meta.KerasLearnedOptimizer(
+        folder, [("one", ["a/kernel"]), ("two", ["b/kernel"])])
+    config = json.loads(json.dumps(optimizer.get_config()))
+    self.assertEqual(meta.KerasLearnedOptimizer.from_config(config).get_config(),
+                     optimizer.get_config())
+
+  def test_learning_rate_may_be_any_number(self):
+    for rate in (1, np.float32(1.)):
+      optimizer = meta.KerasLearnedOptimizer(self.path, learning_rate=rate)
+      self.assertEqual(float(optimizer.learning_rate), 1.)
 
   def test_guarded_steps_are_those_of_a_guarded_loop(self):
     model = self.compiled(guard=True)

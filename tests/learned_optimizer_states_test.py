@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 import meta
+import networks
 from tests import assertions
 from tests.toy_training import (
   FolderTest,
@@ -81,6 +82,39 @@ class StatesTest(FolderTest):
       twin.apply([tf.ones([1]), tf.ones([3])], [one, three])
     twin.apply([tf.ones([1]), tf.ones([2])], [one, two])
     self.assertIs(twin.states[0][0]._tensor, twin.states[1][0]._tensor)
+
+  def test_copy_has_no_states_of_deleted_parameters(self):
+    optimizer = meta.LearnedOptimizer.load(self.path)
+    deleted, kept = tf.Variable([1., 2.]), tf.Variable([3., 4.])
+    optimizer.apply([tf.ones([2]), tf.fill([2], -5.)], [deleted, kept])
+    del deleted
+    gc.collect()
+    duplicate, other = copy.deepcopy(optimizer), tf.Variable(kept)
+    for each, variable in ((optimizer, kept), (duplicate, other)):
+      each.apply([tf.fill([2], -5.)], [variable])
+    np.testing.assert_array_equal(other, kept)
+
+  @parameterized.parameters(copy.deepcopy, pickle.dumps)
+  def test_network_of_a_user_is_not_copied(self, function):
+    class Halves(networks.Sgd):
+      pass
+
+    with self.assertRaisesRegex(ValueError, "is a Halves, a class that is not"):
+      function(meta.LearnedOptimizer({"x": Halves()}))
+
+  def test_checkpoint_of_another_order_is_refused(self):
+    variables = [tf.Variable(tf.ones([n])) for n in (1, 2)]
+    gradients = [*map(tf.ones_like, variables)]
+    optimizer, other = (
+        meta.LearnedOptimizer.load(self.path) for _ in range(2))
+    optimizer.apply(gradients, variables)
+    path = tf.train.Checkpoint(optimizer=optimizer).write(
+        os.path.join(self.path, "checkpoint"))
+    checkpoint = tf.train.Checkpoint(optimizer=other)
+    checkpoint.read(path)
+    with self.assertRaisesRegex(
+        RuntimeError, "has shape .*, but got a value of shape .* the order"):
+      other.apply(gradients[::-1], variables[::-1])
 
   def test_states_of_deleted_parameters_are_dropped(self):
     optimizer = meta.LearnedOptimizer.load(self.path)

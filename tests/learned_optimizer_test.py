@@ -6,6 +6,7 @@ import tempfile
 
 from absl.testing import absltest, parameterized
 import numpy as np
+import sonnet as snt
 import tensorflow as tf
 
 import meta
@@ -128,6 +129,27 @@ class LearnedOptimizerTest(FolderTest):
     np.testing.assert_allclose(updates[1], rate * updates[0], rtol=1e-6)
     np.testing.assert_array_equal(updates[1], updates[2])
 
+  @parameterized.parameters(
+      None, "0.1", float("nan"), lambda: 0.1,
+      tf.keras.optimizers.schedules.PolynomialDecay(1., 10))
+  def test_learning_rate_that_is_no_number_is_refused(self, rate):
+    with self.assertRaisesRegex(
+        ValueError, "learning_rate is .*, but must be a finite number, or a"):
+      meta.LearnedOptimizer.load(self.path, learning_rate=rate)
+
+  def test_vector_of_learning_rates_is_refused(self):
+    with self.assertRaisesRegex(ValueError, "learning_rate is .* scalar"):
+      meta.LearnedOptimizer.load(
+          self.path, learning_rate=tf.Variable([0.1, 0.2]))
+
+  def test_module_that_has_an_optimizer_does_not_train_its_weights(self):
+    module = snt.Module()
+    module.parameter = tf.Variable(1.)
+    module.optimizer = meta.LearnedOptimizer.load(self.path)
+    module.guard = meta.Guard(module.optimizer)
+    module.optimizer.apply([1.], [module.parameter])
+    self.assertEqual(module.trainable_variables, (module.parameter,))
+
   def test_reset_is_a_fresh_start(self):
     optimizer, model = meta.LearnedOptimizer.load(self.path), make_model()
     weights = model.get_weights()
@@ -184,6 +206,25 @@ class LearnedOptimizerTest(FolderTest):
     np.testing.assert_allclose(table, np.stack(list(rows.values())), rtol=1e-5)
     np.testing.assert_array_equal(table[0], start[0])
     self.assertTrue(np.all(table.numpy()[[1, 3, 4]] != start[[1, 3, 4]]))
+
+  @parameterized.parameters(False, True)
+  def test_rows_that_are_constants_may_be_there_twice(self, jit_compile):
+    """They are in the relative positions of an attention layer, for example."""
+    rows = np.array([3, 1, 3])
+    tables = [tf.Variable(tf.reshape(tf.range(8.), [4, 2])) for _ in range(2)]
+    for table, function in zip(tables, (
+        tf.gather, lambda table, rows: tf.one_hot(rows, 4) @ table)):
+      optimizer = meta.LearnedOptimizer.load(self.path)
+
+      @tf.function(autograph=False, jit_compile=jit_compile)
+      def step(table=table, function=function, optimizer=optimizer):
+        with tf.GradientTape() as tape:
+          loss = tf.reduce_sum(tf.sin(function(table, rows)))
+        optimizer.apply([tape.gradient(loss, table)], [table])
+
+      step()
+    np.testing.assert_allclose(tables[0][1::2], tables[1][1::2], rtol=1e-5)
+    np.testing.assert_array_equal(tables[0][::2], [[0, 1], [4, 5]])
 
   def test_keras_updates_the_same_rows_of_an_embedding(self):
     def gradient():

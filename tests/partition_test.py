@@ -62,8 +62,13 @@ class PartitionTest(parameterized.TestCase):
 
   def test_networks_without_ids_are_refused(self):
     with self.assertRaisesRegex(
-        ValueError, "^The networks are Coord.*, but must be a dictionary of t"):
+        ValueError, "^The networks are Coord.*, but must be a dictionary of n"):
       partition.Partition(toys.coordinatewise())
+
+  @parameterized.parameters(("general",), ({"net": "Adam"},))
+  def test_what_is_no_network_is_refused(self, value):
+    with self.assertRaisesRegex(ValueError, "must be a dictionary of networks"):
+      partition.Partition({"cw": value})
 
   def test_assigning_nothing_is_refused(self):
     with self.assertRaisesRegex(ValueError, "no parameters to.*'sgd'"):

@@ -109,9 +109,10 @@ class SmallTaskTest(parameterized.TestCase):
   def test_needs_no_files(self):
     self.assertTrue(np.isfinite(loss_of_one(problems.small_task(1), SEED)))
 
-  def test_negative_index_is_refused(self):
-    with self.assertRaisesRegex(ValueError, "index is -1, but must not be"):
-      problems.small_task(-1)
+  @parameterized.parameters(-1, 1.5, "1")
+  def test_index_of_no_small_task_is_refused(self, index):
+    with self.assertRaisesRegex(ValueError, f"index is {index!r}, but must be"):
+      problems.small_task(index)
 
   def test_missing_data_are_named(self):
     with self.assertRaisesRegex(FileNotFoundError, "No MNIST under"):
@@ -139,7 +140,8 @@ class SmallTaskTest(parameterized.TestCase):
 
   @parameterized.parameters(
       (problems.wide_task, -1), (problems.wide_task, NUM_WIDE),
-      (problems.hard_task, -1), (problems.hard_task, NUM_HARD))
+      (problems.hard_task, -1), (problems.hard_task, NUM_HARD),
+      (problems.hard_task, 1.))
   def test_task_that_there_is_not_is_refused(self, make, index):
     with self.assertRaisesRegex(ValueError, f"index is {index}, but must be"):
       make(index)

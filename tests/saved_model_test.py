@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 import meta
+from tests import toys
 from tests.toy_training import NET, FolderTest, loop, make_model, save_networks
 
 
@@ -97,6 +98,15 @@ class ExportTest(FolderTest):
         folders, {key: os.path.join(output, key) for key in "ab"})
     for folder in folders.values():
       self.assertIn("update", tf.saved_model.load(folder).signatures)
+
+  def test_file_that_does_not_say_what_it_has_is_told(self):
+    folder = toys.DATA / "legacy" / "cw_identity"
+    output = os.path.join(self.path, "out")
+    with self.assertRaisesRegex(ValueError, "give net_config="):
+      meta.export(folder, output)
+    meta.export(folder, output, {"cw": {
+        "net": "CoordinateWiseDeepLSTM", "net_options": {"layers": (20, 20)}}})
+    self.assertNotEmpty(os.listdir(output))
 
   def test_empty_folder_is_used(self):
     output = os.path.join(self.path, "exported")

@@ -38,7 +38,8 @@ def train(optimizer, variables, num_steps, skipped=None):
 
   def step():
     is_own = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
-    gradients = [tf.where(is_own, tf.sin(v + 1.), 0.) for v in variables]
+    gradients = [tf.where(is_own, tf.sin(v + 1.), tf.zeros_like(v))
+                 for v in variables]
     if skipped is not None:
       gradients[skipped] = None
     optimizer.apply(gradients, variables)
@@ -102,11 +103,26 @@ def keras(shard):
   return model.get_weights()
 
 
+def empty_and_others():
+  """The parameters after two steps; one has no coordinates, one is float64."""
+  optimizer, _ = make(True)
+  variables = [tf.Variable(tf.zeros([0])), tf.Variable(tf.ones([3])),
+               tf.Variable(tf.ones([3], tf.float64))]
+  train(optimizer, variables, 2)
+  return [v.numpy() for v in variables]
+
+
 class ShardsTest(absltest.TestCase):
 
   def assert_close(self, actual, expected):
     for a, b in zip(actual, expected, strict=True):
       np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+  def test_parameters_may_be_empty_or_of_other_types(self):
+    empty, single, double = devices.run(2, empty_and_others)
+    self.assertEmpty(empty)
+    np.testing.assert_allclose(single, double, rtol=1e-6)
+    self.assertNotAlmostEqual(single[0], 1.)
 
   def test_shards_make_the_updates_of_all(self):
     expected = steps(None)
