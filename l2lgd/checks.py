@@ -3,7 +3,7 @@
 The errors name the argument, its value and what is allowed.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 import math
 import numbers
 from typing import Any
@@ -31,11 +31,7 @@ def positive_integers(name: str, values: Any) -> list[int]:
   Raises:
     ValueError: One is something else, or `values` is no list, tuple or array.
   """
-  if not isinstance(values, list | tuple | np.ndarray):
-    raise ValueError(
-        f"{name} is {values!r}, but must be a tuple of positive integers.")
-  return [positive_integer(f"{name}[{i}]", value)
-          for i, value in enumerate(values)]
+  return _each(positive_integer, name, values, "positive integers")
 
 
 def finite(name: str, value: Any, minimum: float = -math.inf) -> float:
@@ -60,6 +56,15 @@ def positive(name: str, value: Any) -> float:
   if not _is_finite(value) or value <= 0:
     raise ValueError(f"{name} is {value!r}, but must be a positive number.")
   return float(value)
+
+
+def positives(name: str, values: Any) -> list[float]:
+  """Returns the values as a list; all of them must be finite and above zero.
+
+  Raises:
+    ValueError: One is something else, or `values` is no list, tuple or array.
+  """
+  return _each(positive, name, values, "positive numbers")
 
 
 def fraction(name: str, value: Any) -> float:
@@ -94,6 +99,14 @@ def one_of(name: str, value: Any, allowed: Collection[str]) -> str:
     raise ValueError(
         f"{name} is {value!r}, but must be one of {sorted(allowed)}.")
   return value
+
+
+def _each(check: Callable[[str, Any], Any], name: str, values: Any,
+          what: str) -> list[Any]:
+  """Returns the values of a list, tuple or array, each of them checked."""
+  if not isinstance(values, list | tuple | np.ndarray):
+    raise ValueError(f"{name} is {values!r}, but must be a tuple of {what}.")
+  return [check(f"{name}[{i}]", value) for i, value in enumerate(values)]
 
 
 def _is_finite(value: Any) -> bool:

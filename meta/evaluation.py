@@ -95,10 +95,13 @@ class Evaluator:
       at once, each of them has a row of losses, [seeds * S, T + 1].
 
     Raises:
-      ValueError: There is no seed.
+      ValueError: There is no seed, or another number of learning rates.
     """
     if not len(seeds):
       raise ValueError("seeds is empty, but must hold at least one seed.")
+    if learning_rates is not None and len(learning_rates) != len(seeds):
+      raise ValueError(f"learning_rates has {len(learning_rates)} rates, but "
+                       f"must have one for each of {len(seeds)} seeds.")
     num_replicas = replicas.count()
     num_chunks = 1 if len(seeds) == 1 else math.ceil(
         len(seeds) / self.max_side_by_side / num_replicas)
@@ -116,7 +119,8 @@ class Evaluator:
       chunk = [(start + i) % len(seeds) for i in range(size)]
       chunk_losses, chunk_params = self._run(
           [seeds[i] for i in chunk],
-          learning_rates and [learning_rates[i] for i in chunk], num_steps)
+          None if learning_rates is None else [
+              learning_rates[i] for i in chunk], num_steps)
       count = min(size, len(seeds) - start)
       losses.append(_rows(chunk_losses[:count]))
       params.append({name: p[:count] for name, p in chunk_params.items()})

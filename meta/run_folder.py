@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import shlex
 from typing import Any
 
@@ -48,14 +49,20 @@ class RunFolder(recorders.Recorder):
     self._path = path
     self._trainer = trainer
     # As they are read; NumPy's numbers and arrays become JSON values.
-    self._settings = json.loads(json.dumps(
-        settings, default=lambda value: value.tolist()))
+    try:
+      self._settings = json.loads(json.dumps(
+          settings, default=lambda value: value.tolist()))
+    except (AttributeError, TypeError) as error:
+      raise ValueError(f"The description is {settings}, but must hold JSON "
+                       "values alone.") from error
     self._saved_epoch: int | None = None  # Of the networks.
     is_first = replicas.is_first_worker()
     if is_first:
       self._claim(resume)
     checkpoint = trainer.checkpoint()
     checkpoint.save_counter.numpy()  # All processes must make this variable.
+    if is_first:
+      self._remove_damaged_list()
     self._manager = tf.train.CheckpointManager(
         checkpoint, os.path.join(path, _CHECKPOINTS), max_to_keep=2)
     if resume:
@@ -63,10 +70,20 @@ class RunFolder(recorders.Recorder):
     self._writer = (tf.summary.create_file_writer(path) if is_first
                     else tf.summary.create_noop_writer())
 
+  def _remove_damaged_list(self) -> None:
+    """Removes TensorFlow's list of the checkpoints if it cannot be read."""
+    folder = os.path.join(self._path, _CHECKPOINTS)
+    try:
+      listed = tf.train.get_checkpoint_state(folder)
+    except ValueError:  # The list is empty.
+      listed = None
+    if listed is None:
+      pathlib.Path(folder, "checkpoint").unlink(missing_ok=True)
+
   def _restore(self) -> None:
     """Restores the last checkpoint that can be read, if there is any."""
     errors: dict[str, Exception] = {}
-    for filename in reversed(self._manager.checkpoints):
+    for filename in reversed(_find_checkpoints(self._path)):
       try:
         self._manager.checkpoint.restore(filename).assert_consumed()
         return
@@ -190,8 +207,17 @@ class RunFolder(recorders.Recorder):
 
 def has_checkpoint(path: files.Path) -> bool:
   """Returns whether a folder has a state from which to resume."""
-  return tf.train.latest_checkpoint(
-      os.path.join(files.expand(path), _CHECKPOINTS)) is not None
+  return bool(_find_checkpoints(files.expand(path)))
+
+
+def _find_checkpoints(path: str) -> list[str]:
+  """Returns the checkpoints of a run, the last one at the end."""
+  found = {}
+  for file in pathlib.Path(path, _CHECKPOINTS).glob("ckpt-*.index"):
+    number = file.stem.removeprefix("ckpt-")
+    if number.isdigit():
+      found[int(number)] = str(file.with_suffix(""))
+  return [found[number] for number in sorted(found)]
 
 
 def _of_problem(name: str | None) -> str:

@@ -36,7 +36,7 @@ class Settings(NamedTuple):
   max_gradient_norm: float | None = None  # See `meta_step.MetaStep`.
   objective: str = "sum"  # The meta-loss; see `meta_step.MetaStep`.
   min_num_steps: int | None = None  # The fewest updates in an epoch, whose
-  # number is drawn; see `schedules.num_steps`. None makes all runs as long.
+  # number is drawn; see `schedules.num_steps`. None makes all equal.
   problem_weights: Sequence[float] | None = None  # Of several problems, how
   # often each is trained on in relation to the others; None: equally often.
   patience: int | None = None  # Validations in a row without improvement after
@@ -85,8 +85,7 @@ class Settings(NamedTuple):
     checks.one_of("teacher", self.teacher, baselines.BY_NAME)
     checks.one_of("estimator", self.estimator, evolution.ESTIMATORS)
     if self.problem_weights is not None:
-      for i, weight in enumerate(self.problem_weights):
-        checks.positive(f"problem_weights[{i}]", weight)
+      checks.positives("problem_weights", self.problem_weights)
     if self.curriculum is not None:
       self._check_curriculum(self.curriculum)
     if self.min_num_steps is not None:

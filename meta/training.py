@@ -59,10 +59,11 @@ def train(
     description: What else determines the run, as JSON values. It is written
       into the run's files, and a resumed run must have the same. By default the
       name of the problem's class, or the names of the problems.
-    recorders: What follows the training, such as a plot or a log.
+    recorders: Objects that follow the training, such as a plot or a log.
     should_stop: Is called before each epoch, and stops the training if it
-      returns True, after everything has been saved. It must return the same in
-      all processes.
+      returns True, after a checkpoint has been saved. The saved networks are
+      those of the best validation, or of the last one with `keep_last`. It must
+      return the same in all processes.
 
   Returns:
     The networks as of the last epoch.

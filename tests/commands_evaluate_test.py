@@ -225,6 +225,11 @@ class EvaluateTest(programs.EagerTestCase):
         r"'Nesterov', 'Rprop', 'Adagrad', 'RMSProp', 'Adam', 'BFGS', "
         r"'L-BFGS'\]")
 
+  def test_path_without_the_learned_optimizer_is_refused(self):
+    self.assert_error(
+        programs.run("evaluate", *SGD, "--path=general"),
+        "--path is general, but --optimizer is Sgd: add L2L, or leave")
+
   def test_folder_without_weights_is_reported(self):
     self.assert_error(
         programs.run("evaluate", *programs.EVALUATE, f"--path={self.folder}"),

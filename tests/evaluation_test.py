@@ -138,6 +138,17 @@ class EvaluatorTest(parameterized.TestCase):
         ValueError, f"^num_steps is {num_steps!r}, but must be a positive"):
       evaluator(networks.Sgd(), problems.Simple(), num_steps)
 
+  def test_each_run_has_its_learning_rate(self):
+    problem, rates = toys.Regression(), np.array([0.1, 0.01])
+    evaluate = evaluator(networks.Sgd(), problem, 2)
+    losses = evaluate([3, 3], learning_rates=rates).losses
+    for row, rate in zip(losses, rates):
+      expected = evaluator(networks.Sgd(rate), problem, 2)([3]).losses[0]
+      np.testing.assert_allclose(row, expected, rtol=1e-5)
+    with self.assertRaisesRegex(
+        ValueError, "learning_rates has 1 rates, but must have one for each"):
+      evaluate([3, 4], learning_rates=[0.1])
+
   def test_no_seeds_are_refused(self):
     with self.assertRaisesRegex(
         ValueError, "^seeds is empty, but must hold at least one seed"):

@@ -156,6 +156,25 @@ class RunFolderTest(parameterized.TestCase):
     self.claim(trainer=restored, resume=True)
     self.assertEqual(restored.num_epochs, 1)
 
+  @parameterized.parameters(None, "", 'model_checkpoint_path: "ckpt-2"\nall_m')
+  def test_checkpoints_are_found_without_their_list(self, text):
+    trainer = make_trainer()
+    folder = self.claim(trainer=trainer)
+    for number in (9, 10, 11):
+      trainer._num_epochs.assign(number)
+      folder.save_checkpoint()
+    listed = pathlib.Path(self.folder, "checkpoints", "checkpoint")
+    listed.unlink()
+    if text is not None:
+      listed.write_text(text)
+    self.assertTrue(run_folder.has_checkpoint(self.folder))
+    restored = make_trainer()
+    folder = self.claim(trainer=restored, resume=True)
+    self.assertEqual(restored.num_epochs, 11)
+    restored._num_epochs.assign(12)
+    folder.save_checkpoint()
+    self.assertIn('model_checkpoint_path: "ckpt-12"', listed.read_text())
+
   def test_checkpoint_of_other_networks_is_refused(self):
     self.claim().save_checkpoint()
     self.assert_refused(ValueError, "incompatible tensor with shape",
@@ -255,6 +274,10 @@ class RunFolderTest(parameterized.TestCase):
          "validation/final_loss/mine:f", "validation/loss_curve/mine:f",
          "diagnostics/cosine/mine:f"], logged)
     self.assertNotIn("training/final_loss", logged)
+
+  def test_settings_that_are_no_json_are_refused(self):
+    with self.assertRaisesRegex(ValueError, "The description is .* JSON"):
+      self.claim(data=pathlib.Path("x"))
 
   def test_settings_are_compared_as_json(self):
     self.claim(weights=(1., 2.))

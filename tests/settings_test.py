@@ -52,7 +52,8 @@ class SettingsTest(parameterized.TestCase):
       ({"imitation": 1.5}, r"imitation is 1.5, but must be in \[0, 1\]"),
       ({"imitation": 0.5, "stagger": True},
        "imitation is 0.5, but must be 0 for tasks to be staggered"),
-      ({"problem_weights": [1., 0.]}, r"problem_weights\[1\] is 0.0, but must"))
+      ({"problem_weights": [1., 0.]}, r"problem_weights\[1\] is 0.0, but must"),
+      ({"problem_weights": 2}, "problem_weights is 2, but must be a tuple of"))
   def test_settings_that_do_not_fit_are_refused(self, settings, message):
     with self.assertRaisesRegex(ValueError, f"^{message}"):
       meta.Settings(**settings).check()

@@ -197,7 +197,8 @@ class Console(meta.Recorder):
     if num_epochs >= self._num_epochs:
       return ""
     if self._was_interrupted():
-      return " Resume it with --resume."
+      return (" Resume it with --resume: its networks are those of a "
+              "validation before.")
     return " It was stopped early, as the validations no longer improved."
 
   def _report(self) -> None:

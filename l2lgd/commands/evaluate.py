@@ -187,7 +187,7 @@ def optimizer_names() -> tuple[list[str], bool]:
   """Returns the names in --optimizer, and whether rates are searched for.
 
   Raises:
-    ValueError: A name is unknown.
+    ValueError: A name is unknown, or flags contradict one another.
   """
   all_names = ["L2L", *baselines.BY_NAME]
   known = [*all_names, *quasi_newton.METHODS]
@@ -197,6 +197,9 @@ def optimizer_names() -> tuple[list[str], bool]:
     if name not in known:
       raise ValueError(f"--optimizer has {name!r}, but must be all alone, or "
                        f"some of {known}.")
+  if FLAGS.path and "L2L" not in names:
+    raise ValueError(f"--path is {','.join(FLAGS.path)}, but --optimizer is "
+                     f"{','.join(names)}: add L2L, or leave --path out.")
   tune = FLAGS.tune or is_all
   if tune and FLAGS["learning_rate"].present:
     raise ValueError("--learning_rate is what --tune searches: give one of "

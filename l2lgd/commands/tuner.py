@@ -32,7 +32,7 @@ def validation_split(split: str) -> str:
   """Returns the split of the validation runs of a comparison.
 
   On training images it is the same: of the few validation images, the best
-  rates of long runs are those that learn them by heart.
+  rates of long runs are those that memorize them.
 
   Args:
     split: That of the comparison.
