@@ -64,8 +64,8 @@ class KerasProblem(model_problem.ModelProblem):
           f"Keras's backend is {keras.backend.backend()!r}, but must be "
           "'tensorflow': set KERAS_BACKEND=tensorflow.")
     super().__init__(
-        keras.losses.get(loss_fn) if isinstance(loss_fn, str) else loss_fn,
-        data, batch_size)
+        _named_loss(loss_fn) if isinstance(loss_fn, str) else loss_fn, data,
+        batch_size)
     if not callable(model_fn):
       raise ValueError(f"model_fn is {model_fn!r}, but must be a function that "
                        "makes a model.")
@@ -112,6 +112,29 @@ class KerasProblem(model_problem.ModelProblem):
           self._drawn.append(variable)
           constants.append(value)
     return weights, constants
+
+
+class _MeanLoss(keras.losses.Loss):
+  """The mean of a function's losses over all axes, as `compile` takes it."""
+
+  def __init__(self, function: Callable[..., Any]):
+    super().__init__("mean_loss")
+    self._function = function
+
+  def call(self, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+    if targets.shape == outputs.shape[:-1] and outputs.shape[-1] == 1:
+      targets = targets[..., tf.newaxis]  # Of a single unit.
+    return self._function(targets, outputs)
+
+
+def _named_loss(name: str) -> keras.losses.Loss:
+  """Returns the loss of Keras that has a name."""
+  try:
+    loss = keras.losses.get(name)
+  except ValueError as error:
+    raise ValueError(f"loss_fn is {name!r}, but must be a function, a loss of "
+                     "Keras, or its name, such as 'mse'.") from error
+  return loss if isinstance(loss, keras.losses.Loss) else _MeanLoss(loss)
 
 
 def _make_model(model_fn: Callable[[], keras.Model]

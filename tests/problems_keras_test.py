@@ -88,6 +88,36 @@ class KerasProblemTest(parameterized.TestCase):
         loss(problem, params),
         np.mean((np.tanh(INPUTS @ w + b) @ v + c - TARGETS)**2), rtol=1e-5)
 
+  @parameterized.parameters(False, True)
+  def test_named_loss_is_that_of_compile(self, weighted):
+    """Targets lack the axis of a single unit; a sequence has several losses."""
+    weights = [RNG.uniform(size=7).astype(np.float32)] * weighted
+    x = RNG.normal(size=[7, 4, 3]).astype(np.float32)
+    for name, shape, y in (
+        ("binary_crossentropy", [12], RNG.integers(2, size=[7])),
+        ("mse", [4, 3], RNG.normal(size=[7, 4, 2]).astype(np.float32)),
+        ("MeanSquaredError", [4, 3], RNG.normal(size=[7, 4, 2]).astype("f"))):
+      if weighted and y.ndim > 1:
+        continue  # Keras takes a weight for each loss then.
+      inputs, units = x.reshape([7, *shape]), y.shape[-1] if y.ndim > 1 else 1
+
+      def model_fn(shape=shape, units=units):
+        return keras.Sequential([keras.Input(shape), keras.layers.Dense(
+            units, "sigmoid", kernel_initializer="ones")])
+
+      problem = problems.KerasProblem(model_fn, name, (inputs, y, *weights), B)
+      batch = problem._gather(np.arange(7))
+      actual = problem._loss_on(batch, *problem.sample(SEED), SEED)
+      model = model_fn()
+      model.compile("sgd", name)
+      expected = model.evaluate(
+          inputs, y, sample_weight=weights[0] if weighted else None, verbose=0)
+      np.testing.assert_allclose(actual, expected, rtol=1e-5)
+
+  def test_unknown_name_of_a_loss_is_refused(self):
+    with self.assertRaisesRegex(ValueError, "loss_fn is 'nothing', but must"):
+      make(loss_fn="nothing")
+
   def test_data_set_is_its_arrays(self):
     problem = make(data=tf.data.Dataset.from_tensor_slices(OTHERS))
     params = sample(problem)
