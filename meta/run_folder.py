@@ -61,8 +61,6 @@ class RunFolder(recorders.Recorder):
       self._claim(resume)
     checkpoint = trainer.checkpoint()
     checkpoint.save_counter.numpy()  # All processes must make this variable.
-    if is_first:
-      self._remove_damaged_list()
     self._manager = tf.train.CheckpointManager(
         checkpoint, os.path.join(path, _CHECKPOINTS), max_to_keep=2)
     if resume:
@@ -122,6 +120,7 @@ class RunFolder(recorders.Recorder):
                        "another folder.")
     else:
       self._check_settings(settings_file)
+      self._remove_damaged_list()
 
   def _check_settings(self, settings_file: str) -> None:
     """Raises a ValueError if the run was started with other settings."""

@@ -36,7 +36,7 @@ class Settings(NamedTuple):
   max_gradient_norm: float | None = None  # See `meta_step.MetaStep`.
   objective: str = "sum"  # The meta-loss; see `meta_step.MetaStep`.
   min_num_steps: int | None = None  # The fewest updates in an epoch, whose
-  # number is drawn; see `schedules.num_steps`. None makes all equal.
+  # number is drawn; see `schedules.num_steps`. None: always `num_steps`.
   problem_weights: Sequence[float] | None = None  # Of several problems, how
   # often each is trained on in relation to the others; None: equally often.
   patience: int | None = None  # Validations in a row without improvement after

@@ -92,8 +92,7 @@ class TrainTest(programs.EagerTestCase):
     self.assertEqual((result.code, result.stderr), (128 + signum, ""))
     self.assertRegex(
         result.stdout, rf"\A{TRAINING}EVALUATION\n{STATS}"
-        rf"Saved {self.folder} after epoch 2\. Resume it with --resume: "
-        r".*\.\n\Z")
+        rf"Saved {self.folder} after epoch 2\. {programs.RESUME}\n\Z")
     result = programs.run("train", *argv)
     self.assert_done(result)
     self.assertRegex(

@@ -111,7 +111,8 @@ class SmallTaskTest(parameterized.TestCase):
 
   @parameterized.parameters(-1, 1.5, "1")
   def test_index_of_no_small_task_is_refused(self, index):
-    with self.assertRaisesRegex(ValueError, f"index is {index!r}, but must be"):
+    with self.assertRaisesRegex(
+        ValueError, f"index is {index!r}, but must be an integer of at leas"):
       problems.small_task(index)
 
   def test_missing_data_are_named(self):
@@ -143,7 +144,8 @@ class SmallTaskTest(parameterized.TestCase):
       (problems.hard_task, -1), (problems.hard_task, NUM_HARD),
       (problems.hard_task, 1.))
   def test_task_that_there_is_not_is_refused(self, make, index):
-    with self.assertRaisesRegex(ValueError, f"index is {index}, but must be"):
+    with self.assertRaisesRegex(
+        ValueError, f"index is {index}, but must be an integer from 0 to "):
       make(index)
 
   @parameterized.parameters(*range(NUM_HARD))

@@ -64,7 +64,7 @@ class ProcessesTest(programs.TestCase):
     result = process.result()
     self.assertEqual((result.code, result.stderr), (128 + signal.SIGINT, ""))
     epoch = re.search(
-        r"Saved .*/run after epoch (\d+)\. Resume it with --resume: .*\.\n\Z",
+        rf"Saved .*/run after epoch (\d+)\. {programs.RESUME}\n\Z",
         result.stdout)[1]
     self.assertIn(f"checkpoints/ckpt-{epoch}.index",
                   run_files.files(self.folder))

@@ -81,7 +81,7 @@ class WorkersTest(programs.TestCase):
     process.kill_child(1, signal.SIGTERM)
     result = process.result()
     self.assertEqual((result.code, result.stderr), (128 + signal.SIGTERM, ""))
-    self.assertRegex(result.stdout, r"Resume it with --resume: .*\.\n\Z")
+    self.assertRegex(result.stdout, rf"{programs.RESUME}\n\Z")
 
   def test_evaluation_is_shared_out(self):
     results = []
