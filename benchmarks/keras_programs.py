@@ -53,7 +53,7 @@ def main() -> None:
     names = unseen.chosen(FLAGS.only, PROGRAMS)
     optimizers: dict[str, MakeOptimizer] = {"Adam": keras.optimizers.Adam}
     for path, steps in itertools.product(
-        FLAGS.path.split(","), options.integers("warmup_steps")):
+        FLAGS.path, options.integers("warmup_steps")):
       checks.finite("--warmup_steps", steps, minimum=0)
       optimizers[f"{path}, {steps}"] = functools.partial(_learned, path, steps)
     rows = [(name, optimizer, *measure(PROGRAMS[name], make))

@@ -1,13 +1,15 @@
-"""Compares a trained optimizer with Adam on problems that it never saw.
+"""Compares trained optimizers with Adam on problems that they never saw.
 
-  python -m benchmarks.unseen --path=general --data_dir=data
+  python -m benchmarks.unseen --path=general,general-small --data_dir=data
 
-Both make the same runs, on the same functions and minibatches. Adam is tuned
-on these very runs: of seven learning rates, the one with the best final loss
-counts. Its default rate, 0.001, is among them.
+All make the same runs, on the same functions and minibatches. Final losses are
+means over the last hundredth of the steps. Adam is tuned on these very runs: of
+seven learning rates, the one with the lowest mean final loss counts. Its
+default rate, 0.001, is among them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from absl import flags
 import keras
@@ -25,8 +27,8 @@ import problems
 from problems import datasets
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("path", "general", "The trained optimizer: a folder, or "
-                    "the name of one of the library's own.")
+flags.DEFINE_list("path", ["general"], "The trained optimizers: folders, or "
+                  "names of the library's own.")
 flags.DEFINE_list("only", [], "The problems to run on. (default: all)")
 flags.DEFINE_integer("runs", 3, "Runs on each problem.")
 flags.DEFINE_integer("seed", 0, "Seed of all functions.")
@@ -35,22 +37,40 @@ _RATES = 1e-4 * np.sqrt(10.)**np.arange(7)
 _DEFAULT = 2  # The place of Adam's default rate, 0.001.
 
 
+class Outcome(NamedTuple):
+  """What the runs of an optimizer came to."""
+  optimizer: str
+  final: evaluation.Summary  # Of the final losses.
+  highest: float  # The highest loss of a run, relative to the first.
+
+  @property
+  def rank(self) -> tuple[int, float]:
+    """The smaller, the better."""
+    return self.final.num_diverged, self.final.mean
+
+
 def main() -> None:
   console.print_device()
   with program.user_errors():
     options.check_positive("num_steps", "runs")
     names = chosen(FLAGS.only, PROBLEMS)
-    optimizer = meta.LearnedOptimizer.load(FLAGS.path)
-    network = networks.Partition(optimizer.networks)
-    rows = [(name, *measure(network, PROBLEMS[name]()))
-            for name in tqdm.tqdm(names)]
-  print(tabulate.tabulate(rows, headers=(
-      "Problem", "Start", "Learned", "Adam, 0.001", "Adam, tuned", "Rate",
-      "Highest"), floatfmt=".3g"))
-  learned, default, tuned = (
-      np.array([row[i] for row in rows]) for i in (2, 3, 4))
-  print(f"Under Adam's default on {np.sum(learned < default)} of {len(rows)} "
-        f"problems, under tuned Adam on {np.sum(learned < tuned)}")
+    learned = {path: networks.Partition(
+        meta.LearnedOptimizer.load(path).networks) for path in FLAGS.path}
+    outcomes = {name: measure(learned, PROBLEMS[name]())
+                for name in tqdm.tqdm(names)}
+  print(tabulate.tabulate(
+      [(name, outcome.optimizer, outcome.final.mean,
+        outcome.final.standard_error, outcome.highest,
+        outcome.final.num_diverged)
+       for name, of_problem in outcomes.items() for outcome in of_problem],
+      headers=("Problem", "Optimizer", "Final", "Std. error", "Highest",
+               "Diverged"), floatfmt=".3g"))
+  for i, path in enumerate(learned):
+    default, tuned = (sum(
+        of_problem[i].rank < of_problem[adam].rank
+        for of_problem in outcomes.values()) for adam in (-2, -1))
+    print(f"{path}: under Adam's default on {default} of {len(outcomes)} "
+          f"problems, under tuned Adam on {tuned}")
 
 
 def chosen(names: Sequence[str], among: Iterable[str]) -> list[str]:
@@ -65,28 +85,31 @@ def chosen(names: Sequence[str], among: Iterable[str]) -> list[str]:
   return [*(names or among)]
 
 
-def measure(network: networks.Network, problem: problems.Problem
-            ) -> tuple[float, ...]:
-  """Compares the optimizers on one problem.
+def measure(learned: Mapping[str, networks.Network],
+            problem: problems.Problem) -> list[Outcome]:
+  """Returns what the optimizers came to on a problem.
 
-  Returns:
-    Means over the runs: the first loss; the final losses of the trained
-    optimizer, of Adam at its default rate and at the best one; this rate; and
-    the highest loss of the trained optimizer, relative to the first.
+  The last two are Adam at its default rate and at the best one.
   """
   run_seeds = [seeds.derive(FLAGS.seed, "test", i)
                for i in range(FLAGS.runs)]
-  losses = evaluation.Evaluator(
-      network, problem, FLAGS.num_steps, options.jit_compile())(
-          run_seeds).losses
-  adam = evaluation.Evaluator(
-      networks.Adam(), problem, FLAGS.num_steps, options.jit_compile())
-  finals = np.array([
-      np.mean(adam(run_seeds, learning_rates=[rate] * FLAGS.runs).losses[:, -1])
-      for rate in _RATES])
-  best = int(np.nanargmin(np.where(np.isfinite(finals), finals, np.inf)))
-  return (losses[:, 0].mean(), losses[:, -1].mean(), finals[_DEFAULT],
-          finals[best], _RATES[best], np.max(losses) / losses[:, 0].mean())
+
+  def evaluator(network: networks.Network) -> evaluation.Evaluator:
+    return evaluation.Evaluator(
+        network, problem, FLAGS.num_steps, options.jit_compile())
+
+  adam = evaluator(networks.Adam())
+  of_adam = [_outcome(f"Adam, {rate:.2g}", adam(
+      run_seeds, learning_rates=[rate] * FLAGS.runs).losses)
+             for rate in _RATES]
+  return [*(_outcome(name, evaluator(network)(run_seeds).losses)
+            for name, network in learned.items()),
+          of_adam[_DEFAULT], min(of_adam, key=lambda outcome: outcome.rank)]
+
+
+def _outcome(optimizer: str, losses: np.ndarray) -> Outcome:
+  return Outcome(optimizer, evaluation.summarize(evaluation.losses_at(losses)),
+                 np.max(losses / losses[:, :1]))
 
 
 def _cross_entropy() -> keras.losses.Loss:

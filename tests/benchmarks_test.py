@@ -84,14 +84,14 @@ class UnseenTest(programs.TestCase, parameterized.TestCase):
         "--jit_compile=false"))
 
   def test_adam_is_tuned_on_the_same_runs(self):
-    results = unseen.measure(
-        networks.Adam(0.001), unseen.Factorization())
-    start, learned, default, tuned, rate, highest = results
-    self.assertAlmostEqual(learned, default, places=5)
-    self.assertLess(tuned, learned)
-    self.assertAlmostEqual(rate, 0.1)
-    self.assertAlmostEqual(highest, 1., delta=0.5)
-    self.assertAlmostEqual(start, 5., delta=2.)
+    learned, default, tuned = unseen.measure(
+        {"own": networks.Adam(0.001)}, unseen.Factorization())
+    self.assertEqual([learned.optimizer, default.optimizer, tuned.optimizer],
+                     ["own", "Adam, 0.001", "Adam, 0.1"])
+    self.assertAlmostEqual(learned.final.mean, default.final.mean, places=5)
+    self.assertLess(tuned.rank, default.rank)
+    self.assertAlmostEqual(learned.highest, 1., delta=0.5)
+    self.assertEqual(learned.final.num_runs, 2)
 
   def test_unknown_problem_is_named(self):
     with self.assertRaisesRegex(ValueError, "only has .'cubic'., but must be"):
