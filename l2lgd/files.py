@@ -1,6 +1,8 @@
-"""Writes files completely or not at all."""
+"""Writes files completely or not at all, and locks folders."""
 
+from collections.abc import Iterator
 import contextlib
+import fcntl
 import os
 
 Path = str | os.PathLike[str]
@@ -86,3 +88,33 @@ def check_writable(filename: Path) -> None:
     pass
   if not exists:
     os.remove(filename)
+
+
+@contextlib.contextmanager
+def locked(name: str, folder: Path) -> Iterator[None]:
+  """Keeps other processes from writing to a folder, if they use this, too.
+
+  On a file system without locks, this does nothing.
+
+  Args:
+    name: The name of the argument, for the error.
+    folder: The folder.
+
+  Raises:
+    ValueError: Another process has locked it.
+    OSError: There is no such folder.
+  """
+  descriptor = os.open(expand(folder), os.O_RDONLY)
+  try:
+    try:
+      fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      raise ValueError(
+          f"{name} is {os.fspath(folder)}, to which another process is "
+          "writing: wait until it has ended, or give another folder."
+      ) from None
+    except OSError:  # There are no locks.
+      pass
+    yield
+  finally:
+    os.close(descriptor)

@@ -1,6 +1,7 @@
 """Meta-training as a whole: epochs, validations, checkpoints and logs."""
 
 from collections.abc import Callable, Sequence
+import contextlib
 from typing import Any
 
 from l2lgd import checks, files
@@ -70,8 +71,8 @@ def train(
 
   Raises:
     ValueError: A setting is out of its range, the networks cannot optimize the
-      problem, `save_path` holds something other than the run to resume, or
-      another one in other processes.
+      problem, `save_path` holds something other than the run to resume, another
+      process is writing to it, or other workers have another `save_path`.
     OSError: A file cannot be read or written.
   """
   if num_epochs != 0:  # Which validates alone.
@@ -92,7 +93,10 @@ def train(
   replicas.check_same("The checkpoints in save_path", trainer.num_epochs)
   if not replicas.is_first_worker():
     recorders = []
-  _follow(trainer, num_epochs, recorders, folder, log_period, should_stop)
+  with contextlib.ExitStack() as stack:
+    if save_path is not None and replicas.is_first_worker():
+      stack.enter_context(files.locked("save_path", save_path))
+    _follow(trainer, num_epochs, recorders, folder, log_period, should_stop)
   return optimizer
 
 

@@ -82,6 +82,23 @@ class FilesTest(parameterized.TestCase):
         files.check_writable(filename)
     self.assertEqual(self.in_folder(), ["file", "link"])
 
+  def test_only_one_at_a_time_has_a_locked_folder(self):
+    with files.locked("save_path", self.folder):
+      with self.assertRaisesRegex(
+          ValueError, f"^save_path is {self.folder}, to which another process "
+          "is writing: wait until it has ended"):
+        with files.locked("save_path", self.folder):
+          pass
+    with files.locked("save_path", self.folder):
+      pass
+    self.assertEmpty(self.in_folder())
+
+  def test_folder_on_a_file_system_without_locks_is_used(self):
+    with mock.patch.object(files.fcntl, "flock", side_effect=OSError(38, "No")):
+      with files.locked("save_path", self.folder):
+        pass
+
+
 
 if __name__ == "__main__":
   absltest.main()

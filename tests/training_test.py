@@ -208,6 +208,18 @@ class TrainingTest(parameterized.TestCase):
     train(self.folder, settings=settings, resume=True, recorders=[journal])
     self.assertEqual(journal.entries, expected.entries)
 
+  def test_run_under_way_is_not_resumed_elsewhere(self):
+    class Second(meta.Recorder):
+      def end(self, num_epochs):
+        train(folder, resume=True)
+
+    folder = self.folder
+    with self.assertRaisesRegex(
+        ValueError, f"save_path is {folder}, to which another process is"):
+      train(folder, recorders=[Second()])
+    train(folder, resume=True)  # The lock went with the error.
+    self.assert_same_run(folder)
+
   def test_stopped_run_is_saved_and_resumed(self):
     answers = iter([False, False, False, True])
     journal = Journal(self.folder)
