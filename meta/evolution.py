@@ -165,14 +165,19 @@ class EvolutionStep(meta_step.MetaStep):
     sums = tuple(map(tf.add, particles.sums, perturbations))
     _, added, subtracted = tf.split(
         self._values(losses), [1, self._num_pairs, self._num_pairs])
-    slopes = (added - subtracted) / (
-        2 * self._stddev**2 * self._num_pairs)  # [P]
+    differences = added - subtracted  # [P]
+    valid = tf.math.is_finite(differences)
+    slopes = tf.where(valid, differences, 0.) / (
+        2 * self._stddev**2 * tf.reduce_sum(tf.cast(valid, losses.dtype)))
+    gradients = [tf.tensordot(tf.cast(slopes, xi.dtype), xi, 1) for xi in sums]
     run = _map(lambda t: t[0], runs)
-    if self._persistent:
-      params, state = _map(lambda t: t[1:], (runs.params, runs.state))
-      run = run._replace(particles=Particles(params, state, sums))
-    return losses[0], run, [
-        tf.tensordot(tf.cast(slopes, xi.dtype), xi, 1) for xi in sums]
+    if self._persistent:  # Pairs that diverged start again, from the run.
+      params, state = _map(
+          lambda t: _where(tf.tile(valid, [2]), t[1:], t[:1]),
+          (runs.params, runs.state))
+      run = run._replace(particles=Particles(
+          params, state, _map(lambda xi: _where(valid, xi, 0.), sums)))
+    return losses[0], run, gradients
 
   def _values(self, losses: tf.Tensor) -> tf.Tensor:
     """Returns meta-losses, [1 + 2 P], up to what is a constant for a pair."""
@@ -183,6 +188,12 @@ class EvolutionStep(meta_step.MetaStep):
 
 
 _map = tf.nest.map_structure
+
+
+def _where(condition: tf.Tensor, tensor: tf.Tensor, others: Any) -> tf.Tensor:
+  """Returns the rows of a tensor, or others where a condition [P] is False."""
+  shape = [-1, *[1] * (tensor.shape.rank - 1)]
+  return tf.where(tf.reshape(condition, shape), tensor, others)
 
 
 def _repeat(tensor: tf.Tensor, num: int) -> tf.Tensor:

@@ -75,9 +75,13 @@ class QuasiNewton:
     """Returns the losses [T + 1] and the final parameters of a run."""
     run = unroll.start(networks.Sgd(), self._problem, seed)
     start = unroll.flat(run.params)
-    first = self._loss_at(run, start)
-    self._check(len(start), first)
-    is_random = np.any(first != self._loss_at(_at_step(run, 1), start))
+    # At some points, such as weights of 0, minibatches have other gradients,
+    # but the same loss.
+    first, second = (unroll.loss_and_gradients(
+        self._problem, _at_step(run, t)) for t in (0, 1))
+    self._check(len(start), first[0])
+    is_random = any(np.any(a != b) for a, b in zip(
+        *map(tf.nest.flatten, (first, second)), strict=True))
     num_losses = tf.constant(self._num_steps if is_random else 1)
     points = _minimize(
         lambda x: self._mean_at(run, tf.cast(x, start.dtype), num_losses),

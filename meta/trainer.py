@@ -130,6 +130,7 @@ class Trainer:
     # How many unrolls each task is ahead.
     self._offsets = [i * num_unrolls // k if settings.stagger else 0
                      for i in range(k)]
+    self._where = replicas.on_each(_where)
     self._runs: Any = None
     if settings.stagger:  # An epoch ends in the middle of runs.
       self._runs = tf.nest.map_structure(
@@ -206,6 +207,9 @@ class Trainer:
         problem=compiled.name, is_imitation=is_imitation)
     if settings.restart_from_best and epoch.num_dropped == len(infos):
       self._best.restore()
+      if self._runs:  # They have diverged, too.
+        self._keep(self._start(
+            compiled.meta_step, [self.num_epochs] * settings.num_tasks))
     return epoch
 
   def _unroll(self, meta_step: meta_step_lib.MetaStep, num_steps: int
@@ -230,10 +234,13 @@ class Trainer:
       final_losses += [last[k] for k, offset in enumerate(self._offsets)
                        if (i + 1 + offset) % num_unrolls == 0]
     if self._runs:
-      tf.nest.map_structure(
-          lambda v, t: v.assign(t), self._runs,
-          replicas.gather(self.settings.num_tasks, run))
+      self._keep(run)
     return infos, final_losses
+
+  def _keep(self, run: unroll.Run) -> None:
+    """Keeps the runs with which the next epoch continues."""
+    tf.nest.map_structure(lambda v, t: v.assign(t), self._runs,
+                          replicas.gather(self.settings.num_tasks, run))
 
   def validate(self) -> list[recorders.Validation]:
     """Evaluates the networks on the validation runs of each problem.
@@ -286,7 +293,7 @@ class Trainer:
     new = self._start(meta_step, runs)
     if at_start.all():
       return new
-    return replicas.on_each(_where)(
+    return self._where(
         replicas.split(len(runs), tf.constant(at_start)), new, run)
 
 

@@ -8,11 +8,13 @@ import tensorflow as tf
 
 from l2lgd import philox
 
-_BY_NAME = {
-    "zeros": lambda seed: tf.zeros_initializer(),
-    "ones": lambda seed: tf.ones_initializer(),
-    "random_normal": lambda seed: tf.random_normal_initializer(seed=seed),
-    "random_uniform": lambda seed: tf.random_uniform_initializer(seed=seed),
+_BY_NAME: dict[str, Callable[..., tf.Tensor]] = {  # Of shape, dtype and seed.
+    "zeros": lambda shape, dtype, seed: tf.zeros(shape, dtype),
+    "ones": lambda shape, dtype, seed: tf.ones(shape, dtype),
+    "random_normal": lambda shape, dtype, seed: 0.05 * philox.normal(
+        shape, seed, dtype),
+    "random_uniform": lambda shape, dtype, seed: 0.1 * (
+        philox.uniform(shape, seed, dtype) - 0.5),
 }
 
 
@@ -32,10 +34,11 @@ class Initializers:
       initializer: None, or the initializer of every variable, or a dictionary
         of initializers by field (`{"w": ..., "b": ...}`), or a dictionary by
         layer of any of these (`{"lstm_1": {"w_gates": ...}, "linear":
-        "zeros"}`). An initializer is a name ("zeros", "ones", "random_normal"
-        or "random_uniform"), an array, or a function of shape and dtype, like
-        those in `snt.initializers` and `tf.keras.initializers`. An array has
-        the shape of the variable; one number is enough for a vector.
+        "zeros"}`). An initializer is a name ("zeros", "ones", "random_normal",
+        of deviation 0.05, or "random_uniform", from -0.05 to 0.05), an array,
+        or a function of shape and dtype, like those in `snt.initializers` and
+        `tf.keras.initializers`. An array has the shape of the variable; one
+        number is enough for a vector.
       fields: The names of the variables in each layer.
       seed: Seed of the random initial values.
 
@@ -83,14 +86,13 @@ class Initializers:
 
   def _function(self, given: Any) -> Callable[..., Any]:
     """Returns an initializer as a function of shape and dtype."""
-    seed = (self._seed, len(self._by_variable))
-    if given is None:
-      return lambda shape, dtype: _default(shape, dtype, seed)
-    if isinstance(given, str):
-      if given not in _BY_NAME:
-        raise ValueError(f"initializer is {given!r}, but must be one of "
-                         f"{sorted(_BY_NAME)}, an array or a function.")
-      return _BY_NAME[given](self._seed + seed[1])
+    if isinstance(given, str) and given not in _BY_NAME:
+      raise ValueError(f"initializer is {given!r}, but must be one of "
+                       f"{sorted(_BY_NAME)}, an array or a function.")
+    if given is None or isinstance(given, str):
+      drawn = _default if given is None else _BY_NAME[given]
+      seed = (self._seed, len(self._by_variable))
+      return lambda shape, dtype: drawn(shape, dtype, seed)
     if callable(given):
       return given
     return lambda shape, dtype: _array(given, shape, dtype)

@@ -83,14 +83,14 @@ class NTMBFGS(lstm_with_gac.LSTMWithGAC):
     Raises:
       ValueError: There are more than 4,096 coordinates.
     """
-    num_coordinates = self.to_rows(params).shape[1]
+    controller = super().initial_state(params)
+    rows = self.to_rows(params)
+    num_coordinates = rows.shape[1]
     if (num_coordinates or 0) > _MAX_COORDINATES:
       raise ValueError(
           f"The parameters have {num_coordinates} coordinates, but NTMBFGS "
           "keeps a matrix with a row for each, so that they must be at most "
           f"{_MAX_COORDINATES}: use LSTMWithGAC.")
-    controller = super().initial_state(params)
-    rows = self.to_rows(params)
     return State(
         controller, tf.repeat(tf.zeros_like(rows), self._read_heads, 0),
         tf.eye(tf.shape(rows)[1], dtype=rows.dtype))

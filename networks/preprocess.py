@@ -74,7 +74,7 @@ class Preprocessing(abc.ABC):
   def clipped(self, gradients: tf.Tensor) -> tf.Tensor | None:
     """Returns which gradients are clipped, bool; None if none ever is.
 
-    The network cannot tell the size of a gradient that is clipped.
+    To the network, gradients that are clipped look alike, or nearly so.
     """
     del gradients
     return None

@@ -244,6 +244,40 @@ class StepTest(parameterized.TestCase):
     np.testing.assert_allclose([one.std(), two.std()], STDDEV, rtol=0.05)
     self.assertLess(abs(np.corrcoef(one, two)[0, 1]), 0.05)
 
+  @parameterized.parameters(([0, 1], 1), ([[0, 1], [0, 2], [0, 3]], 3))
+  def test_a_pair_that_diverges_starts_again_from_the_run(
+      self, seed, num_tasks):
+    step = minimize(
+        toys.coordinatewise(), problems.Quadratic(1, 2), estimator="pes",
+        perturbation_pairs=2)
+    run = step.train(step.reset(tf.constant(seed)))[1]
+    # The first of the subtracted, as of the third on the axis of particles.
+    mask = np.zeros([*run.particles.params["x"].shape], bool)
+    mask[..., 2, 0, 0] = True
+    broken = run._replace(particles=run.particles._replace(
+        params={"x": tf.where(mask, np.inf, run.particles.params["x"])}))
+    info, after = step.train(broken)
+    self.assertTrue(np.isfinite(info.gradient_norm))
+    self.assertGreater(info.gradient_norm, 0.)
+    for params, own in zip(
+        tf.reshape(after.particles.params["x"], [num_tasks, 4, 2]),
+        tf.reshape(after.params["x"], [num_tasks, 2]), strict=True):
+      for i, is_own in enumerate((True, False, True, False)):
+        self.assertEqual(np.array_equal(params[i], own), is_own)
+    for sums in after.particles.sums:
+      sums = tf.reshape(sums, [num_tasks, 2, -1])
+      np.testing.assert_array_equal(sums[:, 0], 0.)
+      self.assertTrue(np.all(sums[:, 1] != 0.))
+
+  def test_meta_gradient_is_not_finite_if_all_pairs_diverge(self):
+    step = minimize(
+        toys.coordinatewise(), problems.Quadratic(1, 2), estimator="pes",
+        perturbation_pairs=2)
+    run = step.reset(0)
+    broken = run._replace(particles=run.particles._replace(
+        params={"x": run.particles.params["x"] * np.inf}))
+    self.assertFalse(np.isfinite(step.train(broken)[0].gradient_norm))
+
   def test_networks_without_variables_are_left_alone(self):
     step = minimize(networks.Sgd(0.1), problems.Simple(), estimator="pes")
     info, _ = step.train(step.reset(0))

@@ -94,6 +94,17 @@ class InitializersTest(parameterized.TestCase):
         drawn(initializer, 5)["lstm_1", "w_gates"] ==
         drawn(initializer, 6)["lstm_1", "w_gates"]))
 
+  @parameterized.parameters("random_normal", "random_uniform")
+  def test_no_variable_is_that_of_another_seed(self, initializer):
+    made = [np.asarray(initializers.Initializers(
+        initializer, {"a": ("w",), "b": ("w",)}, seed)(
+            layer, "w", [50, 50], tf.float32))
+            for seed in (0, 1) for layer in ("a", "b")]
+    for i, value in enumerate(made):
+      self.assertBetween(np.std(value), 0.025, 0.055)
+      for other in made[:i]:
+        self.assertFalse(np.any(value == other))
+
   @parameterized.parameters(None, "random_normal", "random_uniform")
   def test_variables_are_drawn_independently(self, initializer):
     made = initializers.Initializers(

@@ -185,6 +185,7 @@ class SeedsTest(parameterized.TestCase):
 
   @parameterized.named_parameters(
       ("point", toys.Regression, False),
+      ("minibatch", toys.Logistic, False),
       ("function", lambda: problems.Quadratic(1, 2, stddev=0.), False),
       ("nothing", problems.Simple, True),
       ("given", lambda: Given({"x": tf.ones([2])}), True))

@@ -77,6 +77,14 @@ class QuasiNewtonTest(parameterized.TestCase):
                        for p in (run.params, end))
       self.assertLess(after, 0.5 * before)
 
+  def test_minibatches_with_the_same_loss_at_the_start_are_all_used(self):
+    problem = toys.Logistic()
+    _, params = quasi_newton.QuasiNewton("BFGS", problem, 40)([0])
+    # With the first minibatch alone, a quarter of the labels are wrong.
+    scores = problem.inputs @ params["w"][0]
+    self.assertGreater(
+        np.mean(np.sign(scores) == np.sign(problem.inputs[:, 0])), 0.95)
+
   def test_same_seeds_give_the_same_numbers(self):
     evaluate = quasi_newton.QuasiNewton("BFGS", toys.Regression(), 3)
     self.assertFalse(evaluate.is_compiled)

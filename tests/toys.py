@@ -63,6 +63,26 @@ class Regression(problems.Problem):
     return tf.reduce_mean((outputs - targets)**2)
 
 
+class Logistic(problems.Problem):
+  """A logistic regression from weights of 0, where all minibatches are alike.
+
+  Attributes:
+    inputs: Of all examples, [64, 3]; the label is the sign of the first one.
+  """
+
+  def __init__(self):
+    self.inputs = np.random.default_rng(0).normal(size=[64, 3])
+
+  def sample(self, seed):
+    return {"w": tf.zeros([3], tf.float64)}, ()
+
+  def loss(self, params, constants, seed):
+    inputs = tf.gather(self.inputs, tf.random.stateless_uniform(
+        [8], seed, 0, 64, tf.int32, alg="philox"))
+    return tf.reduce_mean(tf.nn.softplus(
+        -tf.sign(inputs[:, 0]) * tf.linalg.matvec(inputs, params["w"])))
+
+
 class Filters(problems.Problem):
   """A square error of two banks of filters, 3 x 2 each."""
 

@@ -247,6 +247,16 @@ class TrainerTest(parameterized.TestCase):
       self.assertEqual(trained.run_epoch().num_dropped, 1)
     assertions.assert_equal([np.array(v) for v in state], best)
 
+  def test_staggered_runs_start_anew_after_an_epoch_that_diverged(self):
+    trained = make(num_tasks=2, stagger=True, restart_from_best=True)
+    network = trained.meta_step.network.trainable_variables[0]
+    good = network.numpy()
+    network.assign(good * np.nan)
+    epoch = trained.run_epoch()
+    self.assertEqual(epoch.num_dropped, len(epoch.gradient_norms))
+    np.testing.assert_array_equal(network, good)
+    self.assertEqual(trained.run_epoch().num_dropped, 0)
+
   def test_settings_of_the_meta_gradient_reach_the_step(self):
     eager.run_eagerly(self)
     options = {"max_gradient_norm": 1e-3, "objective": "log"}
