@@ -80,26 +80,15 @@ class Preprocessing(abc.ABC):
     return None
 
 
-class Memoryless(Preprocessing):
-  """A function of the gradients alone."""
-
-  @abc.abstractmethod
-  def __call__(self, gradients: tf.Tensor) -> tf.Tensor:
-    """Maps gradients [..., D] to features [..., D] or [..., 2 D]."""
+class Identity(Preprocessing):
+  """Leaves the gradients as they are."""
 
   def features(self, rows: tf.Tensor, memory: Memory) -> Sequence[tf.Tensor]:
     del memory
-    return tf.unstack(self(rows[..., tf.newaxis]), axis=-1)
+    return [rows]
 
 
-class Identity(Memoryless):
-  """Leaves the gradients as they are."""
-
-  def __call__(self, gradients: tf.Tensor) -> tf.Tensor:
-    return gradients
-
-
-class Clamp(Memoryless):
+class Clamp(Preprocessing):
   """Clips to an interval."""
 
   def __init__(self, min_value: float | None = None,
@@ -120,14 +109,15 @@ class Clamp(Memoryless):
           f"min_value is {min_value!r} and max_value is {max_value!r}, but "
           "min_value must not be greater than max_value.")
 
-  def __call__(self, gradients: tf.Tensor) -> tf.Tensor:
-    return tf.clip_by_value(gradients, self._min, self._max)
+  def features(self, rows: tf.Tensor, memory: Memory) -> Sequence[tf.Tensor]:
+    del memory
+    return [tf.clip_by_value(rows, self._min, self._max)]
 
   def clipped(self, gradients: tf.Tensor) -> tf.Tensor:
     return (gradients < self._min) | (gradients > self._max)
 
 
-class LogAndSign(Memoryless):
+class LogAndSign(Preprocessing):
   """Splits each gradient into a logarithm and a sign, both of order one.
 
   The logarithm distinguishes gradients of very different sizes. It is clipped
@@ -146,14 +136,14 @@ class LogAndSign(Memoryless):
     """
     self._k = checks.positive("k", k)
 
-  def __call__(self, gradients: tf.Tensor) -> tf.Tensor:
-    """Maps [..., D] to [..., 2 D]: D logarithms, then D signs."""
-    log = tf.math.log(tf.abs(gradients) + _epsilon(gradients.dtype))
-    log = tf.maximum(log / self._k, -1.)
+  def features(self, rows: tf.Tensor, memory: Memory) -> Sequence[tf.Tensor]:
+    """Returns the logarithms and the signs."""
+    del memory
+    log = tf.math.log(tf.abs(rows) + _epsilon(rows.dtype))
     # With a larger exponent, the factor would be infinite.
-    slope = np.exp(min(self._k, np.floor(np.log(gradients.dtype.max))))
-    sign = tf.clip_by_value(gradients * slope, -1., 1.)
-    return tf.concat([log, sign], axis=-1)
+    slope = np.exp(min(self._k, np.floor(np.log(rows.dtype.max))))
+    return [tf.maximum(log / self._k, -1.),
+            tf.clip_by_value(rows * slope, -1., 1.)]
 
   def clipped(self, gradients: tf.Tensor) -> tf.Tensor:
     return tf.abs(gradients) < np.exp(-self._k)

@@ -83,8 +83,8 @@ class DeepLstmTest(parameterized.TestCase):
         options.get("preprocess_name", "identity"),
         options.get("preprocess_options"))
     for n in range(inputs.shape[1]):
-      features = [np.ravel(process(tf.constant(row[:, np.newaxis])))
-                  for row in inputs[:, n]]  # Each number on its own.
+      features = [np.ravel(np.stack(process.features(row, ()), -1))
+                  for row in tf.constant(inputs[:, n])]
       expected, final = transcription(
           toys.weights(network), layers, 0.3, features)
       np.testing.assert_allclose(
