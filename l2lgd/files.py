@@ -92,7 +92,7 @@ def check_writable(filename: Path) -> None:
 
 @contextlib.contextmanager
 def locked(name: str, folder: Path) -> Iterator[None]:
-  """Keeps other processes from writing to a folder, if they use this, too.
+  """Keeps others from writing to a folder, if they use this, too.
 
   On a file system without locks, this does nothing.
 
@@ -101,7 +101,7 @@ def locked(name: str, folder: Path) -> Iterator[None]:
     folder: The folder.
 
   Raises:
-    ValueError: Another process has locked it.
+    ValueError: Another process, or another call, has locked it.
     OSError: There is no such folder.
   """
   descriptor = os.open(expand(folder), os.O_RDONLY)
@@ -110,7 +110,7 @@ def locked(name: str, folder: Path) -> Iterator[None]:
       fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
       raise ValueError(
-          f"{name} is {os.fspath(folder)}, to which another process is "
+          f"{name} is {os.fspath(folder)}, to which another program is "
           "writing: wait until it has ended, or give another folder."
       ) from None
     except OSError:  # There are no locks.

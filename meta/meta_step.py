@@ -165,8 +165,9 @@ class MetaStep(Unroller):
 
     Raises:
       ValueError: See `Unroller`; `learning_rate`, `num_sampled` or
-        `max_gradient_norm` is not positive; `objective` is unknown; or there
-        are second derivatives, for which coordinates cannot be sampled.
+        `max_gradient_norm` is not positive; `objective` is unknown; the weights
+        are of type float16; or there are second derivatives, for which
+        coordinates cannot be sampled.
     """
     checks.positive("learning_rate", learning_rate)
     if max_gradient_norm is not None:
@@ -180,6 +181,11 @@ class MetaStep(Unroller):
             "derivatives, which depend on all coordinates.")
     super().__init__(
         network, problem, len_unroll, second_derivatives, jit_compile)
+    if any(v.dtype == tf.float16 for v in network.trainable_variables):
+      raise ValueError(
+          "The parameters of the problem, and with them the weights of the "
+          "network, are of type float16, but must be of type float32, float64 "
+          "or bfloat16: Adam's mean squares of meta-gradients would be 0.")
     if adam is None:
       # As in TensorFlow 1, epsilon is outside the bias correction.
       adam = _Adam(learning_rate, epsilon=1e-8, name="adam")

@@ -1,5 +1,6 @@
 """The folder of a run: settings, networks, checkpoints and logs."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -26,7 +27,7 @@ class RunFolder(recorders.Recorder):
   `run.json` holds the settings, `<id>.l2l` the best networks so far (with
   `keep_last` those of the last validation), and `checkpoints` the states from
   which to resume. TensorBoard reads the rest. Of several processes, only the
-  first writes.
+  first writes. The folder is locked until `close` is called.
   """
 
   def __init__(self, path: files.Path, trainer: trainer_lib.Trainer,
@@ -41,8 +42,9 @@ class RunFolder(recorders.Recorder):
       resume: Whether to resume the run in the folder, if there is one.
 
     Raises:
-      ValueError: The folder holds other files, a run that is not to be resumed,
-        or a run with other settings; or its name has a character of patterns.
+      ValueError: The folder is locked, holds other files, a run that is not to
+        be resumed, or a run with other settings or networks; or its name has a
+        character of patterns.
       OSError: The folder cannot be made, read or written.
     """
     path = files.expand_exact("save_path", path)
@@ -57,16 +59,24 @@ class RunFolder(recorders.Recorder):
                        "values alone.") from error
     self._saved_epoch: int | None = None  # Of the networks.
     is_first = replicas.is_first_worker()
-    if is_first:
-      self._claim(resume)
-    checkpoint = trainer.checkpoint()
-    checkpoint.save_counter.numpy()  # All processes must make this variable.
-    self._manager = tf.train.CheckpointManager(
-        checkpoint, os.path.join(path, _CHECKPOINTS), max_to_keep=2)
-    if resume:
-      self._restore()
-    self._writer = (tf.summary.create_file_writer(path) if is_first
-                    else tf.summary.create_noop_writer())
+    with contextlib.ExitStack() as stack:
+      if is_first:
+        _make(path)
+        stack.enter_context(files.locked("save_path", path))
+        self._claim(resume)
+      checkpoint = trainer.checkpoint()
+      checkpoint.save_counter.numpy()  # All processes must make this variable.
+      self._manager = tf.train.CheckpointManager(
+          checkpoint, os.path.join(path, _CHECKPOINTS), max_to_keep=2)
+      if resume:
+        self._restore()
+      self._writer = (tf.summary.create_file_writer(path) if is_first
+                      else tf.summary.create_noop_writer())
+      self._lock = stack.pop_all()
+
+  def close(self) -> None:
+    """Unlocks the folder."""
+    self._lock.close()
 
   def _remove_damaged_list(self) -> None:
     """Removes TensorFlow's list of the checkpoints if it cannot be read."""
@@ -85,7 +95,7 @@ class RunFolder(recorders.Recorder):
       try:
         self._manager.checkpoint.restore(filename).assert_consumed()
         return
-      except AssertionError as error:
+      except (AssertionError, ValueError) as error:
         raise ValueError(f"{filename} is of other networks: resume the run "
                          "with its own.") from error
       except (tf.errors.OpError, IndexError) as error:  # It is damaged.
@@ -98,11 +108,6 @@ class RunFolder(recorders.Recorder):
   def _claim(self, resume: bool) -> None:
     path = self._path
     settings_file = os.path.join(path, _SETTINGS_FILE)
-    try:
-      os.makedirs(path, exist_ok=True)
-    except OSError as error:
-      raise OSError(f"save_path is {path}, but this folder cannot be made: "
-                    f"{error.strerror}.") from error
     names = os.listdir(path)
     # What is left if writing the settings was interrupted.
     unfinished = [n for n in names if n.startswith(f".{_SETTINGS_FILE}.")]
@@ -110,7 +115,8 @@ class RunFolder(recorders.Recorder):
       for name in unfinished:
         os.remove(os.path.join(path, name))
       files.write_atomically(
-          settings_file, json.dumps(self._settings, indent=2).encode())
+          settings_file,
+          json.dumps(self._settings | self._networks(), indent=2).encode())
     elif not os.path.exists(settings_file):
       raise ValueError(f"save_path is {path}, a folder of other files. Give "
                        "another folder, which need not exist.")
@@ -135,11 +141,27 @@ class RunFolder(recorders.Recorder):
     # A setting that the run's version did not have was at its default.
     defaults = settings_lib.Settings()._asdict()
     old, new = defaults | saved, defaults | self._settings
+    others = {*_VARIABLE, *self._networks()}
     changed = [_as_flag(name, old.get(name)) for name in self._settings | old
-               if name not in _VARIABLE and old.get(name) != new.get(name)]
+               if name not in others and old.get(name) != new.get(name)]
     if changed:
       raise ValueError(f"The run in {self._path} was started with "
                        f"{' '.join(changed)}: resume it with the same.")
+    for name, value in self._networks().items():
+      if saved.get(name, value) != value:  # An older run does not have them.
+        raise ValueError(
+            f"The run in {self._path} was started with the {name} "
+            f"{json.dumps(saved[name])}, but is resumed with "
+            f"{json.dumps(value)}: resume it with the same.")
+
+  def _networks(self) -> dict[str, Any]:
+    """Returns the networks, and what each of them optimizes, as JSON values."""
+    return json.loads(json.dumps({
+        "networks": {
+            key: {"net": type(network).__name__, "net_options": network.options}
+            for key, network in self._trainer.optimizer.networks.items()},
+        "net_assignments": self._trainer.net_assignments},
+                                 default=lambda value: value.tolist()))
 
   def epoch(self, epoch: recorders.Epoch) -> None:
     """Writes the scalars of an epoch for TensorBoard."""
@@ -202,6 +224,14 @@ class RunFolder(recorders.Recorder):
           f"Cannot write a checkpoint under {self._path}, but the last one is "
           "intact: make room, then resume with --resume. TensorFlow says: "
           f"{error.message}") from error
+
+
+def _make(path: str) -> None:
+  try:
+    os.makedirs(path, exist_ok=True)
+  except OSError as error:
+    raise OSError(f"save_path is {path}, but this folder cannot be made: "
+                  f"{error.strerror}.") from error
 
 
 def has_checkpoint(path: files.Path) -> bool:

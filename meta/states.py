@@ -178,6 +178,11 @@ class ParameterState(tf.Module):
     """Returns the value as an array."""
     return self.value.numpy()
 
+  def __array__(self, dtype: Any = None, copy: bool | None = None
+                ) -> np.ndarray:
+    """Returns the value, for NumPy and for what saves arrays."""
+    return np.asarray(self.numpy(), dtype)
+
   def assign(self, value: Any) -> None:
     """Sets the value.
 

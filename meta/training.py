@@ -83,19 +83,17 @@ def train(
   settings = settings or settings_lib.Settings()
   trainer = trainer_lib.Trainer(problem, optimizer, settings, net_assignments)
   folder = None
-  if save_path is not None:
-    names = [*problem]
-    description = description or {
-        "problem": names if len(names) > 1 else names[0]}
-    folder = run_folder.RunFolder(
-        save_path, trainer, description | settings._asdict(), resume)
-    recorders = [*recorders, folder]
-  replicas.check_same("The checkpoints in save_path", trainer.num_epochs)
-  if not replicas.is_first_worker():
-    recorders = []
   with contextlib.ExitStack() as stack:
-    if save_path is not None and replicas.is_first_worker():
-      stack.enter_context(files.locked("save_path", save_path))
+    if save_path is not None:
+      names = [*problem]
+      description = description or {
+          "problem": names if len(names) > 1 else names[0]}
+      folder = stack.enter_context(contextlib.closing(run_folder.RunFolder(
+          save_path, trainer, description | settings._asdict(), resume)))
+      recorders = [*recorders, folder]
+    replicas.check_same("The checkpoints in save_path", trainer.num_epochs)
+    if not replicas.is_first_worker():
+      recorders = []
     _follow(trainer, num_epochs, recorders, folder, log_period, should_stop)
   return optimizer
 

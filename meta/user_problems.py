@@ -42,6 +42,10 @@ def guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _import(name: str) -> Callable[..., Any]:
   module_name, _, function_name = name.partition(":")
+  if module_name.endswith(".py") or "/" in module_name:
+    raise ValueError(
+        f"problem is {name!r}, but must be the name of a module, not of a file,"
+        f" and of its function, such as my_problem:{function_name}.")
   parts = module_name.split(".")
   module = None
   for i in range(len(parts)):  # Parent packages first; find_spec needs them.

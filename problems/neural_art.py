@@ -30,11 +30,11 @@ class NeuralArt(base.Problem):
   Content is the error of VGG-19's activations conv4_2 against those of the
   photograph, and style is the error of Gram matrices at five layers against
   those of the picture, as in Gatys et al. 2015. Each error is a fraction of the
-  sum of squares of its target. So it is about 1 for an image of the mean colour,
-  whose activations nearly vanish, whatever the size of the image and the scale
-  of the network; this settles the weights of the layers, which Gatys et al.
-  leave open. Smoothness is the mean squared difference of vertical neighbours
-  plus that of horizontal ones.
+  sum of squares of its target. So it is about 1 for an image of the mean
+  colour, whose activations nearly vanish, whatever the size of the image and
+  the scale of the network; this settles the weights of the layers, which Gatys
+  et al. leave open. Smoothness is the mean squared difference of vertical
+  neighbours plus that of horizontal ones.
 
   The parameter "image", shape [1, size, size, 3], is in units of 64 grey levels
   from ImageNet's mean colour: photographs have mean 0 and deviation 1, roughly.

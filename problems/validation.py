@@ -15,6 +15,9 @@ from problems import base
 _LIBRARY = tuple(
     os.path.join(os.path.dirname(os.path.dirname(__file__)), package, "")
     for package in ("l2lgd", "meta", "networks", "problems"))
+_OF_THE_SEED = (
+    "when it is called again with the same seed, but all random numbers must "
+    "be drawn from the seed, as tf.random.stateless_normal does.")
 _SEEDS = [(0, i) for i in range(16)]  # The first that is finite ends it.
 # By `id`, as a problem, such as a dataclass, need not be hashable.
 _checked: weakref.WeakValueDictionary[int, base.Problem] = (
@@ -120,6 +123,8 @@ def _fault(problem: base.Problem, seed: tf.Tensor) -> str | None:
     raise ValueError(f"{name}.sample returns {type(drawn).__name__}, but must "
                      "return a tuple of parameters and constants.")
   params = _checked_params(name, drawn[0])
+  if not _are_equal(drawn, problem.sample(seed)):
+    raise ValueError(f"{name}.sample returns other values {_OF_THE_SEED}")
   with tf.GradientTape(watch_accessed_variables=False) as tape:
     tape.watch(params)
     loss = computed(f"{name}.loss", problem.loss, params, drawn[1], seed)
@@ -129,6 +134,8 @@ def _fault(problem: base.Problem, seed: tf.Tensor) -> str | None:
   if all(g is None for g in gradients.values()):
     raise ValueError(f"{name}.loss has no gradient with respect to any "
                      "parameter: it must be made of TensorFlow's operations.")
+  if not _are_equal(loss, problem.loss(params, drawn[1], seed)):
+    raise ValueError(f"{name}.loss returns other values {_OF_THE_SEED}")
   if not _is_finite(loss):
     value = f"is {loss.numpy()}" if loss.shape.rank == 0 else "has nan or inf"
     return f"loss of {name} {value}"
@@ -142,6 +149,20 @@ def _fault(problem: base.Problem, seed: tf.Tensor) -> str | None:
     computed(f"{name}.{part}", tf.function(
         function, autograph=False).get_concrete_function, *args)
   return None
+
+
+def _are_equal(values: Any, others: Any) -> bool:
+  """Returns whether nested numbers are the same, up to rounding."""
+  return all(
+      np.allclose(a, b, rtol=1e-4, equal_nan=True)
+      for a, b in zip(_numbers(values), _numbers(others), strict=True))
+
+
+def _numbers(values: Any) -> list[np.ndarray]:
+  tensors = map(tf.convert_to_tensor,
+                tf.nest.flatten(values, expand_composites=True))
+  return [tf.cast(t, tf.float64).numpy() for t in tensors
+          if t.dtype.is_floating or t.dtype.is_integer]
 
 
 def _checked_params(name: str, params: Any) -> base.Params:

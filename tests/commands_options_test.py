@@ -77,6 +77,12 @@ class OptionsTest(programs.TestCase):
         programs.run(program, *(a.format(folder=self.folder) for a in argv)),
         message.replace("{folder}", self.folder))
 
+  @parameterized.parameters("simple,quadratic", "small-tasks")
+  def test_evaluation_is_on_one_problem(self, names):
+    self.assert_error(
+        programs.run("evaluate", f"--problem={names}"),
+        f"--problem is {names}, but must name one problem alone")
+
   @parameterized.parameters(
       *(("train", name) for name in (
           "num_steps", "unroll_length", "learning_rate", "num_epochs",

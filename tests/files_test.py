@@ -85,7 +85,7 @@ class FilesTest(parameterized.TestCase):
   def test_only_one_at_a_time_has_a_locked_folder(self):
     with files.locked("save_path", self.folder):
       with self.assertRaisesRegex(
-          ValueError, f"^save_path is {self.folder}, to which another process "
+          ValueError, f"^save_path is {self.folder}, to which another program "
           "is writing: wait until it has ended"):
         with files.locked("save_path", self.folder):
           pass

@@ -22,7 +22,9 @@ class FullDiskTest(parameterized.TestCase):
     self.trainer = make_trainer(layers=(20,))
 
   def claim(self, resume=False):
-    return run_folder.RunFolder(self.folder, self.trainer, SETTINGS, resume)
+    claimed = run_folder.RunFolder(self.folder, self.trainer, SETTINGS, resume)
+    claimed.close()
+    return claimed
 
   def record(self, folder, number):
     """Records all that a training gives a folder in an epoch."""

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 import meta
+from tests import assertions
 from tests.toy_training import (
   NET,
   FolderTest,
@@ -41,6 +42,13 @@ class KerasLearnedOptimizerTest(FolderTest):
     os.remove(os.path.join(self.path, "cw.l2l"))
     self.assertEqual(fit(tf.keras.models.load_model(file)), expected)
 
+  def test_model_is_saved_as_hdf5(self):
+    model, file = self.compiled(), os.path.join(self.path, "model.h5")
+    fit(model)
+    model.save(file)
+    loaded = tf.keras.models.load_model(file, compile=False)
+    assertions.assert_equal(loaded.get_weights(), model.get_weights())
+
   def test_checkpoint_goes_on_with_identical_losses(self):
     model = self.compiled()
     fit(model)
@@ -58,6 +66,8 @@ class KerasLearnedOptimizerTest(FolderTest):
     own = model.get_state_tree("numpy_array")["optimizer_variables"]
     name, = (key for key in own if key.endswith("a_bias_state_2"))
     self.assertEqual(own[name].shape, (3, 4))
+    variable, = (v for v in model.optimizer.variables if v.path.endswith(name))
+    np.testing.assert_array_equal(np.array(variable), own[name])
     self.assertLen(model.optimizer.variables, 2 + 4 * 4)
 
   def test_configuration_makes_the_same_optimizer(self):

@@ -289,6 +289,13 @@ class MetaStepTest(parameterized.TestCase):
       meta.MetaOptimizer(net=SMALL).meta_minimize(
           problems.Simple(), 2, max_gradient_norm=value)
 
+  def test_weights_of_float16_are_refused(self):
+    with self.assertRaisesRegex(
+        ValueError, "^The parameters of the problem, .* are of type float16, "
+        "but must be of type float32, float64 or bfloat16"):
+      meta.MetaOptimizer(net=SMALL).meta_minimize(
+          problems.Quadratic(1, 2, dtype=tf.float16), 2)
+
   def test_unknown_objective_is_named(self):
     with self.assertRaisesRegex(
         ValueError, "^objective is 'mean', but must be one of .'log', 'sum'"):

@@ -183,6 +183,24 @@ class CheckedTest(parameterized.TestCase):
 
 class SeedsTest(parameterized.TestCase):
 
+  @parameterized.parameters(
+      lambda: np.random.normal(size=[3]).astype(np.float32),
+      lambda: tf.random.normal([3]))
+  def test_random_numbers_that_are_not_of_the_seed_are_refused(self, draw):
+    class Point(problems.Simple):
+      def sample(self, seed):
+        return {"x": tf.convert_to_tensor(draw())}, ()
+
+    class Noise(problems.Simple):
+      def loss(self, params, constants, seed):
+        return tf.reduce_sum(params["x"] * draw())
+
+    for problem, name in ((Point(), "Point.sample"), (Noise(), "Noise.loss")):
+      with self.assertRaisesRegex(
+          ValueError, f"^{name} returns other values when it is called again "
+          "with the same seed, but all random numbers must be drawn from"):
+        problems.check(problem)
+
   @parameterized.named_parameters(
       ("point", toys.Regression, False),
       ("minibatch", toys.Logistic, False),

@@ -15,6 +15,12 @@ from tests import run_files
 from tests.toy_runs import SETTINGS, make_epoch, make_trainer, make_validation
 
 NOT_RESUMED = r"which holds a run\. Resume it with --resume"
+NETWORKS = {
+    "networks": {"cw": {
+        "net": "CoordinateWiseDeepLSTM", "net_options": {
+            "layers": [], "preprocess_name": "identity",
+            "preprocess_options": {}, "scale": 1.}}},
+    "net_assignments": None}
 
 
 class RunFolderTest(parameterized.TestCase):
@@ -30,9 +36,11 @@ class RunFolderTest(parameterized.TestCase):
     self.folder = os.path.join(self.parent, "runs", "run")
 
   def claim(self, folder=None, resume=False, trainer=None, **settings):
-    return run_folder.RunFolder(
+    claimed = run_folder.RunFolder(
         folder or self.folder, trainer or self.trainer, SETTINGS | settings,
         resume)
+    claimed.close()
+    return claimed
 
   def assert_refused(self, error, pattern, folder=None, **options):
     """Asserts that a folder is not claimed, and left as it is."""
@@ -46,7 +54,7 @@ class RunFolderTest(parameterized.TestCase):
   def test_folder_is_made_with_the_settings(self, resume):
     self.claim(resume=resume)
     text = pathlib.Path(self.folder, "run.json").read_text()
-    self.assertEqual(json.loads(text), SETTINGS)
+    self.assertEqual(json.loads(text), SETTINGS | NETWORKS)
 
   @parameterized.parameters(False, True)
   def test_empty_folder_is_used(self, resume):
@@ -112,7 +120,7 @@ class RunFolderTest(parameterized.TestCase):
     self.claim()
     self.claim(resume=True, jit_compile=False)
     text = pathlib.Path(self.folder, "run.json").read_text()
-    self.assertEqual(json.loads(text), SETTINGS)
+    self.assertEqual(json.loads(text), SETTINGS | NETWORKS)
 
   @parameterized.parameters(False, True)
   def test_folder_of_other_files_is_refused(self, resume):
@@ -175,20 +183,32 @@ class RunFolderTest(parameterized.TestCase):
     folder.save_checkpoint()
     self.assertIn('model_checkpoint_path: "ckpt-12"', listed.read_text())
 
-  def test_checkpoint_of_other_networks_is_refused(self):
-    self.claim().save_checkpoint()
-    self.assert_refused(ValueError, "incompatible tensor with shape",
-                        resume=True, trainer=make_trainer(layers=(2,)))
+  @parameterized.parameters({"layers": (2,)}, {"scale": 3.})
+  def test_run_of_other_networks_is_not_resumed(self, **options):
+    self.claim()
+    name, = options
+    self.assert_refused(
+        ValueError, f'with the networks .*"{name}": .*, but is resumed with '
+        f'.*"{name}": .*: resume it with the same', resume=True,
+        trainer=make_trainer(**options))
+    self.claim(resume=True)
 
-  def test_checkpoint_of_fewer_or_more_layers_is_refused(self):
-    for num_layers in (1, 2):
-      with self.subTest(num_layers):
-        self.folder = os.path.join(self.parent, str(num_layers))
-        self.claim(trainer=make_trainer(
-            layers=(2,) * num_layers)).save_checkpoint()
-        self.assert_refused(
-            ValueError, "is of other networks: resume the run with its own",
-            resume=True, trainer=make_trainer(layers=(2,) * (3 - num_layers)))
+  def test_run_of_other_assignments_is_not_resumed(self):
+    self.claim()
+    trainer = make_trainer()
+    trainer.net_assignments = [("cw", ["x"])]
+    self.assert_refused(
+        ValueError, r'the net_assignments null, but is resumed with \[\["cw", ',
+        resume=True, trainer=trainer)
+
+  @parameterized.parameters(((), (2,)), ((2,), (2, 2)), ((2, 2), (2,)))
+  def test_checkpoint_of_fewer_or_more_layers_is_refused(self, layers, others):
+    self.claim(trainer=make_trainer(layers)).save_checkpoint()
+    # As in a run of an older version.
+    pathlib.Path(self.folder, "run.json").write_text(json.dumps(SETTINGS))
+    self.assert_refused(
+        ValueError, "is of other networks: resume the run with its own",
+        resume=True, trainer=make_trainer(others))
 
   def test_state_is_restored(self):
     trainer = make_trainer()

@@ -171,9 +171,10 @@ class TrainingTest(parameterized.TestCase):
 
   def test_description_takes_the_place_of_the_problem(self):
     train(self.folder, 0, description={"data": "mine"})
+    saved = json.loads(pathlib.Path(self.folder, "run.json").read_text())
     self.assertEqual(
-        json.loads(pathlib.Path(self.folder, "run.json").read_text()),
-        {"data": "mine", **SETTINGS._asdict()})
+        saved, saved | {"data": "mine", **SETTINGS._asdict()})
+    self.assertNotIn("problem", saved)
 
   def test_network_is_the_default_one_unless_given(self):
     trained = meta.train(
@@ -215,7 +216,7 @@ class TrainingTest(parameterized.TestCase):
 
     folder = self.folder
     with self.assertRaisesRegex(
-        ValueError, f"save_path is {folder}, to which another process is"):
+        ValueError, f"save_path is {folder}, to which another program is"):
       train(folder, recorders=[Second()])
     train(folder, resume=True)  # The lock went with the error.
     self.assert_same_run(folder)

@@ -19,7 +19,11 @@ class UserProblemsTest(parameterized.TestCase):
 
   @parameterized.parameters(
       ("own_none:make", "no module 'own_none' in this folder or on PYTHONPATH"),
-      (":make", "no module ''"), ("tests.toys:", "has no function ''"),
+      (":make", "no module ''"),
+      ("own.py:make", "must be the name of a module, not of a file, and of its "
+       "function, such as my_problem:make"),
+      ("folder/own:make", "must be the name of a module, not of a file"),
+      ("tests.toys:", "has no function ''"),
       ("tests.none.toys:make", "no module 'tests.none'"),
       ("tests.toys:SEED", r"tests.toys \(.*toys.py\) has no function 'S"),
       ("wave:make", r"wave \(.*/wave.py\) has no function 'make'"),

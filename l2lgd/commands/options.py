@@ -58,7 +58,13 @@ def experiment() -> experiments.Experiment:
   """Returns the experiment that --problem names.
 
   Flags that were not given take its defaults.
+
+  Raises:
+    ValueError: It names several, or none.
   """
+  if len(experiments.expand(FLAGS.problem.split(","))) > 1:
+    raise ValueError(f"--problem is {FLAGS.problem}, but must name one problem "
+                     "alone to evaluate on.")
   return experiments_by_name([FLAGS.problem])[FLAGS.problem]
 
 

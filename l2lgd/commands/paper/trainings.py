@@ -45,6 +45,9 @@ _OF_WIDE_TASKS = {
     "second_derivatives": "true", "learning_rate": 0.001, "unroll_length": 50,
     "min_num_steps": 50, "evaluation_epochs": 3, "keep_last": "true"}
 _WEIGHTS = ",".join("1" * 15 + "22224")  # Of their problems.
+_OF_HARD_TASKS = {
+    **_OF_WIDE_TASKS, "problem": f"{_OF_WIDE_TASKS['problem']},hard-tasks",
+    "problem_weights": f"{_WEIGHTS},3,3,3,3,3,3", "evaluation_epochs": 1}
 _GENERAL_SMALL: Sequence[Mapping[str, Any]] = [{
     "problem": "small-tasks,small-25,small-46,small-79,small-80",
     "recipe": "general", "net_options": '{"layers": [8]}', "num_epochs": 4000,
@@ -56,7 +59,10 @@ _GENERAL_SMALL: Sequence[Mapping[str, Any]] = [{
     "seed": 4}, {
     **_OF_WIDE_TASKS, "problem_weights": _WEIGHTS, "unroll_length": 200,
     "num_steps": 2000, "min_num_steps": 200, "num_epochs": 150,
-    "evaluation_epochs": 1, "seed": 5}]
+    "evaluation_epochs": 1, "seed": 5}, {
+    **_OF_HARD_TASKS, "learning_rate": 0.002, "num_epochs": 350, "seed": 6}, {
+    **_OF_HARD_TASKS, "unroll_length": 200, "min_num_steps": 200,
+    "num_epochs": 150, "seed": 7}]
 # Flags of further trainings of classifiers, with both activations.
 _OF_BOTH = {
     **_OF_LONG_RUNS, "problem": "paper-mnist,paper-mnist-relu",
@@ -89,7 +95,7 @@ TRAINING = {
         "problem": "paper-mnist", "num_epochs": 1000,
         "evaluation_period": 100}]),
     "paper-mnist-momenta": Training(54, _MNIST_MOMENTA),
-    "paper-mnist-long": Training(182, [*_GENERAL_SMALL, {
+    "paper-mnist-long": Training(182, [*_GENERAL_SMALL[:5], {
         **_OF_BOTH, "learning_rate": 0.002, "unroll_length": 100,
         "num_steps": 1000, "min_num_steps": 100, "num_epochs": 240,
         "evaluation_epochs": 4, "evaluation_period": 240, "seed": 1}, {
@@ -102,7 +108,7 @@ TRAINING = {
         "problem": "small-tasks", "recipe": "general", "learning_rate": 0.002,
         "unroll_length": 100, "min_num_steps": 100, "num_epochs": 2500,
         "evaluation_period": 1250, "seed": 2}]),
-    "general-small": Training(143, _GENERAL_SMALL),
+    "general-small": Training(203, _GENERAL_SMALL),
     "paper-cifar10": Training(28, [{
         "problem": "paper-cifar10", "num_epochs": 250,
         "evaluation_period": 25, "evaluation_epochs": 4}]),
