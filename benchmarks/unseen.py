@@ -56,15 +56,15 @@ def main() -> None:
     names = chosen(FLAGS.only, PROBLEMS)
     learned = {path: networks.Partition(
         meta.LearnedOptimizer.load(path).networks) for path in FLAGS.path}
-    outcomes = {name: measure(learned, PROBLEMS[name]())
-                for name in tqdm.tqdm(names)}
-  print(tabulate.tabulate(
-      [(name, outcome.optimizer, outcome.final.mean,
-        outcome.final.standard_error, outcome.highest,
-        outcome.final.num_diverged)
-       for name, of_problem in outcomes.items() for outcome in of_problem],
-      headers=("Problem", "Optimizer", "Final", "Std. error", "Highest",
-               "Diverged"), floatfmt=".3g"))
+    outcomes = {}
+    for name in tqdm.tqdm(names):
+      outcomes[name] = measure(learned, PROBLEMS[name]())
+      tqdm.tqdm.write(tabulate.tabulate(
+          [(outcome.optimizer, outcome.final.mean, outcome.final.standard_error,
+            outcome.highest, outcome.final.num_diverged)
+           for outcome in outcomes[name]],
+          headers=(name, "Final", "Std. error", "Highest", "Diverged"),
+          floatfmt=".3g") + "\n")
   for i, path in enumerate(learned):
     default, tuned = (sum(
         of_problem[i].rank < of_problem[adam].rank

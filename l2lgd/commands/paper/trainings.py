@@ -102,12 +102,16 @@ TRAINING = {
         **_OF_BOTH, "learning_rate": 0.001, "unroll_length": 200,
         "num_steps": 5000, "min_num_steps": 200, "num_epochs": 150,
         "evaluation_epochs": 1, "seed": 2}]),
-    "general": Training(75, [{
+    "general": Training(153, [{
         "problem": "small-tasks", "recipe": "general", "num_epochs": 6000,
         "evaluation_period": 3000, "seed": 1}, {
         "problem": "small-tasks", "recipe": "general", "learning_rate": 0.002,
         "unroll_length": 100, "min_num_steps": 100, "num_epochs": 2500,
-        "evaluation_period": 1250, "seed": 2}]),
+        "evaluation_period": 1250, "seed": 2}, {
+        **_OF_HARD_TASKS, "learning_rate": 0.0015, "unroll_length": 200,
+        "min_num_steps": 200, "num_epochs": 110, "seed": 6}, {
+        **_OF_HARD_TASKS, "unroll_length": 200, "min_num_steps": 200,
+        "num_epochs": 250, "seed": 7}]),
     "general-small": Training(203, _GENERAL_SMALL),
     "paper-cifar10": Training(28, [{
         "problem": "paper-cifar10", "num_epochs": 250,
