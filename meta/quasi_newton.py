@@ -75,8 +75,8 @@ class QuasiNewton:
     """Returns the losses [T + 1] and the final parameters of a run."""
     run = unroll.start(networks.Sgd(), self._problem, seed)
     start = unroll.flat(run.params)
-    # At some points, such as weights of 0, minibatches have other gradients,
-    # but the same loss.
+    # At some points, such as weights of 0, minibatches differ in their
+    # gradients, but not in their loss.
     first, second = (unroll.loss_and_gradients(
         self._problem, _at_step(run, t)) for t in (0, 1))
     self._check(len(start), first[0])
