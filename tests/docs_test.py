@@ -5,6 +5,7 @@ import io
 import pathlib
 import re
 import shlex
+import shutil
 import tempfile
 from unittest import mock
 
@@ -122,6 +123,9 @@ class CodeTest(programs.TestCase):
       name = program.removeprefix("l2l-")
       argv = [a.replace("=DIR", f"={self.folder}").replace(
           "=small-tasks", "=small-0,small-6") for a in argv]
+      start = re.search(r"--init=(runs/([\w-]+)-\d+)", command)
+      if start and not pathlib.Path(start[1]).exists():  # Of another card.
+        shutil.copytree(ROOT / "trained" / start[2], start[1])
       if "wide-tasks" in command:
         argv = self.with_few_problems(argv)
       if re.search("--recipe=general|--min_num_steps", command):
