@@ -172,11 +172,12 @@ class EvolutionStep(meta_step.MetaStep):
     gradients = [tf.tensordot(tf.cast(slopes, xi.dtype), xi, 1) for xi in sums]
     run = _map(lambda t: t[0], runs)
     if self._persistent:  # Pairs that diverged start again, from the run.
-      params, state = _map(
-          lambda t: _where(tf.tile(valid, [2]), t[1:], t[:1]),
-          (runs.params, runs.state))
-      run = run._replace(particles=Particles(
-          params, state, _map(lambda xi: _where(valid, xi, 0.), sums)))
+      both = runs.params, runs.state
+      params, state = unroll.where(
+          tf.tile(valid, [2]), _map(lambda t: t[1:], both),
+          _map(lambda t: t[:1], both))
+      run = run._replace(particles=Particles(params, state, unroll.where(
+          valid, sums, _map(tf.zeros_like, sums))))
     return losses[0], run, gradients
 
   def _values(self, losses: tf.Tensor) -> tf.Tensor:
@@ -188,12 +189,6 @@ class EvolutionStep(meta_step.MetaStep):
 
 
 _map = tf.nest.map_structure
-
-
-def _where(condition: tf.Tensor, tensor: tf.Tensor, others: Any) -> tf.Tensor:
-  """Returns the rows of a tensor, or others where a condition [P] is False."""
-  shape = [-1, *[1] * (tensor.shape.rank - 1)]
-  return tf.where(tf.reshape(condition, shape), tensor, others)
 
 
 def _repeat(tensor: tf.Tensor, num: int) -> tf.Tensor:

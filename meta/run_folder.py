@@ -50,20 +50,22 @@ class RunFolder(recorders.Recorder):
     path = files.expand_exact("save_path", path)
     self._path = path
     self._trainer = trainer
-    # As they are read; NumPy's numbers and arrays become JSON values.
     try:
-      self._settings = json.loads(json.dumps(
-          settings, default=lambda value: value.tolist()))
+      self._settings = _as_json(settings)
     except (AttributeError, TypeError) as error:
       raise ValueError(f"The description is {settings}, but must hold JSON "
                        "values alone.") from error
+    # The networks, and what each of them optimizes.
+    self._networks = _as_json({
+        "networks": {
+            key: {"net": type(network).__name__, "net_options": network.options}
+            for key, network in trainer.optimizer.networks.items()},
+        "net_assignments": trainer.net_assignments})
     self._saved_epoch: int | None = None  # Of the networks.
     is_first = replicas.is_first_worker()
     with contextlib.ExitStack() as stack:
       if is_first:
-        _make(path)
-        stack.enter_context(files.locked("save_path", path))
-        self._claim(resume)
+        self._claim(resume, stack)
       checkpoint = trainer.checkpoint()
       checkpoint.save_counter.numpy()  # All processes must make this variable.
       self._manager = tf.train.CheckpointManager(
@@ -105,9 +107,16 @@ class RunFolder(recorders.Recorder):
           f"Cannot read {filename}: {cause}. Copy it again, or delete the "
           "folder of the checkpoints, and the run starts anew.") from cause
 
-  def _claim(self, resume: bool) -> None:
+  def _claim(self, resume: bool, stack: contextlib.ExitStack) -> None:
+    """Makes and checks the folder, and locks it until the stack is closed."""
     path = self._path
     settings_file = os.path.join(path, _SETTINGS_FILE)
+    try:
+      os.makedirs(path, exist_ok=True)
+    except OSError as error:
+      raise OSError(f"save_path is {path}, but this folder cannot be made: "
+                    f"{error.strerror}.") from error
+    stack.enter_context(files.locked("save_path", path))
     names = os.listdir(path)
     # What is left if writing the settings was interrupted.
     unfinished = [n for n in names if n.startswith(f".{_SETTINGS_FILE}.")]
@@ -116,7 +125,7 @@ class RunFolder(recorders.Recorder):
         os.remove(os.path.join(path, name))
       files.write_atomically(
           settings_file,
-          json.dumps(self._settings | self._networks(), indent=2).encode())
+          json.dumps(self._settings | self._networks, indent=2).encode())
     elif not os.path.exists(settings_file):
       raise ValueError(f"save_path is {path}, a folder of other files. Give "
                        "another folder, which need not exist.")
@@ -141,27 +150,18 @@ class RunFolder(recorders.Recorder):
     # A setting that the run's version did not have was at its default.
     defaults = settings_lib.Settings()._asdict()
     old, new = defaults | saved, defaults | self._settings
-    others = {*_VARIABLE, *self._networks()}
+    others = {*_VARIABLE, *self._networks}
     changed = [_as_flag(name, old.get(name)) for name in self._settings | old
                if name not in others and old.get(name) != new.get(name)]
     if changed:
       raise ValueError(f"The run in {self._path} was started with "
                        f"{' '.join(changed)}: resume it with the same.")
-    for name, value in self._networks().items():
+    for name, value in self._networks.items():
       if saved.get(name, value) != value:  # An older run does not have them.
         raise ValueError(
             f"The run in {self._path} was started with the {name} "
             f"{json.dumps(saved[name])}, but is resumed with "
             f"{json.dumps(value)}: resume it with the same.")
-
-  def _networks(self) -> dict[str, Any]:
-    """Returns the networks, and what each of them optimizes, as JSON values."""
-    return json.loads(json.dumps({
-        "networks": {
-            key: {"net": type(network).__name__, "net_options": network.options}
-            for key, network in self._trainer.optimizer.networks.items()},
-        "net_assignments": self._trainer.net_assignments},
-                                 default=lambda value: value.tolist()))
 
   def epoch(self, epoch: recorders.Epoch) -> None:
     """Writes the scalars of an epoch for TensorBoard."""
@@ -226,14 +226,6 @@ class RunFolder(recorders.Recorder):
           f"{error.message}") from error
 
 
-def _make(path: str) -> None:
-  try:
-    os.makedirs(path, exist_ok=True)
-  except OSError as error:
-    raise OSError(f"save_path is {path}, but this folder cannot be made: "
-                  f"{error.strerror}.") from error
-
-
 def has_checkpoint(path: files.Path) -> bool:
   """Returns whether a folder has a state from which to resume."""
   return bool(_find_checkpoints(files.expand(path)))
@@ -247,6 +239,11 @@ def _find_checkpoints(path: str) -> list[str]:
     if number.isdigit():
       found[int(number)] = str(file.with_suffix(""))
   return [found[number] for number in sorted(found)]
+
+
+def _as_json(values: dict[str, Any]) -> dict[str, Any]:
+  """Returns JSON values as they are read; NumPy's numbers become such, too."""
+  return json.loads(json.dumps(values, default=lambda value: value.tolist()))
 
 
 def _of_problem(name: str | None) -> str:

@@ -130,7 +130,7 @@ class Trainer:
     # How many unrolls each task is ahead.
     self._offsets = [i * num_unrolls // k if settings.stagger else 0
                      for i in range(k)]
-    self._where = replicas.on_each(_where)
+    self._where = replicas.on_each(unroll.where)
     self._runs: Any = None
     if settings.stagger:  # An epoch ends in the middle of runs.
       self._runs = tf.nest.map_structure(
@@ -295,12 +295,3 @@ class Trainer:
       return new
     return self._where(
         replicas.split(len(runs), tf.constant(at_start)), new, run)
-
-
-def _where(condition: tf.Tensor, new: unroll.Run, old: unroll.Run
-           ) -> unroll.Run:
-  """Returns new runs where the condition, [K] or [] of one run, holds."""
-  return tf.nest.map_structure(
-      lambda n, o: tf.where(tf.reshape(condition, [
-          *condition.shape, *[1] * (n.shape.rank - condition.shape.rank)]),
-                            n, o), new, old)

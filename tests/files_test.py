@@ -99,6 +99,5 @@ class FilesTest(parameterized.TestCase):
         pass
 
 
-
 if __name__ == "__main__":
   absltest.main()

@@ -215,7 +215,11 @@ class TableTest(parameterized.TestCase):
     for other, training in trainings.TRAINING.items():
       same = len([*itertools.takewhile(
           lambda pair: pair[0] == pair[1], zip(stages, training.stages))])
-      start = other if same == len(training.stages) else f"runs/{other}-{same}"
+      start = other
+      if same < len(training.stages):
+        start = f"runs/{other}-{same}"
+      elif other != name:
+        self.assertIn(f"--init={other} ", cards[name])
       if f"--init={start} " in cards[name]:  # It starts from there.
         found += commands(cards[other])
     for flags in stages:

@@ -60,7 +60,7 @@ def experiment() -> experiments.Experiment:
   Flags that were not given take its defaults.
 
   Raises:
-    ValueError: It names several, or none.
+    ValueError: It names several, or is unknown.
   """
   if len(experiments.expand(FLAGS.problem.split(","))) > 1:
     raise ValueError(f"--problem is {FLAGS.problem}, but must name one problem "
