@@ -140,7 +140,7 @@ def imitation_gradient(
   d_variables = meta_gradient.backward(
       network, recording, lambda gradients, t: elementwise.zeros(gradients),
       unroll.vectorized(_d_state, run.is_batched)(
-          recording.state, recording.sample), jit_network)
+          recording.state(num_steps), recording.sample), jit_network)
   num_runs = run.seed.shape[0] if run.is_batched else 1
   return recording.losses, recording.run, [d / num_runs for d in d_variables]
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from l2lgd import philox
 from meta import objectives, sampling, unroll
 import networks
+from networks import elementwise
 import problems
 
 Result = tuple[tf.Tensor, unroll.Run, list[tf.Tensor]]
@@ -46,7 +47,7 @@ def meta_gradient(
   d_variables = backward(
       network, recording,
       objectives.derivatives_of(losses, objective, run.is_batched),
-      tf.nest.map_structure(tf.zeros_like, recording.state), jit_network)
+      elementwise.zeros(recording.state(num_steps)), jit_network)
   return losses, run, [d / losses[0].shape.num_elements() for d in d_variables]
 
 
@@ -61,7 +62,6 @@ class _Saved(NamedTuple):
   """What the derivatives of a step need, of the rows in the sample."""
   gradients: Any  # As `_sampled_rows` returns them.
   inputs: Any  # The inputs of `Network.update_rows`.
-  state: networks.State  # The state that it reads.
 
 
 class Recording(NamedTuple):
@@ -70,8 +70,9 @@ class Recording(NamedTuple):
   run: unroll.Run  # After the last update.
   sample: Any  # The rows in the sample; see `sampling.draw`.
   saved: Callable[[Any], _Saved]  # Returns what was saved of a step.
-  gradients: Any  # Those of the last loss, of the rows in the sample.
-  state: networks.State  # That after the last update, of the same rows.
+  state: Callable[[Any], networks.State]  # Returns the state before a step, or
+  # at T, the last one, of the rows in the sample.
+  gradients: Any  # Those of the last loss, of the same rows.
 
 
 def forward(network: networks.Network, problem: problems.Problem,
@@ -87,49 +88,68 @@ def forward(network: networks.Network, problem: problems.Problem,
   like = vectorized(
       _prepare, run.params, run.state, run.params, sample)[-1]
   apply = unroll.compiled(functools.partial(vectorized, _apply), jit_network)
-  losses, run, gradients, saved = record(
-      problem, run, num_steps, lambda *args: apply(*args, sample), like)
-  return Recording(
-      losses, run, sample, saved,
-      *vectorized(_end, gradients, run.state, sample))
+  losses, run, gradients, saved, state = record(
+      problem, run, num_steps, lambda *args: apply(*args, sample), like,
+      lambda run: vectorized(_sampled_state, run.state, sample))
+  return Recording(losses, run, sample, saved, state,
+                   vectorized(_sampled_rows, gradients, sample))
 
 
 def record(
     problem: problems.Problem, run: unroll.Run, num_steps: int,
     apply: Callable[..., tuple[problems.Params, networks.State, Any]],
-    like: Any) -> tuple[
-        tf.Tensor, unroll.Run, problems.Params, Callable[[Any], Any]]:
-  """Makes the updates of an unroll, and saves a nest of tensors of each.
+    like: Any, of_run: Callable[[unroll.Run], Any]) -> tuple[
+        tf.Tensor, unroll.Run, problems.Params, Callable[[Any], Any],
+        Callable[[Any], Any]]:
+  """Makes the updates of an unroll, and saves what `apply` and `of_run` return.
 
   Args:
     problem: The problem.
     run: The run so far.
     num_steps: Number of updates, T.
-    apply: Returns the updates, the next state and what is to be saved, for
-      gradients, a state and parameters.
+    apply: Returns the updates, the next state and what is to be saved of the
+      step, for gradients, a state and parameters.
     like: A nest that resembles what is saved of a step.
+    of_run: Returns what is to be saved of a run before a step.
 
   Returns:
     The losses and the run, as `unroll.unroll` returns them, the gradients of
-    the last loss, and a function of t, which returns what was saved of step t.
+    the last loss, and two functions of t, which return what was saved of step
+    t, and of the run before it; at T, of the run after the last one.
   """
+  first = of_run(run)
   losses = unroll.tensor_array(num_steps, unroll.loss(problem, run))
-  arrays = [unroll.tensor_array(num_steps, t) for t in tf.nest.flatten(like)]
+  steps = [unroll.tensor_array(num_steps, t) for t in tf.nest.flatten(like)]
+  runs = _write([unroll.tensor_array(num_steps + 1, t)
+                 for t in tf.nest.flatten(first)], 0, first)
 
-  def body(i, losses, arrays, run):
+  def body(i, losses, steps, runs, run):
     loss, gradients = unroll.loss_and_gradients(problem, run)
     updates, state, saved = apply(gradients, run.state, run.params)
-    arrays = [array.write(i, t) for array, t in zip(
-        arrays, tf.nest.flatten(saved), strict=True)]
-    return (i + 1, losses.write(i, loss), arrays,
-            unroll.advance(run, updates, state))
+    run = unroll.advance(run, updates, state)
+    # The run after the step: if it were the one before, XLA could not write the
+    # next state over the last one, and would copy it.
+    return (i + 1, losses.write(i, loss), _write(steps, i, saved),
+            _write(runs, i + 1, of_run(run)), run)
 
-  _, losses, arrays, run = unroll.while_loop(
-      num_steps, body, losses, arrays, run)
+  _, losses, steps, runs, run = unroll.while_loop(
+      num_steps, body, losses, steps, runs, run)
   loss, gradients = unroll.loss_and_gradients(problem, run)
   return (tf.concat([losses.stack(), loss[tf.newaxis]], 0), run, gradients,
-          lambda t: tf.nest.pack_sequence_as(
-              like, [array.read(t) for array in arrays]))
+          functools.partial(_read, like, steps),
+          functools.partial(_read, first, runs))
+
+
+def _write(arrays: list[tf.TensorArray], i: Any, nest: Any
+           ) -> list[tf.TensorArray]:
+  """Writes each tensor of a nest to an array of its own."""
+  return [array.write(i, t)
+          for array, t in zip(arrays, tf.nest.flatten(nest), strict=True)]
+
+
+def _read(like: Any, arrays: list[tf.TensorArray], i: Any) -> Any:
+  """Returns a nest that `_write` wrote, which resembles another."""
+  return tf.nest.pack_sequence_as(like, [array.read(i) for array in arrays])
 
 
 def backward(network: networks.Network, recording: Recording,
@@ -152,8 +172,9 @@ def backward(network: networks.Network, recording: Recording,
       recording.run.is_batched), jit_network)
 
   def step(t, d_rows, d_state):
-    gradients, inputs, state = recording.saved(t)
-    d_variables, d_state = vjp((inputs, state), (d_rows, d_state))
+    gradients, inputs = recording.saved(t)
+    d_variables, d_state = vjp(
+        (inputs, recording.state(t)), (d_rows, d_state))
     return d_variables, unroll.add(d_rows, derivatives(gradients, t)), d_state
 
   return go_back(network, num_steps, step,
@@ -195,11 +216,10 @@ def _draw(network: networks.Network, params: problems.Params, seed: tf.Tensor,
 def _prepare(network: networks.Network, gradients: problems.Params,
              state: networks.State, params: problems.Params, sample: Any
              ) -> tuple[Any, networks.State, _Saved]:
-  """Returns what `Network.prepare` returns, and what is to be saved."""
+  """Returns what `Network.prepare` returns, and what is to be saved of it."""
   inputs, state = network.prepare(gradients, state, params)
   return inputs, state, _Saved(
-      _sampled_rows(network, gradients, sample),
-      sampling.take(inputs, sample), sampling.take(state, sample))
+      _sampled_rows(network, gradients, sample), sampling.take(inputs, sample))
 
 
 def _apply(network: networks.Network, gradients: problems.Params,
@@ -217,11 +237,11 @@ def _sampled_rows(network: networks.Network, tensors: problems.Params,
   return sampling.weigh(sampling.take(network.to_rows(tensors), sample), sample)
 
 
-def _end(network: networks.Network, gradients: problems.Params,
-         state: networks.State, sample: Any) -> tuple[Any, networks.State]:
-  """Returns the last gradients and the last state of the rows in the sample."""
-  return (_sampled_rows(network, gradients, sample),
-          sampling.take(state, sample))
+def _sampled_state(network: networks.Network, state: networks.State,
+                   sample: Any) -> networks.State:
+  """Returns the state of the rows in the sample."""
+  del network
+  return sampling.take(state, sample)
 
 
 def vjp_of(network: networks.Network, function: Callable[..., Any],

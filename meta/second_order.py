@@ -27,9 +27,10 @@ def meta_gradient(
   """
   step = unroll.compiled(
       unroll.vectorized(network.step, run.is_batched), jit_network)
-  losses, end, last_gradients, saved = first_order.record(
+  losses, end, last_gradients, gradients_of, before = first_order.record(
       problem, run, num_steps,
-      lambda *args: (*step(*args), args), (run.params, run.state, run.params))
+      lambda gradients, *args: (*step(gradients, *args), gradients),
+      run.params, lambda run: (run.state, run.params))
   derivatives = objectives.derivatives_of(losses, objective, run.is_batched)
   vjp = unroll.compiled(first_order.vjp_of(
       network, network.step, lambda gradients, state, params: (
@@ -39,9 +40,10 @@ def meta_gradient(
 
   def back(with_second: bool, t: tf.Tensor, d_params: problems.Params,
            d_state: list[tf.Tensor]) -> tuple:
-    args = gradients, _, params = saved(t)
+    gradients = gradients_of(t)
+    state, params = before(t)
     d_variables, (d_gradients, d_state, d_direct) = vjp(
-        args, (d_params, d_state))
+        (gradients, state, params), (d_params, d_state))
     if with_second:
       d_gradients = where_large(
           gradients, d_gradients, elementwise.zeros(gradients))
