@@ -19,6 +19,8 @@ _CHECKPOINTS = "checkpoints"  # Folder.
 _SETTINGS_FILE = "run.json"
 # Settings that may change when a run is resumed.
 _VARIABLE = ("jit_compile",)
+# What the runs of older versions do not have, and is then not compared.
+_LATER = ("networks", "net_assignments", "images")
 
 
 class RunFolder(recorders.Recorder):
@@ -150,14 +152,15 @@ class RunFolder(recorders.Recorder):
     # A setting that the run's version did not have was at its default.
     defaults = settings_lib.Settings()._asdict()
     old, new = defaults | saved, defaults | self._settings
-    others = {*_VARIABLE, *self._networks}
     changed = [_as_flag(name, old.get(name)) for name in self._settings | old
-               if name not in others and old.get(name) != new.get(name)]
+               if name not in _VARIABLE + _LATER
+               and old.get(name) != new.get(name)]
     if changed:
       raise ValueError(f"The run in {self._path} was started with "
                        f"{' '.join(changed)}: resume it with the same.")
-    for name, value in self._networks.items():
-      if saved.get(name, value) != value:  # An older run does not have them.
+    for name in saved.keys() & _LATER:
+      value = (self._settings | self._networks).get(name)
+      if saved[name] != value:
         raise ValueError(
             f"The run in {self._path} was started with the {name} "
             f"{json.dumps(saved[name])}, but is resumed with "

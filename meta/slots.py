@@ -218,7 +218,7 @@ def pairs(gradients: Iterable[Any], parameters: Iterable[Parameter]
     raise ValueError(
         "All gradients are None: the loss does not depend on any of the "
         f"parameters {[*map(parameter_name, parameters)]}.")
-  if len({id(p) for _, p in found}) < len(found):
+  if len({id(variable_of(p)) for _, p in found}) < len(found):
     raise ValueError(
         "A parameter is given twice: apply needs one gradient for each. The "
         f"parameters are {[parameter_name(p) for _, p in found]}.")

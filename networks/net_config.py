@@ -98,8 +98,7 @@ def with_weights(net_config: NetConfig, path: files.Path) -> NetConfig:
   """Returns the configuration with the weights that are saved in a folder.
 
   A file that says what its network is takes precedence over the configuration.
-  The only network of a folder, under an id that is not looked for, stands for
-  all learned ones.
+  The only network of a folder stands for all learned ones.
 
   Args:
     net_config: The networks to look for.
@@ -111,9 +110,9 @@ def with_weights(net_config: NetConfig, path: files.Path) -> NetConfig:
   """
   saved = saved_ids(path)
   sources = {key: key for key in net_config}
-  if len(saved) == 1 and not saved & net_config.keys():
-    sources = {key: next(iter(saved)) for key, config in net_config.items()
-               if _is_learned(config)}
+  learned = {key for key, config in net_config.items() if _is_learned(config)}
+  if len(saved) == 1 and not saved & (net_config.keys() - learned):
+    sources = dict.fromkeys(learned, *saved)
   if saved and not (sources and saved >= {*sources.values()}):
     others = "" if len(saved) == 1 else (
         ", or one for any problem, such as general")

@@ -61,7 +61,8 @@ def ignores_seed(problem: base.Problem) -> bool:
       loss = problem.loss(params, constants, seed)
     # At weights of 0, minibatches may have the same loss.
     gradients = tape.gradient(loss, params, unconnected_gradients="zero")
-    runs.append(tf.nest.flatten((params, constants, loss, gradients)))
+    runs.append(tf.nest.flatten(
+        (params, constants, loss, gradients), expand_composites=True))
   return all(bool(tf.reduce_all(a == b)) for a, b in zip(*runs, strict=True))
 
 
@@ -123,6 +124,7 @@ def _fault(problem: base.Problem, seed: tf.Tensor) -> str | None:
     raise ValueError(f"{name}.sample returns {type(drawn).__name__}, but must "
                      "return a tuple of parameters and constants.")
   params = _checked_params(name, drawn[0])
+  _check_constants(name, drawn[1])
   if not _are_equal(drawn, problem.sample(seed)):
     raise ValueError(f"{name}.sample returns other values {_OF_THE_SEED}")
   with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -177,9 +179,8 @@ def _checked_params(name: str, params: Any) -> base.Params:
     if not isinstance(key, str):
       raise ValueError(f"{name}.sample returns a parameter of name {key!r}, "
                        "but names must be strings.")
-    dtype = getattr(value, "dtype", None)
-    if dtype is None or not tf.as_dtype(dtype).is_floating:
-      kind = type(value).__name__ if dtype is None else tf.as_dtype(dtype).name
+    if not tf.is_tensor(value) or not value.dtype.is_floating:
+      kind = value.dtype.name if tf.is_tensor(value) else _type_name(value)
       raise ValueError(f"{name}.sample returns the parameter {key!r} as {kind},"
                        " but parameters must be float tensors.")
   tensors = {key: tf.convert_to_tensor(v) for key, v in params.items()}
@@ -191,12 +192,21 @@ def _checked_params(name: str, params: Any) -> base.Params:
   return tensors
 
 
+def _check_constants(name: str, constants: Any) -> None:
+  for value in tf.nest.flatten(constants, expand_composites=True):
+    try:
+      tf.convert_to_tensor(value)
+    except (TypeError, ValueError) as error:
+      raise ValueError(
+          f"{name}.sample returns {_type_name(value)} among the constants, but "
+          "they must be tensors, or () if there are none.") from error
+
+
 def _checked_loss(name: str, loss: Any, params: base.Params) -> tf.Tensor:
   if not tf.is_tensor(loss):
-    library = "NumPy's " if isinstance(loss, np.ndarray | np.generic) else ""
     raise ValueError(
-        f"{name}.loss returns {library}{type(loss).__name__}, but must return "
-        "a float tensor: use operations of TensorFlow.")
+        f"{name}.loss returns {_type_name(loss)}, but must return a float "
+        "tensor: use operations of TensorFlow.")
   loss = tf.convert_to_tensor(loss)
   if not loss.dtype.is_floating or loss.shape.rank > 1:
     raise ValueError(
@@ -210,6 +220,12 @@ def _checked_loss(name: str, loss: Any, params: base.Params) -> tf.Tensor:
             f"parameter must have {loss.shape[0]} entries, one for each "
             f"function, but {key!r} has the shape {value.shape.as_list()}.")
   return loss
+
+
+def _type_name(value: Any) -> str:
+  """Returns the name of the type of what is not a tensor."""
+  library = "NumPy's " if isinstance(value, np.ndarray | np.generic) else ""
+  return f"{library}{type(value).__name__}"
 
 
 def _is_finite(value: Any) -> bool:

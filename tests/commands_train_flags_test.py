@@ -177,6 +177,15 @@ class FlagsTest(programs.TestCase):
     self.assertEqual([*passed["problem"]], [f"small-{i}" for i in range(22)])
     self.assertEqual(passed["description"]["problem"], "small-tasks")
 
+  def test_images_of_tasks_that_can_do_without_files_are_recorded(self):
+    fake_data.write_mnist(self.folder)
+    for flags, images in (
+        (["--problem=small-1"], "synthetic"),
+        (["--problem=hard-0,wide-0", f"--data_dir={self.folder}"], "MNIST")):
+      self.assertEqual(self.passed(*flags)["description"]["images"], images)
+    self.assertNotIn(
+        "images", self.passed("--problem=hard-0")["description"])
+
   def test_several_problems_have_the_networks_of_the_first(self):
     fake_data.write_mnist(self.folder)
     fake_data.write_neural_art(self.folder, "train", image_size=64)

@@ -103,13 +103,14 @@ class NetConfigTest(parameterized.TestCase):
     self.assert_same(net_config.make(
         net_config.with_weights(config, kind(self.folder))), saved)
 
-  def test_the_only_network_of_a_folder_stands_for_all_learned_ones(self):
+  @parameterized.parameters("conv", "cw")
+  def test_the_only_network_of_a_folder_stands_for_all_learned_ones(self, key):
     saved = self.save(cw=COORDINATEWISE)
     made = net_config.make(net_config.with_weights(
-        {"conv": net_config.ORIGINAL, "adam": ADAM,
+        {key: net_config.ORIGINAL, "adam": ADAM,
          "fc": net_config.ORIGINAL}, self.folder))
     self.assertEqual(made.pop("adam").options["learning_rate"], 0.25)
-    self.assertCountEqual(made, ["conv", "fc"])
+    self.assertCountEqual(made, [key, "fc"])
     for network in made.values():
       self.assert_same({"cw": network}, saved)
 

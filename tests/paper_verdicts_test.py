@@ -198,6 +198,15 @@ class TableTest(parameterized.TestCase):
         self.assertBetween(setting.num_runs, 2, full.num_runs - 1)
         self.assertBetween(setting.tuning_runs, 1, min(3, full.tuning_runs))
 
+  def test_quick_does_not_test_the_paper_where_runs_are_shorter(self):
+    for panel in table.PANELS.values():
+      quick = table.quick(panel)
+      if quick.num_steps < panel.num_steps:
+        self.assertIsNone(quick.learned_is_ahead)
+        self.assertStartsWith(quick.note, "These are 200 of 1,000 steps")
+      else:
+        self.assertEqual(quick.learned_is_ahead, panel.learned_is_ahead)
+
   def test_known_rates_are_of_optimizers_of_the_panels(self):
     for key, of_panel in table.known_rates().items():
       for label, of_setting in of_panel.items():

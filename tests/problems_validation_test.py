@@ -79,7 +79,8 @@ class CheckTest(parameterized.TestCase):
       ({"x": tf.ones([2], tf.int32)},
        "the parameter 'x' as int32, but parameters must be float tensors"),
       ({"x": tf.ones([2], tf.complex64)}, "as complex64, but"),
-      ({"x": [1., 2.]}, "as list, but"))
+      ({"x": [1., 2.]}, "as list, but"),
+      ({"x": np.ones([2], np.float32)}, "as NumPy's ndarray, but"))
   def test_parameters_of_another_form_are_refused(self, params, message):
     with self.assertRaisesRegex(ValueError, f"^Given.sample returns.*{message}"
                                ):
@@ -89,6 +90,13 @@ class CheckTest(parameterized.TestCase):
     with self.assertRaisesRegex(
         ValueError, "^Given.sample returns dict, but must return a tuple of"):
       problems.check(Given(None, drawn=X))
+
+  @parameterized.parameters((None, "NoneType"), ([{"a": object()}], "object"))
+  def test_constants_that_are_no_tensors_are_refused(self, constants, kind):
+    with self.assertRaisesRegex(
+        ValueError, f"^Given.sample returns {kind} among the constants, but "
+        r"they must be tensors, or \(\) if there are none"):
+      problems.check(Given(None, drawn=(X, constants)))
 
   def test_sample_that_needs_the_value_of_its_seed_is_refused(self):
     with self.assertRaisesRegex(
@@ -206,7 +214,9 @@ class SeedsTest(parameterized.TestCase):
       ("minibatch", toys.Logistic, False),
       ("function", lambda: problems.Quadratic(1, 2, stddev=0.), False),
       ("nothing", problems.Simple, True),
-      ("given", lambda: Given({"x": tf.ones([2])}), True))
+      ("given", lambda: Given({"x": tf.ones([2])}), True),
+      ("rows", lambda: Given(
+          X, lambda p: tf.reduce_sum(tf.gather(p["x"], [0, 1, 1]))), True))
   def test_problem_that_draws_its(self, make_problem, expected):
     self.assertEqual(problems.ignores_seed(make_problem()), expected)
 

@@ -110,6 +110,18 @@ class RunFolderTest(parameterized.TestCase):
     self.assert_refused(ValueError, "was started with --seed=0: resume",
                         resume=True, seed=1)
 
+  def test_run_on_other_images_is_not_resumed(self):
+    self.claim(images="MNIST")
+    self.claim(resume=True, images="MNIST")
+    for settings in {"images": "synthetic"}, {}:
+      self.assert_refused(
+          ValueError, 'was started with the images "MNIST", but is resumed '
+          "with ", resume=True, **settings)
+
+  def test_run_of_an_older_version_has_any_images(self):
+    self.claim()
+    self.claim(resume=True, images="MNIST")
+
   def test_byte_order_mark_of_an_editor_is_skipped(self):
     self.claim()
     file = pathlib.Path(self.folder, "run.json")

@@ -1,6 +1,6 @@
 """Trains networks to optimize a problem."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 import json
 from typing import Any
 
@@ -142,11 +142,23 @@ def train(found: Mapping[str, experiments.Experiment],
       FLAGS.save_path, FLAGS.resume, FLAGS.log_period,
       description={name: FLAGS[name].value for name in (
           "problem", *options.OF_CLASSIFIER, "split", "init",
-          "random_scaling", "recipe")} | {"net_options": net_options},
+          "random_scaling", "recipe")} | {
+              "net_options": net_options} | images_of(found),
       recorders=[console.Console(
           FLAGS.num_epochs, FLAGS.log_period, FLAGS.save_path,
           lambda: describe(by_name, optimizer), lambda: bool(interrupts))],
       should_stop=lambda: should_stop(interrupts))
+
+
+def images_of(names: Iterable[str]) -> dict[str, str]:
+  """Returns which images the small and wide tasks have, if there are any.
+
+  They can do without files, so that nothing else tells the two.
+  """
+  if not any(name.startswith(("small-", "wide-")) for name in names):
+    return {}
+  return {
+      "images": "MNIST" if FLAGS.data_dir or FLAGS.download else "synthetic"}
 
 
 def should_stop(interrupts: list[int]) -> bool:
