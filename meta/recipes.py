@@ -4,7 +4,9 @@ from typing import Any
 
 from l2lgd import checks
 
-NUM_EPOCHS = "num_epochs"  # Stands for the number of epochs of the training.
+# What stands for an argument of `get`.
+NUM_EPOCHS = "num_epochs"
+UNROLL_LENGTH = "unroll_length"
 
 RECIPES: dict[str, dict[str, Any]] = {
     # Large steps at first and small ones at last, none of them in the direction
@@ -23,12 +25,13 @@ RECIPES: dict[str, dict[str, Any]] = {
         "sampled_coordinates": 2000,
         "objective": "log",
         "num_steps": 1000,
-        "min_num_steps": 20,
+        "min_num_steps": UNROLL_LENGTH,
         "evaluation_epochs": 2},
 }
 
 
-def get(name: str, num_epochs: int) -> dict[str, Any]:
+def get(name: str, num_epochs: int, unroll_length: int = 20
+        ) -> dict[str, Any]:
   """Returns the settings of a recipe, fields of `meta.Settings`.
 
   Example:
@@ -39,10 +42,12 @@ def get(name: str, num_epochs: int) -> dict[str, Any]:
   Args:
     name: A key of `RECIPES`.
     num_epochs: Number of epochs of the training.
+    unroll_length: Updates in an unroll, T, those of the shortest runs.
 
   Raises:
     ValueError: There is no recipe of that name.
   """
   checks.one_of("recipe", name, RECIPES)
-  return {key: num_epochs if value == NUM_EPOCHS else value
+  arguments = {NUM_EPOCHS: num_epochs, UNROLL_LENGTH: unroll_length}
+  return {key: arguments.get(value, value)
           for key, value in RECIPES[name].items()}

@@ -165,6 +165,15 @@ class FlagsTest(programs.TestCase):
     passed = self.passed("--recipe=general", flag)
     self.assertIsNone(passed["settings"].min_num_steps)
 
+  def test_shortest_runs_of_a_recipe_have_one_unroll(self):
+    passed = self.passed("--recipe=general", "--unroll_length=50")
+    self.assertEqual(passed["settings"].min_num_steps, 50)
+
+  @parameterized.parameters("--second_derivatives", "--estimator=pes")
+  def test_recipe_samples_no_coordinates_where_all_are_needed(self, flag):
+    passed = self.passed("--recipe=general", flag)
+    self.assertIsNone(passed["settings"].sampled_coordinates)
+
   def test_random_scaling_wraps_the_problem(self):
     passed = self.passed("--problem=quadratic", "--random_scaling=2.5")
     self.assertIsInstance(passed["problem"], problems.RandomScaling)

@@ -17,6 +17,10 @@ class RecipesTest(parameterized.TestCase):
         "learning_rate": 0.01, "decay_epochs": 600, "max_gradient_norm": 1.,
         "sampled_coordinates": 2000})
 
+  def test_shortest_runs_have_one_unroll(self):
+    self.assertEqual(
+        recipes.get("general", 600, unroll_length=50)["min_num_steps"], 50)
+
   def test_unknown_recipe_is_named(self):
     with self.assertRaisesRegex(
         ValueError,

@@ -189,16 +189,18 @@ def problem_names() -> list[str]:
 def make_settings(experiment: experiments.Experiment) -> meta.Settings:
   """Returns the settings that the flags describe.
 
-  Flags that were not given take the defaults of the recipe, and then those of
-  the experiment.
+  Flags that were not given take the defaults of the recipe, where they fit the
+  flags that were, and then those of the experiment.
   """
-  defaults: dict[str, Any] = {
-      "unroll_length": experiment.unroll_length,
-      "learning_rate": experiment.learning_rate}
+  FLAGS.set_default("unroll_length", experiment.unroll_length)
+  defaults: dict[str, Any] = {"learning_rate": experiment.learning_rate}
   if FLAGS.recipe is not None:
-    defaults |= recipes.get(FLAGS.recipe, FLAGS.num_epochs)
+    defaults |= recipes.get(
+        FLAGS.recipe, FLAGS.num_epochs, FLAGS.unroll_length)
     if FLAGS.curriculum is not None or FLAGS.stagger:  # How long runs are.
       defaults.pop("min_num_steps", None)
+    if FLAGS.second_derivatives or FLAGS.estimator != "backprop":
+      defaults.pop("sampled_coordinates", None)  # They depend on all.
   for name, value in defaults.items():
     FLAGS.set_default(name, str(value))
   values: dict[str, Any] = {

@@ -21,9 +21,8 @@ def _of_one_function(net: str) -> dict[str, Any]:
 
 # Flags of a second training, for runs that are longer than those of the first.
 _OF_LONG_RUNS = {
-    "recipe": "robust", "sampled_coordinates": "all",
-    "second_derivatives": "true", "learning_rate": 0.002, "unroll_length": 50,
-    "objective": "log"}
+    "recipe": "robust", "second_derivatives": "true", "learning_rate": 0.002,
+    "unroll_length": 50, "objective": "log"}
 _MNIST_MOMENTA: Sequence[Mapping[str, Any]] = [{
     "problem": "paper-mnist", "net_options":
     '{"preprocess_name": "NormalizedMomenta", "preprocess_options": '
@@ -41,9 +40,8 @@ _MNIST_MOMENTA: Sequence[Mapping[str, Any]] = [{
 _OF_WIDE_TASKS = {
     "problem": ",".join([*(f"small-{i}" for i in range(11)), "small-25",
                          "small-46", "small-79", "small-80", "wide-tasks"]),
-    "recipe": "general", "sampled_coordinates": "all",
-    "second_derivatives": "true", "learning_rate": 0.001, "unroll_length": 50,
-    "min_num_steps": 50, "evaluation_epochs": 3, "keep_last": "true"}
+    "recipe": "general", "second_derivatives": "true", "learning_rate": 0.001,
+    "unroll_length": 50, "evaluation_epochs": 3, "keep_last": "true"}
 _WEIGHTS = ",".join("1" * 15 + "22224")  # Of their problems.
 _OF_HARD_TASKS = {
     **_OF_WIDE_TASKS, "problem": f"{_OF_WIDE_TASKS['problem']},hard-tasks",
@@ -58,11 +56,9 @@ _GENERAL_SMALL: Sequence[Mapping[str, Any]] = [{
     **_OF_WIDE_TASKS, "problem_weights": _WEIGHTS, "num_epochs": 700,
     "seed": 4}, {
     **_OF_WIDE_TASKS, "problem_weights": _WEIGHTS, "unroll_length": 200,
-    "num_steps": 2000, "min_num_steps": 200, "num_epochs": 150,
-    "evaluation_epochs": 1, "seed": 5}, {
+    "num_steps": 2000, "num_epochs": 150, "evaluation_epochs": 1, "seed": 5}, {
     **_OF_HARD_TASKS, "learning_rate": 0.002, "num_epochs": 350, "seed": 6}, {
-    **_OF_HARD_TASKS, "unroll_length": 200, "min_num_steps": 200,
-    "num_epochs": 150, "seed": 7}]
+    **_OF_HARD_TASKS, "unroll_length": 200, "num_epochs": 150, "seed": 7}]
 # Flags of further trainings of classifiers, with both activations.
 _OF_BOTH = {
     **_OF_LONG_RUNS, "problem": "paper-mnist,paper-mnist-relu",
@@ -106,12 +102,12 @@ TRAINING = {
         "problem": "small-tasks", "recipe": "general", "num_epochs": 6000,
         "evaluation_period": 3000, "seed": 1}, {
         "problem": "small-tasks", "recipe": "general", "learning_rate": 0.002,
-        "unroll_length": 100, "min_num_steps": 100, "num_epochs": 2500,
-        "evaluation_period": 1250, "seed": 2}, {
+        "unroll_length": 100, "num_epochs": 2500, "evaluation_period": 1250,
+        "seed": 2}, {
         **_OF_HARD_TASKS, "learning_rate": 0.0015, "unroll_length": 200,
-        "min_num_steps": 200, "num_epochs": 110, "seed": 6}, {
-        **_OF_HARD_TASKS, "unroll_length": 200, "min_num_steps": 200,
-        "num_epochs": 250, "seed": 7}]),
+        "num_epochs": 110, "seed": 6}, {
+        **_OF_HARD_TASKS, "unroll_length": 200, "num_epochs": 250,
+        "seed": 7}]),
     "general-small": Training(203, _GENERAL_SMALL),
     "paper-cifar10": Training(28, [{
         "problem": "paper-cifar10", "num_epochs": 250,
