@@ -47,7 +47,7 @@ flags.DEFINE_string("output", None, "JSON file to write.")
 flags.DEFINE_string("profile", None, "Folder for TensorFlow's profile of an "
                     "epoch of training.")
 
-_RUNS = 100  # Runs that are evaluated, or as many as fit side by side.
+_NUM_CHUNKS = 5  # Of runs that are evaluated, all that fit side by side.
 # Numbers of coordinates, and of steps in an unroll.
 _GROWTH = [(10**3, 20), (10**4, 20), (10**5, 20), (10**6, 20),
            (10**4, 5), (10**4, 50), (10**4, 200)]
@@ -167,15 +167,15 @@ def measure_evaluation(meta_step: meta.MetaStep,
   """Returns seconds per run of an evaluation side by side, and their floor."""
   evaluate = evaluation.Evaluator(
       meta_step.network, meta_step.problem, num_steps, options.jit_compile())
-  run_seeds = [seeds.derive(0, "test", i)
-               for i in range(min(_RUNS, evaluate.max_side_by_side))]
+  size = evaluate.max_side_by_side
+  run_seeds = [seeds.derive(0, "test", i) for i in range(_NUM_CHUNKS * size)]
   evaluate(run_seeds)
   functions, forwards, _ = floor(
-      meta_step, meta_step.reset(seeds.stack(run_seeds)))
+      meta_step, meta_step.reset(seeds.stack(run_seeds[:size])))
   own, = timing.in_turn([lambda: evaluate(run_seeds)], FLAGS.repeats)
   return {
       **flat({"evaluate": own._replace(seconds=own.seconds / len(run_seeds))}),
-      "evaluate_floor": num_steps * (forwards + functions) / len(run_seeds)}
+      "evaluate_floor": num_steps * (forwards + functions) / size}
 
 
 def flat(timings: Mapping[str, timing.Timing]) -> dict[str, float]:

@@ -1,14 +1,15 @@
 """Evaluates any network on any problem."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from l2lgd import checks
+from l2lgd import checks, cores
 from meta import compilation, meta_step, replicas, unroll
 from meta import seeds as seeds_lib
 import networks
@@ -26,9 +27,9 @@ class Evaluator:
   """Evaluates a network on functions drawn from a problem.
 
   The same seeds give the same functions, starting points and minibatches to
-  every network. Many runs are made side by side. In the scope of a distribution
-  strategy, in which the network must be made, the replicas share them out, and
-  all processes get the results.
+  every network. Many runs are made side by side, on all cores. In the scope of
+  a distribution strategy, in which the network must be made, the replicas share
+  them out, and all processes get the results.
 
   Example:
 
@@ -71,7 +72,7 @@ class Evaluator:
     # Eagerly: single runs may not be needed again.
     run = unroll.start(self._network, self._unroller.problem, seed=0)
     size = sum(p.shape.num_elements() for p in run.params.values())
-    count = max(1, _max_coordinates() // size)
+    count = max(1, _max_coordinates(self._network) // size)
     if count > 1 and not compilation.can_vectorize(
         self._unroller.problem, run):
       return 1
@@ -112,18 +113,22 @@ class Evaluator:
                  default=size)
       self._sizes.add(size)
     size *= num_replicas
-    losses, params = [], []
-    for start in progress(range(0, len(seeds), size)):
+
+    def run(start: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
       # The last chunk wraps around to the first seeds, so that all chunks have
       # the same shape.
       chunk = [(start + i) % len(seeds) for i in range(size)]
-      chunk_losses, chunk_params = self._run(
+      chunk_losses, params = self._run(
           [seeds[i] for i in chunk],
           None if learning_rates is None else [
               learning_rates[i] for i in chunk], num_steps)
       count = min(size, len(seeds) - start)
-      losses.append(_rows(chunk_losses[:count]))
-      params.append({name: p[:count] for name, p in chunk_params.items()})
+      return (_rows(chunk_losses[:count]),
+              {name: p[:count] for name, p in params.items()})
+
+    starts = range(0, len(seeds), size)
+    results = _on_all_cores(run, starts)
+    losses, params = zip(*(next(results) for _ in progress(starts)))
     return Evaluation(np.concatenate(losses), tf.nest.map_structure(
         lambda *parts: np.concatenate(parts), *params))
 
@@ -164,10 +169,30 @@ def _rows(losses: np.ndarray) -> np.ndarray:
   return losses.transpose([0, 2, 1]).reshape([-1, losses.shape[1]])
 
 
-def _max_coordinates() -> int:
+def _on_all_cores(function: Callable[[int], Any],
+                  args: Sequence[int]) -> Iterator[Any]:
+  """Yields what a function returns for each argument, the first one alone.
+
+  A call leaves a part of the cores idle, and so there are as many at once. The
+  first may have to compile.
+  """
+  yield function(args[0])
+  if tf.distribute.has_strategy() or tf.config.list_physical_devices("GPU"):
+    num_threads = 1  # The replicas, or the device, are busy with one.
+  else:
+    num_threads = (tf.config.threading.get_intra_op_parallelism_threads()
+                   or cores.count())
+  with futures.ThreadPoolExecutor(num_threads) as pool:
+    yield from pool.map(function, args[1:])
+
+
+def _max_coordinates(network: networks.Network) -> int:
   """Returns how many coordinates are worth optimizing side by side."""
-  # More are no faster on a CPU, and fit in the memory of any GPU.
-  return 2**20 if tf.config.list_physical_devices("GPU") else 2**15
+  if tf.config.list_physical_devices("GPU"):
+    return 2**20  # They fit in the memory of any.
+  # More are no faster, as they do not fit in the cache of a core. Those of
+  # learned networks have more memory.
+  return 2**13 if network.trainable_variables else 2**15
 
 
 def mean_curve(losses: np.ndarray) -> np.ndarray:

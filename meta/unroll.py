@@ -71,6 +71,8 @@ def vectorized(function: Callable[..., Any], batched: bool
     return function
 
   def mapped(*args):
+    if not tf.nest.flatten(args):  # As of a network without a state.
+      return function(*args)
     try:
       return tf.vectorized_map(lambda args: function(*args), args, warn=False)
     except (TypeError, ValueError) as error:

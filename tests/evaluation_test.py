@@ -1,12 +1,14 @@
 """Tests of evaluation."""
 
 import math
+import threading
 from unittest import mock
 
 from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
+from l2lgd import cores
 from meta import evaluation, seeds, unroll
 import networks
 import problems
@@ -118,6 +120,28 @@ class EvaluatorTest(parameterized.TestCase):
         evaluate.max_side_by_side = max_side_by_side
         np.testing.assert_allclose(
             evaluate(SEEDS[:3]).losses, expected, rtol=1e-5)
+
+  def test_chunks_are_made_on_all_cores(self):
+    evaluate = evaluator(networks.Sgd(), problems.Quadratic(2, 3), 2)
+    evaluate.max_side_by_side = 1
+    make_runs = evaluate._run
+    meeting = threading.Barrier(2)
+
+    def meet(seeds, *args):
+      if seeds != [0]:  # Of the first chunk, which is made alone.
+        meeting.wait(timeout=60.)
+      return make_runs(seeds, *args)
+
+    expected = evaluate([0, 1, 2]).losses
+    with mock.patch.object(evaluate, "_run", meet), mock.patch.object(
+        cores, "count", return_value=2):
+      np.testing.assert_array_equal(evaluate([0, 1, 2]).losses, expected)
+
+  def test_error_of_a_chunk_is_raised(self):
+    evaluate = evaluator(networks.Sgd(), problems.Quadratic(2, 3), 2)
+    evaluate.max_side_by_side = 1
+    with self.assertRaises((TypeError, ValueError)):
+      evaluate([0, 1, "two", 3])
 
   def test_fewer_runs_are_made_by_what_is_compiled_for_more(self):
     evaluate = evaluator(networks.Sgd(), problems.Quadratic(2, 3), 2)

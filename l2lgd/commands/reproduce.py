@@ -9,7 +9,7 @@ from typing import Any
 from absl import flags
 import tensorflow as tf
 
-from l2lgd import checks, files
+from l2lgd import checks, cores, files
 from l2lgd.commands import console, data, program
 from l2lgd.commands.paper import comparison as comparison_lib
 from l2lgd.commands.paper import jobs, records, report, table, trainings
@@ -69,7 +69,7 @@ def num_processes(num_jobs: int) -> int:
   """Returns how many jobs run side by side."""
   if tf.config.list_physical_devices("GPU"):
     return 1  # Each takes all of its memory.
-  return min(jobs.num_cores(), num_jobs)
+  return min(cores.count(), num_jobs)
 
 
 def choose() -> dict[str, table.Panel]:

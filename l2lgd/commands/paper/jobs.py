@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tqdm
 
+from l2lgd import cores
 from l2lgd.commands import console
 
 
@@ -45,7 +46,7 @@ def run(jobs: Sequence[Job], num_processes: int) -> dict[str, str]:
   waiting = sorted(jobs, key=lambda job: job.cost)
   running: dict[Any, _Running] = {}
   errors: dict[str, str] = {}
-  num_threads = max(1, num_cores() // num_processes)
+  num_threads = max(1, cores.count() // num_processes)
   progress = _Progress(sum(job.cost for job in jobs))
   while waiting or running:
     while waiting and len(running) < num_processes:
@@ -74,13 +75,6 @@ def run(jobs: Sequence[Job], num_processes: int) -> dict[str, str]:
 def _wait(connections: Iterable[Any]) -> list[Any]:
   """Returns those with a message, or that are closed, within a second."""
   return connection.wait(list(connections), timeout=1)
-
-
-def num_cores() -> int:
-  """Returns how many cores this process may use."""
-  if hasattr(os, "sched_getaffinity"):  # On Linux.
-    return len(os.sched_getaffinity(0))
-  return os.cpu_count() or 1
 
 
 def _start(job: Job, num_threads: int) -> tuple[Any, Any]:
