@@ -127,8 +127,8 @@ class Evaluator:
               {name: p[:count] for name, p in params.items()})
 
     starts = range(0, len(seeds), size)
-    results = _on_all_cores(run, starts)
-    losses, params = zip(*(next(results) for _ in progress(starts)))
+    results = zip(progress(starts), _on_all_cores(run, starts), strict=True)
+    losses, params = zip(*(result for _, result in results))
     return Evaluation(np.concatenate(losses), tf.nest.map_structure(
         lambda *parts: np.concatenate(parts), *params))
 
@@ -174,14 +174,14 @@ def _on_all_cores(function: Callable[[int], Any],
   """Yields what a function returns for each argument, the first one alone.
 
   A call leaves a part of the cores idle, and so there are as many at once. The
-  first may have to compile.
+  first may have to compile. Replicas, and a GPU, are busy with one.
   """
-  yield function(args[0])
   if tf.distribute.has_strategy() or tf.config.list_physical_devices("GPU"):
-    num_threads = 1  # The replicas, or the device, are busy with one.
-  else:
-    num_threads = (tf.config.threading.get_intra_op_parallelism_threads()
-                   or cores.count())
+    yield from map(function, args)
+    return
+  yield function(args[0])
+  num_threads = (tf.config.threading.get_intra_op_parallelism_threads()
+                 or cores.count())
   with futures.ThreadPoolExecutor(num_threads) as pool:
     yield from pool.map(function, args[1:])
 

@@ -137,6 +137,21 @@ class EvaluatorTest(parameterized.TestCase):
         cores, "count", return_value=2):
       np.testing.assert_array_equal(evaluate([0, 1, 2]).losses, expected)
 
+  def test_all_chunks_are_made_in_the_scope_of_the_strategy(self):
+    in_scope = []
+    with tf.distribute.OneDeviceStrategy("cpu:0").scope():
+      evaluate = evaluator(networks.Sgd(), problems.Quadratic(2, 3), 2)
+      evaluate.max_side_by_side = 1
+      make_runs = evaluate._run
+
+      def watch(*args):
+        in_scope.append(tf.distribute.has_strategy())
+        return make_runs(*args)
+
+      with mock.patch.object(evaluate, "_run", watch):
+        evaluate([0, 1, 2])
+    self.assertEqual(in_scope, [True] * 3)
+
   def test_error_of_a_chunk_is_raised(self):
     evaluate = evaluator(networks.Sgd(), problems.Quadratic(2, 3), 2)
     evaluate.max_side_by_side = 1
