@@ -88,9 +88,10 @@ def forward(network: networks.Network, problem: problems.Problem,
   like = vectorized(
       _prepare, run.params, run.state, run.params, sample)[-1]
   apply = unroll.compiled(functools.partial(vectorized, _apply), jit_network)
+  take = unroll.vectorized(sampling.take, run.is_batched)
   losses, run, gradients, saved, state = record(
       problem, run, num_steps, lambda *args: apply(*args, sample), like,
-      lambda run: vectorized(_sampled_state, run.state, sample))
+      lambda run: take(run.state, sample))
   return Recording(losses, run, sample, saved, state,
                    vectorized(_sampled_rows, gradients, sample))
 
@@ -235,13 +236,6 @@ def _sampled_rows(network: networks.Network, tensors: problems.Params,
                   sample: Any) -> Any:
   """Returns the rows in the sample, multiplied by their weights."""
   return sampling.weigh(sampling.take(network.to_rows(tensors), sample), sample)
-
-
-def _sampled_state(network: networks.Network, state: networks.State,
-                   sample: Any) -> networks.State:
-  """Returns the state of the rows in the sample."""
-  del network
-  return sampling.take(state, sample)
 
 
 def vjp_of(network: networks.Network, function: Callable[..., Any],

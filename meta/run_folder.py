@@ -158,9 +158,9 @@ class RunFolder(recorders.Recorder):
     if changed:
       raise ValueError(f"The run in {self._path} was started with "
                        f"{' '.join(changed)}: resume it with the same.")
-    for name in saved.keys() & _LATER:
+    for name in _LATER:
       value = (self._settings | self._networks).get(name)
-      if saved[name] != value:
+      if name in saved and saved[name] != value:
         raise ValueError(
             f"The run in {self._path} was started with the {name} "
             f"{json.dumps(saved[name])}, but is resumed with "

@@ -155,7 +155,7 @@ class EvaluatorTest(parameterized.TestCase):
   def test_error_of_a_chunk_is_raised(self):
     evaluate = evaluator(networks.Sgd(), problems.Quadratic(2, 3), 2)
     evaluate.max_side_by_side = 1
-    with self.assertRaises((TypeError, ValueError)):
+    with self.assertRaisesRegex(ValueError, "^seed is 'two', but must be an"):
       evaluate([0, 1, "two", 3])
 
   def test_fewer_runs_are_made_by_what_is_compiled_for_more(self):
