@@ -9,6 +9,7 @@ Each of R replicas has one of R equal parts of K runs, [K / R, ...], or one run,
 """
 
 from collections.abc import Callable, Sequence
+import contextlib
 import functools
 from typing import Any
 
@@ -159,8 +160,17 @@ def of_workers(value: int) -> np.ndarray:
   return np.reshape(values.numpy(), [-1])
 
 
+def part() -> None:
+  """Waits until each process has what the others sent it, so that it can end.
+
+  A process that ends too early cuts off its last message to the others.
+  """
+  with contextlib.suppress(tf.errors.OpError):
+    of_workers(0)  # Whoever is cut off from this message has all before it.
+
+
 def check_same(what: str, value: int) -> None:
-  """Raises a ValueError if a number differs between processes.
+  """Raises a ValueError, in every process, if a number differs between them.
 
   Args:
     what: What it stands for, in words.
@@ -168,5 +178,6 @@ def check_same(what: str, value: int) -> None:
   """
   values = np.unique(of_workers(value)).tolist()
   if len(values) > 1:
+    part()
     raise ValueError(f"{what} differ between the processes ({values}): start "
                      "all of them in the same way.")

@@ -68,10 +68,7 @@ def shared(num_runs: int) -> Iterator[None]:
           stack.enter_context(contextlib.redirect_stdout(
               stack.enter_context(open(os.devnull, "w"))))
         yield
-      with contextlib.suppress(tf.errors.OpError):
-        # A process that ended now could cut off the last message to others. All
-        # of them are here if one is cut off from this message.
-        replicas.of_workers(0)
+      replicas.part()
     return
   devices = (tf.config.list_logical_devices("GPU")
              or tf.config.list_logical_devices("CPU"))
