@@ -76,11 +76,21 @@ class Guard(snt.Module):
       ValueError: See `LearnedOptimizer.apply`; or the call is under a
         distribution strategy.
     """
+    gradients, parameters = [*gradients], [*parameters]  # They are read twice.
     is_learned = isinstance(
         self.optimizer, learned_optimizer.LearnedOptimizer)
     self.step(slots.pairs(gradients, parameters),
               lambda: self.optimizer.apply(gradients, parameters),
               self.optimizer.learning_rate if is_learned else 1.)
+
+  def reset(self) -> None:
+    """Sets all to what it was before the first step.
+
+    So does the optimizer, which must have a `reset` of its own.
+    """
+    self.optimizer.reset()
+    for variable in self.statistics:
+      variable.assign(tf.zeros_like(variable))
 
   def step(self, pairs: Sequence[tuple[Any, slots.Parameter]],
            update: Callable[[], None], learning_rate: Any = 1.) -> None:

@@ -54,6 +54,29 @@ class GuardTest(toy_training.FolderTest):
     assertions.assert_equal(self.values(), values)
     self.assertEqual(self.guard.num_rejected, 1)
 
+  def test_iterators_are_steps_like_those_of_lists(self):
+    start = self.values()
+    self.apply()
+    values = self.values()
+    self.guard.reset()
+    for variable, value in zip(self.variables, start, strict=True):
+      variable.assign(value)
+    self.guard.apply(iter(self.gradients), iter(self.variables))
+    assertions.assert_equal(self.values(), values)
+
+  def test_reset_forgets_the_norms_and_the_states(self):
+    self.apply()
+    first = self.states()
+    self.apply(100.)
+    self.assertEqual(self.guard.num_rejected, 1)
+    self.guard.reset()
+    self.assertEqual([v.numpy() for v in self.guard.statistics], [0, 0., 0.])
+    self.apply(100.)  # The first step is usual, whatever its norm.
+    self.assertEqual(self.guard.num_rejected, 0)
+    self.guard.reset()
+    self.apply()
+    assertions.assert_equal(self.states(), first)
+
   def test_sparse_gradients_need_no_dense_shape(self):
     table = tf.Variable(tf.ones([3, 2]))
     rows = tf.IndexedSlices(tf.constant([[1., 2.]]), tf.constant([1]))
