@@ -17,11 +17,19 @@ def positive_integer(name: str, value: Any) -> int:
   Raises:
     ValueError: It is something else.
   """
-  # A bool is an Integral too, but nobody means it as a size.
-  is_integer = (isinstance(value, numbers.Integral)
-                and not isinstance(value, bool))
-  if not is_integer or value < 1:
+  if not _is_integer(value) or value < 1:
     raise ValueError(f"{name} is {value!r}, but must be a positive integer.")
+  return int(value)
+
+
+def integer(name: str, value: Any) -> int:
+  """Returns the value, which must be an integer.
+
+  Raises:
+    ValueError: It is something else.
+  """
+  if not _is_integer(value):
+    raise ValueError(f"{name} is {value!r}, but must be an integer.")
   return int(value)
 
 
@@ -107,6 +115,11 @@ def _each(check: Callable[[str, Any], Any], name: str, values: Any,
   if not isinstance(values, list | tuple | np.ndarray):
     raise ValueError(f"{name} is {values!r}, but must be a tuple of {what}.")
   return [check(f"{name}[{i}]", value) for i, value in enumerate(values)]
+
+
+def _is_integer(value: Any) -> bool:
+  # A bool is an Integral too, but nobody means it as a size.
+  return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _is_finite(value: Any) -> bool:

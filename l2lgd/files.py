@@ -4,6 +4,7 @@ from collections.abc import Iterator
 import contextlib
 import fcntl
 import os
+import secrets
 
 Path = str | os.PathLike[str]
 """A file or a folder; a leading ~ stands for the home directory."""
@@ -43,16 +44,14 @@ def write_atomically(filename: Path, data: bytes) -> None:
 
   Args:
     filename: The file. An existing file is replaced once the new one is
-      complete.
+      complete; of a symbolic link, that is the file which it leads to.
     data: The content of the file.
 
   Raises:
     OSError: The file cannot be written; an existing one is left as it was.
   """
-  filename = expand(filename)
-  folder, name = os.path.split(filename)
-  # Processes that write the same file at once do not meet in this one.
-  temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
+  filename = os.path.realpath(expand(filename))
+  temporary = _temporary(filename)
   try:
     with open(temporary, "wb") as file:
       file.write(data)
@@ -84,10 +83,31 @@ def check_writable(filename: Path) -> None:
   if exists and not os.path.isfile(filename):
     raise ValueError(f"{filename} exists, but is not a regular file: give "
                      "another name.")
-  with open(filename, "ab"):
+  if exists:
+    with open(filename, "ab"):
+      pass
+  temporary = _temporary(os.path.realpath(filename))
+  with open(temporary, "wb"):
     pass
-  if not exists:
-    os.remove(filename)
+  os.remove(temporary)
+
+
+def make_folder(folder: Path) -> None:
+  """Makes a folder, if there is none, in which files can be written.
+
+  Raises:
+    OSError: It cannot be made, or nothing can be written in it.
+  """
+  folder = expand(folder)
+  os.makedirs(folder, exist_ok=True)
+  check_writable(os.path.join(folder, "file"))
+
+
+def _temporary(filename: str) -> str:
+  """Returns the name of a file beside another, which is to replace it."""
+  folder, name = os.path.split(filename)
+  # Programs that write the same file at once do not meet in this one.
+  return os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from l2lgd import devices
 from meta import unroll
 import networks
 import problems
@@ -45,11 +46,10 @@ def choose(network: networks.Network, problem: problems.Problem,
     loss = tf.function(functools.partial(unroll.loss, problem), autograph=False)
     operations = seeded.operation_types(loss.get_concrete_function(run).graph)
     convolves = any(name.startswith("Conv") for name in operations)
-    has_gpu = bool(tf.config.list_physical_devices("GPU"))
     # In loops, as outside of them XLA takes the values of inputs as constants,
     # which it cannot do later.
     functions = [updates] + [hessian_products] * second_derivatives
-    whole = (has_gpu or not convolves) and all(
+    whole = (devices.has_gpu() or not convolves) and all(
         _can_compile(function, run) for function in functions)
     return Compilation(whole, not whole and _can_compile(
         lambda run, gradients: unroll.apply_network(network, run, gradients),

@@ -1,7 +1,8 @@
 """Evaluates any network on any problem."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent import futures
+import contextlib
 import functools
 import math
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from l2lgd import checks, cores
+from l2lgd import checks, devices
 from meta import compilation, meta_step, replicas, unroll
 from meta import seeds as seeds_lib
 import networks
@@ -111,24 +112,25 @@ class Evaluator:
       # A few runs too many take less time than another compilation.
       size = min((s for s in self._sizes if size <= s <= self.max_side_by_side),
                  default=size)
-      self._sizes.add(size)
-    size *= num_replicas
+    num_rows = size * num_replicas
 
     def run(start: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
       # The last chunk wraps around to the first seeds, so that all chunks have
       # the same shape.
-      chunk = [(start + i) % len(seeds) for i in range(size)]
+      chunk = [(start + i) % len(seeds) for i in range(num_rows)]
       chunk_losses, params = self._run(
           [seeds[i] for i in chunk],
           None if learning_rates is None else [
               learning_rates[i] for i in chunk], num_steps)
-      count = min(size, len(seeds) - start)
+      count = min(num_rows, len(seeds) - start)
       return (_rows(chunk_losses[:count]),
               {name: p[:count] for name, p in params.items()})
 
-    starts = range(0, len(seeds), size)
-    results = zip(progress(starts), _on_all_cores(run, starts), strict=True)
-    losses, params = zip(*(result for _, result in results))
+    starts = range(0, len(seeds), num_rows)
+    with contextlib.closing(_on_all_cores(run, starts)) as results:
+      losses, params = zip(*(result for _, result in zip(
+          progress(starts), results, strict=True)))
+    self._sizes.add(size)
     return Evaluation(np.concatenate(losses), tf.nest.map_structure(
         lambda *parts: np.concatenate(parts), *params))
 
@@ -170,25 +172,27 @@ def _rows(losses: np.ndarray) -> np.ndarray:
 
 
 def _on_all_cores(function: Callable[[int], Any],
-                  args: Sequence[int]) -> Iterator[Any]:
+                  args: Sequence[int]) -> Generator[Any, None, None]:
   """Yields what a function returns for each argument, the first one alone.
 
   A call leaves a part of the cores idle, and so there are as many at once. The
-  first may have to compile. Replicas, and a GPU, are busy with one.
+  first may have to compile. Replicas, and a GPU, are busy with one. Where
+  functions run eagerly, TensorFlow changes what threads share.
   """
-  if tf.distribute.has_strategy() or tf.config.list_physical_devices("GPU"):
+  if (tf.distribute.has_strategy() or devices.has_gpu()
+      or tf.config.functions_run_eagerly()):
     yield from map(function, args)
     return
   yield function(args[0])
   num_threads = (tf.config.threading.get_intra_op_parallelism_threads()
-                 or cores.count())
+                 or devices.num_cores())
   with futures.ThreadPoolExecutor(num_threads) as pool:
     yield from pool.map(function, args[1:])
 
 
 def _max_coordinates(network: networks.Network) -> int:
   """Returns how many coordinates are worth optimizing side by side."""
-  if tf.config.list_physical_devices("GPU"):
+  if devices.has_gpu():
     return 2**20  # They fit in the memory of any.
   # More are no faster, as they do not fit in the cache of a core. Those of
   # learned networks have more memory.

@@ -14,7 +14,7 @@ import problems
 
 _DATA = ("split", "data_dir", "download")
 _MLP = ("layers", "activation", "init_stddev")
-_OF_USERS = ("split", "data_dir", *_MLP)
+_OF_USERS = (*_DATA, *_MLP)
 
 
 class Experiment(NamedTuple):

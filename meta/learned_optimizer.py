@@ -95,6 +95,7 @@ class LearnedOptimizer(snt.Module):
     self.states: list[list[Any]] = []
     self._shared: list[tf.Variable] = []  # What the states are parts of.
     self._slots = slots.Slots()
+    self._error: str | None = None  # Of a checkpoint that did not fit.
 
   @classmethod
   def load(cls, path: str, net_config: networks.NetConfig | None = None,
@@ -208,6 +209,8 @@ class LearnedOptimizer(snt.Module):
            if v not in self._slots]
     if not new:
       return
+    if self._error is not None:  # A part of it has been restored.
+      raise RuntimeError(self._error)
     self._drop_deleted()
     names, variables = zip(*new)
     # A checkpoint that was restored before assigns to new states at once.
@@ -219,8 +222,12 @@ class LearnedOptimizer(snt.Module):
         self._check_states(len(self._slots) + i, names[i], variables[i].shape,
                            slot.states)
       for variable, slot in zip(variables, new_slots):
+        try:
+          self._add_states(len(self._slots), slot.states)
+        except RuntimeError as error:
+          self._error = str(error)
+          raise
         self._slots.add(variable, slot)
-        self._add_states(len(self._slots) - 1, slot.states)
       self._shared = [tensor.variable for group in self._groups()
                       for tensor in group.tensors]
 

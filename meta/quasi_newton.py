@@ -40,7 +40,7 @@ class QuasiNewton:
   """
 
   def __init__(self, method: str, problem: problems.Problem, num_steps: int):
-    """Computes nothing yet.
+    """Draws a function, to check that the method can minimize such ones.
 
     Args:
       method: "BFGS" or "L-BFGS".
@@ -48,7 +48,8 @@ class QuasiNewton:
       num_steps: Number of iterations in a run, T.
 
     Raises:
-      ValueError: An argument is not as described.
+      ValueError: An argument is not as described, or there are too many
+        coordinates for BFGS.
     """
     self._method = checks.one_of("method", method, METHODS)
     self._problem = problem
@@ -56,15 +57,18 @@ class QuasiNewton:
     self._loss_at = tf.function(self._loss, autograph=False)
     self._mean_at = tf.function(self._mean_and_gradient, autograph=False)
     self.is_compiled = False
+    run = unroll.start(networks.Sgd(), problem, seed=0)
+    self._check(len(unroll.flat(run.params)), unroll.loss(problem, run))
 
   def __call__(self, seeds: Sequence[int | tf.Tensor],
                progress: Callable = lambda x: x) -> evaluation.Evaluation:
     """Makes a run for every seed; see `evaluation.Evaluator`.
 
     Raises:
-      ValueError: The loss is not a single number, or there are too many
-        coordinates for BFGS.
+      ValueError: There is no seed.
     """
+    if not len(seeds):
+      raise ValueError("seeds is empty, but must hold at least one seed.")
     losses, params = zip(*map(self._run, progress(seeds)))
     self.is_compiled = True
     return evaluation.Evaluation(np.stack(losses), {
@@ -79,7 +83,6 @@ class QuasiNewton:
     # gradients, but not in their loss.
     first, second = (unroll.loss_and_gradients(
         self._problem, _at_step(run, t)) for t in (0, 1))
-    self._check(len(start), first[0])
     is_random = any(np.any(a != b) for a, b in zip(
         *map(tf.nest.flatten, (first, second)), strict=True))
     num_losses = tf.constant(self._num_steps if is_random else 1)

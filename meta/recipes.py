@@ -42,12 +42,17 @@ def get(name: str, num_epochs: int, unroll_length: int = 20
   Args:
     name: A key of `RECIPES`.
     num_epochs: Number of epochs of the training.
-    unroll_length: Updates in an unroll, T, those of the shortest runs.
+    unroll_length: Updates in an unroll, T, those of the shortest runs. The
+      longest have a multiple of it.
 
   Raises:
     ValueError: There is no recipe of that name.
   """
   checks.one_of("recipe", name, RECIPES)
   arguments = {NUM_EPOCHS: num_epochs, UNROLL_LENGTH: unroll_length}
-  return {key: arguments.get(value, value)
-          for key, value in RECIPES[name].items()}
+  settings = {key: arguments.get(value, value)
+              for key, value in RECIPES[name].items()}
+  if "num_steps" in settings:  # Whole unrolls, as lengths are drawn.
+    num_unrolls = max(1, settings["num_steps"] // unroll_length)
+    settings["num_steps"] = num_unrolls * unroll_length
+  return settings

@@ -32,9 +32,17 @@ def as_seed(seed: int | tf.Tensor) -> tf.Tensor:
 
 
 def stack(seeds: Sequence[int | tf.Tensor]) -> tf.Tensor:
-  """Returns the seed of K runs side by side, shape [K, 2]; of one run, [2]."""
-  seeds = [as_seed(seed) for seed in seeds]
-  return tf.stack(seeds) if len(seeds) > 1 else seeds[0]
+  """Returns the seed of K runs side by side, shape [K, 2]; of one run, [2].
+
+  Raises:
+    ValueError: One is not the seed of a single run.
+  """
+  tensors = [as_seed(seed) for seed in seeds]
+  for tensor in tensors:
+    if tensor.shape.rank != 1:
+      raise ValueError(f"A seed of a run has shape {tensor.shape}, but must be "
+                       "an integer or of shape [2].")
+  return tf.stack(tensors) if len(tensors) > 1 else tensors[0]
 
 
 def derive(seed: int | tf.Tensor, purpose: str, index: int) -> tf.Tensor:

@@ -55,9 +55,13 @@ class SharedEvaluator:
     Raises:
       ValueError: It is none of the candidates, or see `evaluation.Evaluator`.
     """
-    index = self._keys.index(_key(network))
+    key = _key(network)
+    if key not in self._keys:
+      raise ValueError(
+          f"network is {key}, but must be one of the candidates, {self._keys}.")
     return Candidate(
-        self._evaluator, functools.partial(self._switch.select, index),
+        self._evaluator,
+        functools.partial(self._switch.select, self._keys.index(key)),
         network.options["learning_rate"])
 
 
@@ -87,16 +91,17 @@ class Candidate:
                learning_rates: Sequence[float] | None = None
                ) -> evaluation.Evaluation:
     """See `evaluation.Evaluator`."""
+    if learning_rates is None:
+      learning_rates = [self._learning_rate] * len(seeds)
     self._select()
-    return self._evaluator(
-        seeds, progress, learning_rates or [self._learning_rate] * len(seeds))
+    return self._evaluator(seeds, progress, learning_rates)
 
 
-def _key(network: networks.Network) -> tuple[type, dict[str, Any]]:
+def _key(network: networks.Network) -> tuple[str, dict[str, Any]]:
   """Returns what makes an optimizer another one; its learning rate does not."""
-  options = dict(network.options)
-  del options["learning_rate"]
-  return type(network), options
+  return type(network).__name__, {
+      name: value for name, value in network.options.items()
+      if name != "learning_rate"}
 
 
 @snt.allow_empty_variables

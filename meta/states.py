@@ -205,5 +205,6 @@ class ParameterState(tf.Module):
       # A list that tracks the state would take a ValueError for a sign that it
       # cannot.
       raise RuntimeError(
-          f"{error} Apply the optimizer to the parameters in the order in "
-          "which it was applied to them before the checkpoint.") from None
+          f"{error} Restore the checkpoint into a new optimizer, and apply it "
+          "to the parameters in the order in which the one before was applied "
+          "to them.") from None

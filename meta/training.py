@@ -78,6 +78,9 @@ def train(
   if num_epochs != 0:  # Which validates alone.
     checks.positive_integer("num_epochs", num_epochs)
   checks.positive_integer("log_period", log_period)
+  if isinstance(recorders, recorders_lib.Recorder):
+    raise ValueError(f"recorders is {recorders!r}, but must be several, such "
+                     "as [recorder].")
   problem = trainer_lib.named(problem)
   optimizer = optimizer or meta_optimizer.MetaOptimizer()
   settings = settings or settings_lib.Settings()

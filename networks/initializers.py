@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from l2lgd import philox
+from l2lgd import checks, philox
 
 _BY_NAME: dict[str, Callable[..., tf.Tensor]] = {  # Of shape, dtype and seed.
     "zeros": lambda shape, dtype, seed: tf.zeros(shape, dtype),
@@ -43,10 +43,10 @@ class Initializers:
       seed: Seed of the random initial values.
 
     Raises:
-      ValueError: A key is the name of no layer and no field, or no initializer
-        has a given name.
+      ValueError: A key is the name of no layer and no field, no initializer has
+        a given name, or the seed is no integer.
     """
-    self._seed = seed
+    self._seed = checks.integer("seed", seed)
     self._by_variable: dict[tuple[str, str], Callable[..., Any]] = {}
     known = {field for names in fields.values() for field in names}
     if isinstance(initializer, Mapping):

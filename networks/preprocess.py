@@ -100,10 +100,13 @@ class Clamp(Preprocessing):
       max_value: Upper bound; None for no bound.
 
     Raises:
-      ValueError: The lower bound is above the upper one.
+      ValueError: A bound is not a finite number, or the lower one is above
+        the upper one.
     """
-    self._min = -np.inf if min_value is None else min_value
-    self._max = np.inf if max_value is None else max_value
+    self._min = (
+        -np.inf if min_value is None else checks.finite("min_value", min_value))
+    self._max = (
+        np.inf if max_value is None else checks.finite("max_value", max_value))
     if not self._min <= self._max:
       raise ValueError(
           f"min_value is {min_value!r} and max_value is {max_value!r}, but "

@@ -9,7 +9,14 @@ from unittest import mock
 from absl.testing import absltest, parameterized
 import numpy as np
 
-from meta import evaluation, experiments, pretrained_networks, seeds, unroll
+from meta import (
+    evaluation,
+    experiments,
+    pretrained_networks,
+    quasi_newton,
+    seeds,
+    unroll,
+)
 import networks
 from networks import net_config
 import problems
@@ -193,6 +200,58 @@ class EvaluateTest(programs.EagerTestCase):
     self.assert_refused_at_once(
         programs.run("evaluate", *SGD, "--plot=a.pdf"),
         "--plot is a.pdf, but must end with .png")
+
+  def test_table_is_a_csv_file(self):
+    self.assert_refused_at_once(
+        programs.run("evaluate", *SGD, "--output=a.parquet"),
+        "--output is a.parquet, but must end with .csv")
+
+  def test_no_two_pictures_are_the_same_file(self):
+    path = self.path("a.png")
+    self.assert_refused_at_once(
+        programs.run("evaluate", *SGD, f"--plot={path}",
+                     f"--plot_updates={path}"),
+        f"--plot={path} --plot_updates={path} must be different files")
+
+  def test_updates_of_methods_that_are_given_functions_are_not_drawn(self):
+    self.assert_refused_at_once(
+        programs.run("evaluate", *programs.EVALUATE, "--optimizer=BFGS",
+                     f"--plot_updates={self.path('a.png')}"),
+        "--plot_updates is for optimizers that are given gradients, not BFGS")
+
+  @parameterized.parameters(
+      ("L2L", "--tune"), ("BFGS", "--learning_rate=0.1"),
+      ("L2L", "--tuning_epochs=3"))
+  def test_flag_of_hand_designed_optimizers_without_one_is_refused(
+      self, optimizer, flag):
+    name = flag.partition("=")[0]
+    self.assert_error(
+        programs.run("evaluate", *programs.EVALUATE,
+                     f"--optimizer={optimizer}", flag),
+        f"{name} is for hand-designed optimizers, but --optimizer is "
+        f"{optimizer}")
+
+  def test_number_of_tuning_runs_without_tuning_is_refused(self):
+    self.assert_error(
+        programs.run("evaluate", *SGD, "--tuning_epochs=3"),
+        "--tuning_epochs is for the search of --tune")
+
+  def test_tuned_rates_that_cannot_be_kept_are_refused_at_once(self):
+    os.makedirs(self.path("tuning.json"))
+    self.assert_refused_at_once(
+        programs.run("evaluate", *SGD, "--tune", f"--output={self.output}"),
+        "tuning.json exists, but is not a regular file")
+
+  def test_runs_before_a_failure_are_kept(self):
+    evaluate = quasi_newton.QuasiNewton.__call__
+    with mock.patch.object(quasi_newton.QuasiNewton, "__call__", mock.Mock(
+        spec=evaluate, side_effect=OSError(12, "No memory"))):
+      result = programs.run(
+          "evaluate", *programs.EVALUATE, "--optimizer=Sgd,BFGS",
+          f"--output={self.output}")
+    self.assert_error(result, "No memory")
+    self.assertEqual(
+        {name for name, *_ in run_files.read_losses(self.output)}, {"Sgd"})
 
   @parameterized.parameters("--output", "--plot")
   def test_what_is_no_file_is_never_replaced(self, flag):

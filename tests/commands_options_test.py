@@ -130,6 +130,20 @@ class OptionsTest(programs.TestCase):
           "layers": [3, 2], "split": "test", "data_dir": data_dir,
           "activation": activation})
 
+  def test_flag_without_an_argument_in_the_function_of_a_user_is_refused(self):
+    pathlib.Path(self.folder, "own_data.py").write_text(
+        "import problems\n"
+        "def make(datadir=None):\n"
+        "  return problems.Simple()\n")
+    self.enter_context(contextlib.chdir(self.folder))
+    for name, flag in (("data_dir", "--data_dir=there"),
+                       ("download", "--download")):
+      with self.given("--problem=own_data:make", flag):
+        with self.assertRaisesRegex(
+            ValueError,
+            f"--{name} is given, but own_data:make has no argument"):
+          options.make_problem(options.experiment(), "test")
+
   @parameterized.parameters(
       (("--problem=simple",), 100),
       (("--problem=paper-neural-art",), 128),

@@ -57,7 +57,7 @@ class ChooseTest(parameterized.TestCase):
     network = toys.coordinatewise()
     run = unroll.start(network, problem, seed)
     with mock.patch.object(
-        tf.config, "list_physical_devices", lambda _: [None] * num_gpus):
+        tf.config, "get_visible_devices", lambda _: [None] * num_gpus):
       return compilation.choose(network, problem, run)
 
   @parameterized.parameters(0, 1)

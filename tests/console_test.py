@@ -38,7 +38,7 @@ class ConsoleTest(parameterized.TestCase):
 
   def test_device_without_a_gpu_is_the_cpu(self):
     with mock.patch.object(
-        tf.config, "list_physical_devices", return_value=[]):
+        tf.config, "get_visible_devices", return_value=[]):
       self.assertEqual(self.printed(console.print_device),
                        f"Running on CPU, {os.cpu_count()} cores\n")
 
@@ -46,7 +46,7 @@ class ConsoleTest(parameterized.TestCase):
       ({"device_name": "NVIDIA H100"}, "NVIDIA H100"), ({}, ""))
   def test_device_is_the_first_gpu(self, details, name):
     with mock.patch.object(
-        tf.config, "list_physical_devices",
+        tf.config, "get_visible_devices",
         return_value=["one", "two"]) as devices, mock.patch.object(
             tf.config.experimental, "get_device_details",
             return_value=details) as get_details:

@@ -210,6 +210,14 @@ class ContentImagesTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, f"{self.npz}.*{message}"):
       content_images.read(str(self.dir), "train", 64)
 
+  def test_damaged_file(self):
+    np.savez(self.npz, train=np.zeros([2, 64, 64, 3], np.uint8))
+    data = self.npz.read_bytes()
+    start = data.index(b"PK\x01\x02")  # Of the list of the arrays.
+    self.npz.write_bytes(data[:start] + b"XX" + data[start + 2:])
+    with self.assertRaisesRegex(ValueError, f"{self.npz} cannot be read"):
+      content_images.read(str(self.dir), "train", 64)
+
   def test_missing_array(self):
     np.savez(self.npz, train=np.zeros([2, 64, 64, 3], np.uint8))
     with self.assertRaisesRegex(ValueError, r"lacks the arrays \['test'\]"):

@@ -279,8 +279,12 @@ class DeepLstmTest(parameterized.TestCase):
       make(cls, preprocess_name="log")
 
   def test_bad_preprocess_options_are_named(self):
-    with self.assertRaisesRegex(ValueError, "^preprocess_options are "):
-      make(networks.CoordinateWiseDeepLSTM, preprocess_name="LogAndSign")
+    for options in (
+        {"preprocess_name": "LogAndSign"},
+        {"preprocess_name": "NormalizedMomenta",
+         "preprocess_options": {"time_scales": {10, 100}}}):
+      with self.assertRaisesRegex(ValueError, "^preprocess_options are "):
+        make(networks.CoordinateWiseDeepLSTM, **options)
 
   def test_bad_initializer_is_refused_by_the_constructor(self):
     with self.assertRaisesRegex(ValueError, "'lstm_2'.*'lstm_1'"):

@@ -8,7 +8,7 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
-from l2lgd import cores
+from l2lgd import devices
 from meta import evaluation, seeds, unroll
 import networks
 import problems
@@ -134,7 +134,7 @@ class EvaluatorTest(parameterized.TestCase):
 
     expected = evaluate([0, 1, 2]).losses
     with mock.patch.object(evaluate, "_run", meet), mock.patch.object(
-        cores, "count", return_value=2):
+        devices, "num_cores", return_value=2):
       np.testing.assert_array_equal(evaluate([0, 1, 2]).losses, expected)
 
   def test_all_chunks_are_made_in_the_scope_of_the_strategy(self):
@@ -157,6 +157,31 @@ class EvaluatorTest(parameterized.TestCase):
     evaluate.max_side_by_side = 1
     with self.assertRaisesRegex(ValueError, "^seed is 'two', but must be an"):
       evaluate([0, 1, "two", 3])
+
+  def test_chunks_that_wait_are_not_made_after_an_error(self):
+    evaluate = evaluator(networks.Sgd(), problems.Quadratic(2, 3), 2)
+    evaluate.max_side_by_side = 1
+    made, make_runs = [], evaluate._run
+
+    def make(seeds, *args):
+      made.append(seeds)
+      return make_runs(seeds, *args)
+
+    def interrupted(chunks):
+      yield from chunks[:1]
+      raise KeyboardInterrupt
+
+    with mock.patch.object(evaluate, "_run", make):
+      with self.assertRaises(KeyboardInterrupt):
+        evaluate(range(9), interrupted)
+    self.assertEqual(made, [[0]])
+    self.assertFalse(evaluate.is_compiled)
+
+  def test_seeds_side_by_side_are_no_seed_of_a_run(self):
+    evaluate = evaluator(networks.Sgd(), problems.Simple(), 1)
+    with self.assertRaisesRegex(
+        ValueError, r"^A seed of a run has shape \(3, 2\)"):
+      evaluate([tf.zeros([3, 2], tf.int32)])
 
   def test_fewer_runs_are_made_by_what_is_compiled_for_more(self):
     evaluate = evaluator(networks.Sgd(), problems.Quadratic(2, 3), 2)

@@ -53,6 +53,13 @@ class FilesTest(parameterized.TestCase):
     self.assertEqual(self.file.read_bytes(), b"old")
     self.assertEqual(self.in_folder(), ["file"])
 
+  def test_file_that_a_link_leads_to_is_written(self):
+    link = self.folder / "link"
+    link.symlink_to(self.file)
+    files.write_atomically(link, b"new")
+    self.assertTrue(link.is_symlink())
+    self.assertEqual(self.file.read_bytes(), b"new")
+
   def test_error_without_a_name_is_given_that_of_the_file(self):
     with mock.patch.object(os, "fsync", side_effect=OSError(28, "full")):
       with self.assertRaises(OSError) as caught:
@@ -71,6 +78,24 @@ class FilesTest(parameterized.TestCase):
   def test_file_in_a_missing_folder_is_not_writable(self):
     with self.assertRaisesRegex(FileNotFoundError, "missing"):
       files.check_writable(self.folder / "missing" / "file")
+
+  def test_file_in_a_folder_without_permission_is_not_writable(self):
+    self.file.write_bytes(b"abc")
+    with mock.patch.object(files, "_temporary", return_value=os.path.join(
+        self.folder, "missing", "file")):  # Where nothing can be written.
+      with self.assertRaises(FileNotFoundError):
+        files.check_writable(self.file)
+    self.assertEqual(self.file.read_bytes(), b"abc")
+
+  def test_folder_is_made_and_empty(self):
+    files.make_folder(self.folder / "new" / "one")
+    files.make_folder(self.folder / "new" / "one")
+    self.assertEmpty(os.listdir(self.folder / "new" / "one"))
+
+  def test_folder_in_a_file_is_not_made(self):
+    self.file.write_bytes(b"abc")
+    with self.assertRaises(OSError):
+      files.make_folder(self.file)
 
   def test_only_regular_files_are_writable(self):
     self.file.mkdir()

@@ -125,6 +125,11 @@ class InitializersTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, message):
       initializers.Initializers(initializer, FIELDS)
 
+  @parameterized.parameters(1.5, "a", None, True)
+  def test_seed_that_is_no_integer_is_refused(self, seed):
+    with self.assertRaisesRegex(ValueError, "^seed is .*, but must be an int"):
+      initializers.Initializers("zeros", FIELDS, seed)
+
   @parameterized.parameters(["zero"], [{"w": "zero"}], [{"linear": "zero"}],
                             [{"linear": {"b": "zero"}}])
   def test_unknown_name_is_named(self, initializer):

@@ -7,7 +7,7 @@ from unittest import mock
 
 from absl.testing import absltest, parameterized
 
-from l2lgd import cores
+from l2lgd import devices
 from l2lgd.commands.paper import jobs
 
 
@@ -62,7 +62,7 @@ class JobsTest(parameterized.TestCase):
   def test_cores_are_counted(self):
     with mock.patch.object(
         os, "sched_getaffinity", return_value={0, 2}, create=True):
-      self.assertEqual(cores.count(), 2)
+      self.assertEqual(devices.num_cores(), 2)
 
 
 if __name__ == "__main__":

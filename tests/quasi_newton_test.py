@@ -100,15 +100,18 @@ class QuasiNewtonTest(parameterized.TestCase):
         quasi_newton.QuasiNewton(*arguments)
 
   def test_several_functions_in_a_run_are_refused(self):
-    evaluate = quasi_newton.QuasiNewton(
-        "BFGS", problems.Quadratic(2, 3, separate=True), 3)
     with self.assertRaisesRegex(ValueError, "^The problem has 2 functions in"):
-      evaluate([0])
+      quasi_newton.QuasiNewton(
+          "BFGS", problems.Quadratic(2, 3, separate=True), 3)
 
   def test_too_many_coordinates_are_refused_for_bfgs(self):
-    evaluate = quasi_newton.QuasiNewton("BFGS", problems.Quadratic(17, 241), 3)
     with self.assertRaisesRegex(ValueError, "have 4097 coordinates, .*L-BFGS"):
-      evaluate([0])
+      quasi_newton.QuasiNewton("BFGS", problems.Quadratic(17, 241), 3)
+
+  def test_no_seeds_are_refused(self):
+    evaluate = quasi_newton.QuasiNewton("BFGS", toys.Regression(), 3)
+    with self.assertRaisesRegex(ValueError, "^seeds is empty"):
+      evaluate([])
 
 
 if __name__ == "__main__":

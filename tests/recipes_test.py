@@ -21,6 +21,13 @@ class RecipesTest(parameterized.TestCase):
     self.assertEqual(
         recipes.get("general", 600, unroll_length=50)["min_num_steps"], 50)
 
+  @parameterized.parameters((32, 992), (30, 990), (1000, 1000), (1500, 1500))
+  def test_longest_runs_have_whole_unrolls(self, unroll_length, num_steps):
+    settings = meta.Settings(
+        unroll_length=unroll_length, **recipes.get("general", 9, unroll_length))
+    settings.check()
+    self.assertEqual(settings.num_steps, num_steps)
+
   def test_unknown_recipe_is_named(self):
     with self.assertRaisesRegex(
         ValueError,

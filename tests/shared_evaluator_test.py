@@ -104,8 +104,21 @@ class SharedEvaluatorTest(parameterized.TestCase):
     self.assertTrue(adam.is_compiled)
 
   def test_other_network_is_refused(self):
-    with self.assertRaises(ValueError):
-      self.shared().of(networks.RMSProp(decay=0.25))
+    for network in (networks.RMSProp(decay=0.25), toys.coordinatewise()):
+      with self.assertRaisesRegex(
+          ValueError, rf"^network is \('{type(network).__name__}', .* must be "
+          "one of the candidates"):
+        self.shared().of(network)
+
+  def test_rates_may_be_an_array_and_not_empty(self):
+    sgd = networks.Sgd()
+    evaluate = self.shared(problems.Simple(), [sgd]).of(sgd)
+    rates = [0.1, 0.2]
+    np.testing.assert_array_equal(
+        evaluate([0, 0], learning_rates=np.asarray(rates)).losses,
+        evaluate([0, 0], learning_rates=rates).losses)
+    with self.assertRaisesRegex(ValueError, "^learning_rates has 0 rates"):
+      evaluate([0], learning_rates=[])
 
   def test_float64_parameters(self):
     pair = networks.Adam(), networks.Rprop()

@@ -307,6 +307,7 @@ class TrainingTest(parameterized.TestCase):
   @parameterized.parameters(
       ({"num_epochs": -1}, "num_epochs is -1, but must be a positive integer"),
       ({"num_epochs": "5"}, "num_epochs is '5', but must be a positive integ"),
+      ({"recorders": meta.Recorder()}, "recorders is <.*>, but must be sev"),
       ({"optimizer": "general"}, "optimizer is 'general', but must be a meta."),
       ({"settings": {"seed": 1}}, "settings is {'seed': 1}, but must be a met"))
   def test_argument_of_another_type_is_named(self, arguments, message):

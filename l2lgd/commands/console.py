@@ -18,7 +18,7 @@ _SECONDS_PER_LINE = 60.  # Where there is no progress bar.
 
 def print_device() -> None:
   """Prints which device computes."""
-  gpus = tf.config.list_physical_devices("GPU")
+  gpus = tf.config.get_visible_devices("GPU")
   if gpus:
     name = tf.config.experimental.get_device_details(gpus[0]).get(
         "device_name", "")

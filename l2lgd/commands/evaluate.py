@@ -61,6 +61,8 @@ flags.DEFINE_string("logdir", None, "Folder to write the learning curves to, "
                     "for TensorBoard.")
 
 _NUM_PICTURES = 6  # Runs that are drawn.
+_ENDINGS = {"output": ".csv", "plot": ".png", "plot_updates": ".png",
+            "pictures": ".png"}  # Of the files that are written.
 
 
 def main() -> None:
@@ -81,16 +83,17 @@ def main() -> None:
     split = f" (split {FLAGS.split})" if experiment.has_data else ""
     print(f"Evaluating on {FLAGS.problem}{split}: {FLAGS.num_epochs} runs of "
           f"{FLAGS.num_steps} steps, seed {seed}", flush=True)
-    evaluations = {name: evaluate(name, evaluator, run_seeds)
-                   for name, evaluator in evaluators.items()}
-    losses = {name: e.losses for name, e in evaluations.items()}
+    evaluations, losses = {}, {}
+    for name, evaluator in evaluators.items():
+      evaluations[name] = evaluate(name, evaluator, run_seeds)
+      losses[name] = evaluations[name].losses
+      if FLAGS.output and replicas.is_first_worker():
+        results.write_csv(FLAGS.output, losses)  # Others may fail later.
     if not replicas.is_first_worker():
       return
     print(results.table(losses, {
         name: network.options.get("learning_rate")
         for name, network in optimizers.items()}))
-    if FLAGS.output:
-      results.write_csv(FLAGS.output, losses)
     if FLAGS.logdir:
       for name, runs in losses.items():
         tensorboard.write_curves(os.path.join(FLAGS.logdir, name), {
@@ -103,17 +106,23 @@ def check_outputs(problem: problems.Problem) -> None:
   """Checks, before any work, that files and folders can be written."""
   if FLAGS.pictures and not isinstance(problem, problems.NeuralArt):
     raise ValueError(f"--pictures is for neural art, not {FLAGS.problem}.")
-  for flag in ("output", "plot", "plot_updates", "pictures", "logdir"):
-    path = FLAGS[flag].value
-    if not path:
-      continue
-    if flag not in ("output", "logdir") and not path.lower().endswith(".png"):
-      raise ValueError(f"--{flag} is {path}, but must end with .png.")
+  names, tune = optimizer_names()
+  if FLAGS.plot_updates and set(names) <= set(quasi_newton.METHODS):
+    raise ValueError(f"--plot_updates is for optimizers that are given "
+                     f"gradients, not {', '.join(names)}.")
+  paths = {flag: str(FLAGS[flag].value) for flag in ("logdir", *_ENDINGS)
+           if FLAGS[flag].value}
+  if len(set(paths.values())) < len(paths):
+    given = " ".join(f"--{flag}={path}" for flag, path in paths.items())
+    raise ValueError(f"{given} must be different files.")
+  for flag, path in paths.items():
+    ending = _ENDINGS.get(flag, "")
+    if not path.lower().endswith(ending):
+      raise ValueError(f"--{flag} is {path}, but must end with {ending}.")
     try:
-      if flag == "logdir":
-        os.makedirs(files.expand(path), exist_ok=True)
-      else:
-        files.check_writable(path)
+      (files.make_folder if flag == "logdir" else files.check_writable)(path)
+      if flag == "output" and tune:
+        files.check_writable(tuning_file())
     except OSError as error:
       raise ValueError(f"--{flag} is {path}, which cannot be written: "
                        f"{error.strerror}.") from error
@@ -179,8 +188,13 @@ def make_tuner(experiment: experiments.Experiment, problem: problems.Problem,
   if experiment.has_data and split != FLAGS.split:
     problem = options.make_problem(experiment, split)
   return tuner_lib.Tuner(
-      problem, share(problem), FLAGS.tuning_epochs, settings, FLAGS.output and
-      os.path.join(os.path.dirname(FLAGS.output), "tuning.json"))
+      problem, share(problem), FLAGS.tuning_epochs, settings,
+      FLAGS.output and tuning_file())
+
+
+def tuning_file() -> str:
+  """Returns the file of the rates that are found, beside the CSV file."""
+  return os.path.join(os.path.dirname(FLAGS.output), "tuning.json")
 
 
 def optimizer_names() -> tuple[list[str], bool]:
@@ -201,6 +215,13 @@ def optimizer_names() -> tuple[list[str], bool]:
     raise ValueError(f"--path is {','.join(FLAGS.path)}, but --optimizer is "
                      f"{','.join(names)}: add L2L, or leave --path out.")
   tune = FLAGS.tune or is_all
+  for flag in ("tune", "tuning_epochs", "learning_rate"):
+    if FLAGS[flag].present and not set(names) & set(baselines.BY_NAME):
+      raise ValueError(f"--{flag} is for hand-designed optimizers, but "
+                       f"--optimizer is {','.join(names)}.")
+  if FLAGS["tuning_epochs"].present and not tune:
+    raise ValueError("--tuning_epochs is for the search of --tune: add it, or "
+                     "leave --tuning_epochs out.")
   if tune and FLAGS["learning_rate"].present:
     raise ValueError("--learning_rate is what --tune searches: give one of "
                      "them.")

@@ -20,7 +20,8 @@ flags.DEFINE_string("problem", "simple",
                     "is a number); or "
                     "module:function, a function of yours that returns a "
                     "problems.Problem, and may take the arguments split, "
-                    "data_dir, layers, activation and init_stddev. train.py "
+                    "data_dir, download, layers, activation and init_stddev. "
+                    "train.py "
                     "also takes several, separated by commas, and "
                     + ", ".join(f"{group}, which stands for {len(names)} tasks"
                                 for group, names in experiments.GROUPS.items())
@@ -105,8 +106,11 @@ def make_problems(found: Mapping[str, experiments.Experiment],
       values[flag] = FLAGS[flag].value
   if FLAGS.layers is not None:
     values["layers"] = integers("layers")
-  for flag in OF_CLASSIFIER:
-    if flag in values and not any(flag in e.options for e in found.values()):
+  # Scripts may give the folder of all data to a problem without data.
+  of_users = ("data_dir", "download") if ":" in FLAGS.problem else ()
+  for flag in (*of_users, *OF_CLASSIFIER):
+    if FLAGS[flag].present and not any(
+        flag in e.options for e in found.values()):
       raise ValueError(_unused(flag))
   made = {}
   for name, one in found.items():

@@ -7,9 +7,8 @@ import shlex
 from typing import Any
 
 from absl import flags
-import tensorflow as tf
 
-from l2lgd import checks, cores, files
+from l2lgd import checks, devices, files
 from l2lgd.commands import console, data, program
 from l2lgd.commands.paper import comparison as comparison_lib
 from l2lgd.commands.paper import jobs, records, report, table, trainings
@@ -38,7 +37,7 @@ def main() -> int:
   with program.user_errors():
     panels = choose()
     output = files.expand(FLAGS.output)
-    os.makedirs(output, exist_ok=True)
+    files.make_folder(output)
     errors = {}
     if FLAGS.retrain:
       panels = with_networks_of(panels, output)
@@ -67,9 +66,9 @@ def main() -> int:
 
 def num_processes(num_jobs: int) -> int:
   """Returns how many jobs run side by side."""
-  if tf.config.list_physical_devices("GPU"):
+  if devices.has_gpu():
     return 1  # Each takes all of its memory.
-  return min(cores.count(), num_jobs)
+  return min(devices.num_cores(), num_jobs)
 
 
 def choose() -> dict[str, table.Panel]:

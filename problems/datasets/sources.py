@@ -54,26 +54,29 @@ def read_npz(path: str, names: Sequence[str]) -> list[np.ndarray]:
 
   Raises:
     ValueError: The file is broken, or lacks an array.
+    OSError: It cannot be opened.
   """
-  if not zipfile.is_zipfile(path):
-    raise ValueError(
-        f"{path} is not an .npz file: it is not a zip archive.")
-  try:
-    with np.load(path, allow_pickle=False) as arrays:
-      missing = sorted(set(names) - set(arrays.files))
-      if not missing:
-        return [arrays[name] for name in names]
-  except Exception as error:  # A broken header may even be a TokenError.
-    raise ValueError(f"{path} cannot be read: {error!r}.") from error
+  with open(path, "rb") as file:
+    if not zipfile.is_zipfile(file):
+      raise ValueError(
+          f"{path} is not an .npz file: it is not a zip archive.")
+    try:
+      with np.load(file, allow_pickle=False) as arrays:
+        missing = sorted(set(names) - set(arrays.files))
+        if not missing:
+          return [arrays[name] for name in names]
+    except Exception as error:  # A broken header may even be a TokenError.
+      raise ValueError(f"{path} cannot be read: {error!r}.") from error
   raise ValueError(f"{path} lacks the arrays {missing}.")
 
 
 def has_array(path: str, name: str) -> bool:
-  """Returns whether an .npz file has an array of this name."""
-  if not zipfile.is_zipfile(path):
+  """Returns whether an .npz file, if it is one, has an array of this name."""
+  try:
+    with zipfile.ZipFile(path) as file:
+      return f"{name}.npy" in file.namelist()
+  except zipfile.BadZipFile:
     return False
-  with zipfile.ZipFile(path) as file:
-    return f"{name}.npy" in file.namelist()
 
 
 def download(url: str, sha256: str, path: str, extract: bool = False) -> None:

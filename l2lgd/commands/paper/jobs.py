@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tqdm
 
-from l2lgd import cores
+from l2lgd import devices
 from l2lgd.commands import console
 
 
@@ -46,7 +46,7 @@ def run(jobs: Sequence[Job], num_processes: int) -> dict[str, str]:
   waiting = sorted(jobs, key=lambda job: job.cost)
   running: dict[Any, _Running] = {}
   errors: dict[str, str] = {}
-  num_threads = max(1, cores.count() // num_processes)
+  num_threads = max(1, devices.num_cores() // num_processes)
   progress = _Progress(sum(job.cost for job in jobs))
   while waiting or running:
     while waiting and len(running) < num_processes:

@@ -1,0 +1,17 @@
+"""The devices that this process may use."""
+
+import os
+
+import tensorflow as tf
+
+
+def num_cores() -> int:
+  """Returns the number of cores of the processor."""
+  if hasattr(os, "sched_getaffinity"):  # On Linux.
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
+
+
+def has_gpu() -> bool:
+  """Returns whether there is a GPU."""
+  return bool(tf.config.get_visible_devices("GPU"))
