@@ -106,6 +106,8 @@ class Cifar10Test(parameterized.TestCase):
       ("labels", (1,), r"labels is \(1,\)"),
       ("labels", (1, 1), r"labels is \(1, 1\)"),
       ("labels", (1, 10), r"labels is \(1, 10\)"),
+      ("labels", (1, 2.5), r"labels is \(1, 2.5\)"),
+      ("labels", "01", "labels is '01'"),
       ("split", "dev", r"'dev', .*\['test', 'train', 'validation'\]"))
   def test_bad_argument_is_named_before_files_are_read(
       self, name, value, message):
