@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import os
 import secrets
+import tempfile
 
 Path = str | os.PathLike[str]
 """A file or a folder; a leading ~ stands for the home directory."""
@@ -51,7 +52,9 @@ def write_atomically(filename: Path, data: bytes) -> None:
     OSError: The file cannot be written; an existing one is left as it was.
   """
   filename = os.path.realpath(expand(filename))
-  temporary = _temporary(filename)
+  folder, name = os.path.split(filename)
+  # Programs that write the same file at once do not meet in this one.
+  temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
   try:
     with open(temporary, "wb") as file:
       file.write(data)
@@ -86,10 +89,7 @@ def check_writable(filename: Path) -> None:
   if exists:
     with open(filename, "ab"):
       pass
-  temporary = _temporary(os.path.realpath(filename))
-  with open(temporary, "wb"):
-    pass
-  os.remove(temporary)
+  _check_folder(os.path.dirname(os.path.realpath(filename)))
 
 
 def make_folder(folder: Path) -> None:
@@ -100,14 +100,13 @@ def make_folder(folder: Path) -> None:
   """
   folder = expand(folder)
   os.makedirs(folder, exist_ok=True)
-  check_writable(os.path.join(folder, "file"))
+  _check_folder(folder)
 
 
-def _temporary(filename: str) -> str:
-  """Returns the name of a file beside another, which is to replace it."""
-  folder, name = os.path.split(filename)
-  # Programs that write the same file at once do not meet in this one.
-  return os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
+def _check_folder(folder: str) -> None:
+  """Raises an OSError if no file can be written in a folder."""
+  with tempfile.TemporaryFile(dir=folder):
+    pass
 
 
 @contextlib.contextmanager

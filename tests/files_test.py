@@ -81,10 +81,11 @@ class FilesTest(parameterized.TestCase):
 
   def test_file_in_a_folder_without_permission_is_not_writable(self):
     self.file.write_bytes(b"abc")
-    with mock.patch.object(files, "_temporary", return_value=os.path.join(
-        self.folder, "missing", "file")):  # Where nothing can be written.
-      with self.assertRaises(FileNotFoundError):
+    with mock.patch.object(
+        tempfile, "TemporaryFile", side_effect=PermissionError) as make:
+      with self.assertRaises(PermissionError):
         files.check_writable(self.file)
+    make.assert_called_once_with(dir=str(self.folder))
     self.assertEqual(self.file.read_bytes(), b"abc")
 
   def test_folder_is_made_and_empty(self):
