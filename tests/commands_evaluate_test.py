@@ -220,8 +220,7 @@ class EvaluateTest(programs.EagerTestCase):
         "--plot_updates is for optimizers that are given gradients, not BFGS")
 
   @parameterized.parameters(
-      ("L2L", "--tune"), ("BFGS", "--learning_rate=0.1"),
-      ("L2L", "--tuning_epochs=3"))
+      ("L2L", "--tune"), ("BFGS", "--learning_rate=0.1"))
   def test_flag_of_hand_designed_optimizers_without_one_is_refused(
       self, optimizer, flag):
     name = flag.partition("=")[0]
@@ -230,11 +229,6 @@ class EvaluateTest(programs.EagerTestCase):
                      f"--optimizer={optimizer}", flag),
         f"{name} is for hand-designed optimizers, but --optimizer is "
         f"{optimizer}")
-
-  def test_number_of_tuning_runs_without_tuning_is_refused(self):
-    self.assert_error(
-        programs.run("evaluate", *SGD, "--tuning_epochs=3"),
-        "--tuning_epochs is for the search of --tune")
 
   def test_tuned_rates_that_cannot_be_kept_are_refused_at_once(self):
     os.makedirs(self.path("tuning.json"))
@@ -253,9 +247,9 @@ class EvaluateTest(programs.EagerTestCase):
     self.assertEqual(
         {name for name, *_ in run_files.read_losses(self.output)}, {"Sgd"})
 
-  @parameterized.parameters("--output", "--plot")
-  def test_what_is_no_file_is_never_replaced(self, flag):
-    fifo = self.path("fifo.png")
+  @parameterized.parameters(("--output", "fifo.csv"), ("--plot", "fifo.png"))
+  def test_what_is_no_file_is_never_replaced(self, flag, name):
+    fifo = self.path(name)
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     self.addCleanup(os.close, reader)

@@ -215,13 +215,10 @@ def optimizer_names() -> tuple[list[str], bool]:
     raise ValueError(f"--path is {','.join(FLAGS.path)}, but --optimizer is "
                      f"{','.join(names)}: add L2L, or leave --path out.")
   tune = FLAGS.tune or is_all
-  for flag in ("tune", "tuning_epochs", "learning_rate"):
+  for flag in ("tune", "learning_rate"):
     if FLAGS[flag].present and not set(names) & set(baselines.BY_NAME):
       raise ValueError(f"--{flag} is for hand-designed optimizers, but "
                        f"--optimizer is {','.join(names)}.")
-  if FLAGS["tuning_epochs"].present and not tune:
-    raise ValueError("--tuning_epochs is for the search of --tune: add it, or "
-                     "leave --tuning_epochs out.")
   if tune and FLAGS["learning_rate"].present:
     raise ValueError("--learning_rate is what --tune searches: give one of "
                      "them.")
