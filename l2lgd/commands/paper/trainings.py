@@ -35,7 +35,11 @@ _MNIST_MOMENTA: Sequence[Mapping[str, Any]] = [{
     "evaluation_epochs": 10}, {
     **_OF_LONG_RUNS, "problem": "paper-mnist", "learning_rate": 0.001,
     "num_steps": 1000, "min_num_steps": 50, "num_epochs": 160,
-    "evaluation_period": 160, "evaluation_epochs": 10, "seed": 1}]
+    "evaluation_period": 160, "evaluation_epochs": 10, "seed": 1}, {
+    **_OF_LONG_RUNS, "problem": "paper-mnist", "learning_rate": 0.001,
+    "unroll_length": 200, "num_steps": 1000, "min_num_steps": 200,
+    "num_epochs": 200, "evaluation_period": 100, "evaluation_epochs": 10,
+    "keep_last": "true", "seed": 2}]
 # Flags of a second training of general optimizers.
 _OF_WIDE_TASKS = {
     "problem": ",".join([*(f"small-{i}" for i in range(11)), "small-25",
@@ -58,7 +62,11 @@ _GENERAL_SMALL: Sequence[Mapping[str, Any]] = [{
     **_OF_WIDE_TASKS, "problem_weights": _WEIGHTS, "unroll_length": 200,
     "num_steps": 2000, "num_epochs": 150, "evaluation_epochs": 1, "seed": 5}, {
     **_OF_HARD_TASKS, "learning_rate": 0.002, "num_epochs": 350, "seed": 6}, {
-    **_OF_HARD_TASKS, "unroll_length": 200, "num_epochs": 150, "seed": 7}]
+    **_OF_HARD_TASKS, "unroll_length": 200, "num_epochs": 150, "seed": 7}, {
+    **_OF_HARD_TASKS, "problem":
+    "hard-0,hard-2,hard-3,hard-5,wide-0,small-1,small-4",
+    "problem_weights": "2,2,2,2,2,1,1", "unroll_length": 400,
+    "num_steps": 2000, "num_epochs": 90, "evaluation_period": 90, "seed": 8}]
 # Flags of further trainings of classifiers, with both activations.
 _OF_BOTH = {
     **_OF_LONG_RUNS, "problem": "paper-mnist,paper-mnist-relu",
@@ -90,7 +98,7 @@ TRAINING = {
     "paper-mnist": Training(45, [{
         "problem": "paper-mnist", "num_epochs": 1000,
         "evaluation_period": 100}]),
-    "paper-mnist-momenta": Training(54, _MNIST_MOMENTA),
+    "paper-mnist-momenta": Training(110, _MNIST_MOMENTA),
     "paper-mnist-long": Training(182, [*_GENERAL_SMALL[:5], {
         **_OF_BOTH, "learning_rate": 0.002, "unroll_length": 100,
         "num_steps": 1000, "min_num_steps": 100, "num_epochs": 240,
@@ -108,7 +116,7 @@ TRAINING = {
         "num_epochs": 110, "seed": 6}, {
         **_OF_HARD_TASKS, "unroll_length": 200, "num_epochs": 250,
         "seed": 7}]),
-    "general-small": Training(203, _GENERAL_SMALL),
+    "general-small": Training(227, _GENERAL_SMALL),
     "paper-cifar10": Training(28, [{
         "problem": "paper-cifar10", "num_epochs": 250,
         "evaluation_period": 25, "evaluation_epochs": 4}]),
