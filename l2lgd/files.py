@@ -4,7 +4,6 @@ from collections.abc import Iterator
 import contextlib
 import fcntl
 import os
-import secrets
 import tempfile
 
 Path = str | os.PathLike[str]
@@ -53,8 +52,8 @@ def write_atomically(filename: Path, data: bytes) -> None:
   """
   filename = os.path.realpath(expand(filename))
   folder, name = os.path.split(filename)
-  # Programs that write the same file at once do not meet in this one.
-  temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
+  # Processes that write the same file at once do not meet in this one.
+  temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
   try:
     with open(temporary, "wb") as file:
       file.write(data)

@@ -116,7 +116,6 @@ def main() -> int:
     found = options.experiments_by_name(problem_names())
     experiment = next(iter(found.values()))
     settings = make_settings(experiment)
-    settings.check()  # Before the data are read.
     with cluster.shared(settings.num_tasks):
       console.print_device()
       train(found, settings, interrupts)
