@@ -6,7 +6,7 @@ import tensorflow as tf
 
 
 def num_cores() -> int:
-  """Returns the number of cores of the processor."""
+  """Returns the number of cores that this process may use."""
   if hasattr(os, "sched_getaffinity"):  # On Linux.
     return len(os.sched_getaffinity(0))
   return os.cpu_count() or 1

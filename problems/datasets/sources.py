@@ -60,6 +60,7 @@ def read_npz(path: str, names: Sequence[str]) -> list[np.ndarray]:
     if not zipfile.is_zipfile(file):
       raise ValueError(
           f"{path} is not an .npz file: it is not a zip archive.")
+    file.seek(0)  # The check leaves it near the end.
     try:
       with np.load(file, allow_pickle=False) as arrays:
         missing = sorted(set(names) - set(arrays.files))

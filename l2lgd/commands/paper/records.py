@@ -140,7 +140,7 @@ def _path(folder: str, name: str, suffix: str) -> str:
 def _machine() -> str:
   """Returns the name of the processor, and of the GPU if there is one."""
   gpus = [tf.config.experimental.get_device_details(gpu).get("device_name", "")
-          for gpu in tf.config.list_physical_devices("GPU")]
+          for gpu in tf.config.get_visible_devices("GPU")]
   cpuinfo = pathlib.Path("/proc/cpuinfo")
   lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
   model = next((line.split(":")[1].strip() for line in lines
