@@ -12,6 +12,7 @@ _MIN_VALIDATIONS = 3  # In a stage of the curriculum, after the first.
 _MIN_RATIO = 1e-6  # A smaller final loss, relative to the initial one, counts
 # as this one, so that no problem drowns the others; so does one that is
 # negative by rounding.
+_WORST = float(np.finfo(np.float64).max)  # Of all scores.
 
 
 class Best:
@@ -123,7 +124,14 @@ def _assign(variables: Sequence[Any], values: Sequence[Any]) -> None:
 
 
 def _score(losses: Sequence[np.ndarray]) -> float:
-  """Returns what `Best` compares."""
+  """Returns what `Best` compares.
+
+  Functions that are not finite where they begin, as some of a problem may be,
+  say nothing about the networks.
+  """
+  losses = [of_one[np.isfinite(of_one[:, 0])] for of_one in losses]
+  if not all(map(len, losses)):
+    return _WORST
   finals = [np.mean(of_one[:, -1], dtype=np.float64) for of_one in losses]
   score = float(finals[0])
   if len(losses) > 1:
@@ -138,4 +146,4 @@ def _score(losses: Sequence[np.ndarray]) -> float:
       ratios = np.divide(finals, initials)
       score = float(np.mean(np.log10(np.where(
           ratios > -_MIN_RATIO, np.maximum(ratios, _MIN_RATIO), np.nan))))
-  return score if np.isfinite(score) else float(np.finfo(np.float64).max)
+  return score if np.isfinite(score) else _WORST

@@ -80,10 +80,10 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
   def build(self, variables: list[tf.keras.Variable]) -> None:
     if self.built:
       return
-    super().build(variables)
-    self._learned.create_states(
+    self._learned.create_states(  # Which may refuse them.
         [slots.parameter_name(v) for v in variables],
         [*map(slots.variable_of, variables)])
+    super().build(variables)
     for states in self._learned.states:
       for state in states:
         self._track_variable(state)

@@ -44,7 +44,7 @@ def find(path: files.Path) -> str:
   if os.path.isdir(path) and (
       path not in names or any(pathlib.Path(path).glob("*.l2l"))):
     return path
-  if os.path.isfile(path):
+  if os.path.isfile(path) and path not in names:
     raise ValueError(
         f"{path!r} is a file, but the folder of a trained optimizer is needed: "
         f"give {os.path.dirname(path) or '.'!r}.")

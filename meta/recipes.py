@@ -43,7 +43,7 @@ def get(name: str, num_epochs: int, unroll_length: int = 20
     name: A key of `RECIPES`.
     num_epochs: Number of epochs of the training.
     unroll_length: Updates in an unroll, T, those of the shortest runs. The
-      longest have a multiple of it.
+      longest have a multiple of it. Give `meta.Settings` the same.
 
   Raises:
     ValueError: There is no recipe of that name.

@@ -14,6 +14,7 @@ from l2lgd import files
 from meta import evaluation, recorders, replicas, schedules, tensorboard
 from meta import settings as settings_lib
 from meta import trainer as trainer_lib
+from networks.factory import name_of
 
 _CHECKPOINTS = "checkpoints"  # Folder.
 _SETTINGS_FILE = "run.json"
@@ -45,8 +46,8 @@ class RunFolder(recorders.Recorder):
 
     Raises:
       ValueError: The folder is locked, holds other files, a run that is not to
-        be resumed, or a run with other settings or networks; or its name has a
-        character of patterns.
+        be resumed, or a run with other settings or networks; its name has a
+        character of patterns; or a network is not of the library.
       OSError: The folder cannot be made, read or written.
     """
     path = files.expand_exact("save_path", path)
@@ -60,7 +61,7 @@ class RunFolder(recorders.Recorder):
     # The networks, and what each of them optimizes.
     self._networks = _as_json({
         "networks": {
-            key: {"net": type(network).__name__, "net_options": network.options}
+            key: {"net": name_of(network), "net_options": network.options}
             for key, network in trainer.optimizer.networks.items()},
         "net_assignments": trainer.net_assignments})
     self._saved_epoch: int | None = None  # Of the networks.
@@ -100,8 +101,10 @@ class RunFolder(recorders.Recorder):
         self._manager.checkpoint.restore(filename).assert_consumed()
         return
       except (AssertionError, ValueError) as error:
-        raise ValueError(f"{filename} is of other networks: resume the run "
-                         "with its own.") from error
+        raise ValueError(
+            f"{filename} is of other networks, or of parameters of other "
+            "names: resume the run with its own. (Keras names layers anew "
+            "each time that a program makes them, unless you do.)") from error
       except (tf.errors.OpError, IndexError) as error:  # It is damaged.
         errors[filename] = error
     for filename, cause in errors.items():

@@ -108,7 +108,10 @@ def _follow(trainer: trainer_lib.Trainer, num_epochs: int,
   """Trains to the end, and lets the recorders follow."""
   for recorder in recorders:
     recorder.begin(trainer.num_epochs)
-  if not trainer.num_epochs:  # Its errors show before hours of training.
+  if not trainer.num_epochs:
+    if folder:  # What it begins with, however soon it is interrupted.
+      folder.save_checkpoint()
+    # Its errors show before hours of training.
     _validate(trainer, recorders)
   while (trainer.num_epochs < num_epochs and not trainer.has_stalled
          and not should_stop()):

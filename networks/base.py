@@ -17,7 +17,7 @@ class Network(snt.Module, abc.ABC):
 
   A network never sees the function that it optimizes, only gradients and its
   own state. So every network can be evaluated on every problem whose parameters
-  it takes, and a network with variables can be trained by `meta.MetaOptimizer`.
+  it takes. `meta.MetaOptimizer` trains networks that `networks.factory` makes.
 
   Example:
 
@@ -40,6 +40,8 @@ class Network(snt.Module, abc.ABC):
 
     @snt.allow_empty_variables
     class NormalizedGradient(networks.Network):
+
+      joins_parameters = True  # By the norm of all gradients.
 
       def initial_state(self, params):
         return ()  # Nothing to remember.

@@ -104,6 +104,10 @@ class Partition(base.Network):
                    for key, part in self._parts(gradients).items()})
 
   @property
+  def joins_parameters(self) -> bool:
+    return any(n.joins_parameters for n in self.networks.values())
+
+  @property
   def needs_params(self) -> bool:
     return any(n.needs_params for n in self.networks.values())
 

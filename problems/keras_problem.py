@@ -92,9 +92,17 @@ class KerasProblem(model_problem.ModelProblem):
     variables = [*self._model.trainable_variables, *untrained]
     # This is `stateless_call`, except that nested layers are in training mode
     # too where the model's own call does not take `training`.
-    with keras.StatelessScope(zip(variables, values), collect_losses=True):
+    with keras.StatelessScope(
+        zip(variables, values), collect_losses=True) as scope:
       outputs = self._model(inputs, training=True)
-      return outputs, sum(self._model.losses)
+      penalty = sum(self._model.losses)
+    own = {id(v) for v in (*variables, *self._model.metrics_variables)}
+    if not own.issuperset(scope.state_mapping):
+      raise ValueError(
+          "It changes a variable that is not its own, as keras.random does "
+          "without a seed: give the layer that draws random numbers a "
+          "keras.random.SeedGenerator as an attribute, and pass it as seed.")
+    return outputs, penalty
 
   def _initial_values(self, created: dict[int, seeded.Created]
                       ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:

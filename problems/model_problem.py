@@ -99,7 +99,7 @@ class ModelProblem(supervised.Supervised):
                constants: base.Constants, seed: tf.Tensor) -> tf.Tensor:
     inputs, targets, *weights = batch
     outputs, penalty = self.predict(params, constants, inputs, seed)
-    return tf.reduce_mean(self._losses(targets, outputs, *weights)) + penalty
+    return _mean(self._losses(targets, outputs, *weights), penalty)
 
   def _losses(self, targets: examples.Batch, outputs: examples.Batch,
               weights: tf.Tensor | None = None) -> tf.Tensor:
@@ -152,7 +152,7 @@ class ModelProblem(supervised.Supervised):
       raise ValueError(
           f"loss_fn returns {examples.describe(losses)} for {given}, but must "
           f"return floats of shape [] or [{self._batch_size}].")
-    return tf.reduce_mean(losses) + penalty
+    return _mean(losses, penalty)
 
   def _check_examples(self) -> None:
     """Computes the loss on minibatches with examples that it may refuse."""
@@ -171,6 +171,14 @@ class ModelProblem(supervised.Supervised):
         raise ValueError(
             f"The loss is {loss.numpy()} on a minibatch with example {index}, "
             "but must be finite. Look for nan or inf in this example.")
+
+
+def _mean(losses: tf.Tensor, penalty: Any) -> tf.Tensor:
+  """Returns the mean loss with a penalty, which may be more precise."""
+  mean = tf.reduce_mean(losses)
+  if tf.is_tensor(penalty):
+    mean = tf.cast(mean, penalty.dtype)
+  return mean + penalty
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

@@ -146,8 +146,9 @@ def _fault(problem: base.Problem, seed: tf.Tensor) -> str | None:
       return f"gradient of {name} with respect to {key!r} has nan or inf"
   for part, function, args in (
       ("sample", problem.sample, (seed,)),
-      ("loss", lambda params, seed: problem.loss(params, drawn[1], seed),
-       (params, seed))):
+      ("loss", problem.loss, (
+          params, tf.nest.map_structure(tf.convert_to_tensor, drawn[1]), seed))
+      ):
     computed(f"{name}.{part}", tf.function(
         function, autograph=False).get_concrete_function, *args)
   return None
@@ -193,7 +194,7 @@ def _checked_params(name: str, params: Any) -> base.Params:
 
 
 def _check_constants(name: str, constants: Any) -> None:
-  for value in tf.nest.flatten(constants, expand_composites=True):
+  for value in tf.nest.flatten(constants):
     try:
       tf.convert_to_tensor(value)
     except (TypeError, ValueError) as error:

@@ -35,6 +35,14 @@ class BestTest(parameterized.TestCase):
     self.assertEqual([compared.compare([losses((0., 0.), (9., 2 * mean))])
                       for mean in means], improved)
 
+  def test_functions_that_begin_as_not_finite_do_not_count(self):
+    compared, sick = make(), (np.nan, np.nan)
+    self.assertEqual(
+        [compared.compare([losses(*runs)]) for runs in (
+            [sick, (1., .5)], [sick, (1., .6)], [sick, (1., np.nan)],
+            [sick, sick], [sick, (1., .4)])],
+        [True, False, False, False, True])
+
   def test_best_of_several_problems_has_the_least_mean_logarithm(self):
     compared = make()
     for first, second, improved in (

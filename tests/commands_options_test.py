@@ -116,19 +116,21 @@ class OptionsTest(programs.TestCase):
   def test_function_of_a_user_gets_the_flags_that_it_has_arguments_for(self):
     pathlib.Path(self.folder, "own_flags.py").write_text(
         "import problems\n"
-        "def make(layers, split, data_dir='here', activation='tanh'):\n"
+        "def make(layers, split, data_dir='here', activation='tanh',\n"
+        "         download=True):\n"
         "  given.update(locals())\n"
         "  return problems.Simple()\n"
         "given = {}\n")
     self.enter_context(contextlib.chdir(self.folder))
-    for argv, data_dir, activation in (
-        ((), "here", "tanh"),
-        (("--data_dir=there", "--activation=relu"), "there", "relu")):
+    for argv, data_dir, activation, download in (
+        ((), "here", "tanh", True),
+        (("--data_dir=there", "--activation=relu", "--nodownload"), "there",
+         "relu", False)):
       with self.given("--problem=own_flags:make", "--layers=3,2", *argv):
         options.make_problem(options.experiment(), "test")
       self.assertEqual(sys.modules["own_flags"].given, {
           "layers": [3, 2], "split": "test", "data_dir": data_dir,
-          "activation": activation})
+          "activation": activation, "download": download})
 
   def test_flag_without_an_argument_in_the_function_of_a_user_is_refused(self):
     pathlib.Path(self.folder, "own_data.py").write_text(

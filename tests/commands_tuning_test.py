@@ -37,7 +37,7 @@ class TuningTest(programs.EagerTestCase):
     argv = ("--optimizer=Sgd", "--tune", f"--output={self.output}")
     printed = self.evaluate(*argv)
     # From x = 1, a step leads to 1 - 2 rate: of the grid, 10^(-4 / 12) is best.
-    self.assertRegex(printed, r"\nSgd, rate +Mean on validation *\n")
+    self.assertRegex(printed, r"\nSgd, rate +Mean of validation runs *\n")
     self.assertRegex(printed, r"\n0\.464 +0\.005184 +best\n")
     self.assertRegex(printed, r"\nSgd +0\.464 +0\.005184 ")
     # The next evaluation goes by what is kept, until a setting is another.

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import meta
 from meta import pretrained_networks
+import networks
 from networks import net_config
 
 TRAINED = pathlib.Path(__file__).parents[1] / "trained"
@@ -33,6 +34,8 @@ class PretrainedTest(parameterized.TestCase):
     self.assertTrue(network.joins_parameters)
     with self.assertRaisesRegex(ValueError, "depend on the others"):
       meta.LearnedOptimizer.load(name)
+    with self.assertRaisesRegex(ValueError, "depend on the others"):
+      meta.LearnedOptimizer({"all": networks.Partition({"it": network})})
 
   @parameterized.parameters(*(n for n in NAMES if n not in JOINING))
   def test_loads_by_name_from_any_folder(self, name):
@@ -54,12 +57,16 @@ class PretrainedTest(parameterized.TestCase):
     self.assertEqual(
         list(meta.LearnedOptimizer.load("paper-mnist").networks), ["own"])
 
-  def test_folder_of_that_name_without_networks_does_not_count(self):
+  def test_folder_without_networks_and_file_of_that_name_do_not_count(self):
     folder = self.enter_context(tempfile.TemporaryDirectory())
     self.enter_context(contextlib.chdir(folder))
     os.mkdir("general")
+    pathlib.Path("paper-mnist").touch()
     self.assertEqual(
         pathlib.Path(pretrained_networks.find("general")), TRAINED / "general")
+    self.assertEqual(
+        pathlib.Path(pretrained_networks.find("paper-mnist")),
+        TRAINED / "paper-mnist")
 
   @parameterized.parameters("paper", "no/such/folder", "")
   def test_unknown_name_lists_the_known_ones(self, name):

@@ -18,6 +18,10 @@ def normal_noise():
   return keras.layers.Lambda(lambda x: x + tf.random.normal([4]))
 
 
+def unseeded_noise():
+  return keras.layers.Lambda(lambda x: x + keras.random.normal([4]))
+
+
 class Lazy(keras.Model):
   """A model that makes a layer whenever it runs."""
 
@@ -41,6 +45,8 @@ class BadInputTest(parameterized.TestCase):
       ({"model_fn": called(Lazy, INPUTS)}, "creates '.*' while it runs"),
       ({"model_fn": layers(normal_noise)},
        "runs RandomStandardNormal, which keep a state"),
+      ({"model_fn": layers(unseeded_noise)},
+       "changes a variable that is not its own, as keras.random does without"),
       ({"data": (INPUTS[:, :2], TARGETS)},
        r"cannot be called on inputs of float32 \[5, 2\]: "),
       ({"model_fn": layers(

@@ -240,6 +240,21 @@ class KerasProblemTest(parameterized.TestCase):
         np.mean((outputs - TARGETS[:1])**2) + 0.01 * np.sum(np.abs(w))
         + 0.1 * np.sum(outputs**2), rtol=1e-5)
 
+  def test_loss_of_lower_precision_has_the_penalty_added(self):
+    previous = keras.config.dtype_policy()
+    self.addCleanup(keras.config.set_dtype_policy, previous)
+    keras.config.set_dtype_policy("mixed_float16")
+    problem = make(
+        lambda: keras.Sequential([keras.Input([3]), keras.layers.Dense(
+            2, kernel_regularizer="l1")]),
+        lambda t, y: tf.reduce_mean((tf.cast(t, y.dtype) - y)**2))
+    params = sample(problem)
+    w, b = params.values()
+    np.testing.assert_allclose(
+        loss(problem, params),
+        np.mean((INPUTS[:1] @ w + b - TARGETS[:1])**2)
+        + 0.01 * np.sum(np.abs(w)), rtol=1e-2)
+
   def test_layers_within_a_model_without_training_train(self):
     class Inner(Plain):
       def call(self, inputs):

@@ -91,7 +91,9 @@ class CheckTest(parameterized.TestCase):
         ValueError, "^Given.sample returns dict, but must return a tuple of"):
       problems.check(Given(None, drawn=X))
 
-  @parameterized.parameters((None, "NoneType"), ([{"a": object()}], "object"))
+  @parameterized.parameters(
+      (None, "NoneType"), ([{"a": object()}], "object"),
+      (tf.sparse.from_dense([1., 0.]), "SparseTensor"))
   def test_constants_that_are_no_tensors_are_refused(self, constants, kind):
     with self.assertRaisesRegex(
         ValueError, f"^Given.sample returns {kind} among the constants, but "
@@ -127,6 +129,21 @@ class CheckTest(parameterized.TestCase):
   def test_loss_that_cannot_be_is_refused(self, loss, message):
     with self.assertRaisesRegex(ValueError, message):
       problems.check(Given(X, loss))
+
+  @parameterized.parameters(
+      (len, "uses a tensor as a Python value|raises TypeError"),
+      (lambda constant: int(constant[0]), "raises TypeError"),
+      (lambda constant: constant.numpy().sum(), "raises AttributeError"))
+  def test_loss_that_needs_the_value_of_a_constant_is_refused(
+      self, size, message):
+    class OfConstants(Given):
+
+      def loss(self, params, constants, seed):
+        return size(constants) * tf.reduce_sum(params["x"])
+
+    with self.assertRaisesRegex(
+        ValueError, rf"^OfConstants.loss ({message}) at .*_test.py:\d+"):
+      problems.check(OfConstants(None, drawn=(X, tf.constant([2, 1]))))
 
   def test_losses_of_several_functions_pass(self):
     problems.check(Given(X, lambda p: p["x"]**2))

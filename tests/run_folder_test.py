@@ -219,7 +219,7 @@ class RunFolderTest(parameterized.TestCase):
     # As in a run of an older version.
     pathlib.Path(self.folder, "run.json").write_text(json.dumps(SETTINGS))
     self.assert_refused(
-        ValueError, "is of other networks: resume the run with its own",
+        ValueError, "is of other networks, or of parameters of other names: ",
         resume=True, trainer=make_trainer(others))
 
   def test_state_is_restored(self):

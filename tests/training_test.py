@@ -19,16 +19,17 @@ SETTINGS = meta.Settings(
     num_steps=4, unroll_length=2, learning_rate=0.01, evaluation_period=2,
     evaluation_epochs=1, jit_compile=False)
 NUM_EPOCHS = 5
+NET_CONFIG = {"cw": {"net": "CoordinateWiseDeepLSTM",
+                     "net_options": {"layers": (), "scale": 0.1}}}
 
 
 def train(folder=None, num_epochs=NUM_EPOCHS, settings=SETTINGS,
-          problem=None, **options):
+          problem=None, optimizer=None, **options):
   """Trains a small network."""
   return meta.train(
-      problem or problems.Quadratic(2, 2), meta.MetaOptimizer(cw={
-          "net": "CoordinateWiseDeepLSTM",
-          "net_options": {"layers": (), "scale": 0.1}}),
-      num_epochs, settings, save_path=folder, **{"log_period": 1, **options})
+      problem or problems.Quadratic(2, 2),
+      optimizer or meta.MetaOptimizer(**NET_CONFIG), num_epochs, settings,
+      save_path=folder, **{"log_period": 1, **options})
 
 
 def variables(optimizer):
@@ -188,8 +189,8 @@ class TrainingTest(parameterized.TestCase):
     for module, name, call in (
         (os, "replace", 1),  # The settings are written, but have no place yet.
         (os, "replace", 2),  # The same of the first network.
-        (tf.train.CheckpointManager, "save", 1),
-        (tf.train.CheckpointManager, "save", 3)):
+        (tf.train.CheckpointManager, "save", 2),  # The first is before epoch 1.
+        (tf.train.CheckpointManager, "save", 4)):
       with mock.patch.object(
           module, name, kill_at(call, getattr(module, name))), mock.patch(
               "os.remove"):  # The dead do not tidy up.
@@ -208,6 +209,14 @@ class TrainingTest(parameterized.TestCase):
     train(self.folder, settings=settings, should_stop=lambda: True)
     train(self.folder, settings=settings, resume=True, recorders=[journal])
     self.assertEqual(journal.entries, expected.entries)
+
+  def test_run_interrupted_before_it_was_saved_begins_anew(self):
+    optimizer = meta.MetaOptimizer(**NET_CONFIG)
+    with self.assertRaises(KeyboardInterrupt):
+      train(self.folder, optimizer=optimizer, log_period=100,
+            should_stop=mock.Mock(side_effect=[False, KeyboardInterrupt]))
+    trained = train(self.folder, optimizer=optimizer, resume=True)
+    assertions.assert_equal(variables(trained), variables(self.trained))
 
   def test_run_under_way_is_not_resumed_elsewhere(self):
     class Second(meta.Recorder):
@@ -231,7 +240,8 @@ class TrainingTest(parameterized.TestCase):
             should_stop=lambda: next(answers))
     self.assertEqual(journal.entries[-2:], [("epoch", 3), ("end", 3)])
     self.assertEqual(
-        [c.kwargs["checkpoint_number"] for c in save.call_args_list], [2, 3])
+        [c.kwargs["checkpoint_number"] for c in save.call_args_list],
+        [0, 2, 3])
     self.assertIn("checkpoints/ckpt-3.index", journal.last_files)
     trained = train(self.folder, resume=True)
     assertions.assert_equal(variables(trained), variables(self.trained))

@@ -100,9 +100,9 @@ def make_problem(found: experiments.Experiment, split: str) -> problems.Problem:
 def make_problems(found: Mapping[str, experiments.Experiment],
                   split: str) -> dict[str, problems.Problem]:
   """Returns the problems of several experiments; see `make_problem`."""
-  values = {"split": split, "download": FLAGS.download}
-  for flag in ("data_dir", *OF_CLASSIFIER):
-    if FLAGS[flag].value is not None:
+  values: dict[str, Any] = {"split": split}
+  for flag in ("data_dir", "download", *OF_CLASSIFIER):
+    if not FLAGS[flag].using_default_value:
       values[flag] = FLAGS[flag].value
   if FLAGS.layers is not None:
     values["layers"] = integers("layers")
