@@ -50,6 +50,12 @@ _WEIGHTS = ",".join("1" * 15 + "22224")  # Of their problems.
 _OF_HARD_TASKS = {
     **_OF_WIDE_TASKS, "problem": f"{_OF_WIDE_TASKS['problem']},hard-tasks",
     "problem_weights": f"{_WEIGHTS},3,3,3,3,3,3", "evaluation_epochs": 1}
+# Flags of the last training of general optimizers.
+_OF_LONG_UNROLLS = {
+    **_OF_HARD_TASKS, "problem":
+    "hard-0,hard-2,hard-3,hard-5,wide-0,small-1,small-4",
+    "problem_weights": "2,2,2,2,2,1,1", "unroll_length": 400,
+    "num_steps": 2000, "seed": 8}
 _GENERAL_SMALL: Sequence[Mapping[str, Any]] = [{
     "problem": "small-tasks,small-25,small-46,small-79,small-80",
     "recipe": "general", "net_options": '{"layers": [8]}', "num_epochs": 4000,
@@ -63,10 +69,7 @@ _GENERAL_SMALL: Sequence[Mapping[str, Any]] = [{
     "num_steps": 2000, "num_epochs": 150, "evaluation_epochs": 1, "seed": 5}, {
     **_OF_HARD_TASKS, "learning_rate": 0.002, "num_epochs": 350, "seed": 6}, {
     **_OF_HARD_TASKS, "unroll_length": 200, "num_epochs": 150, "seed": 7}, {
-    **_OF_HARD_TASKS, "problem":
-    "hard-0,hard-2,hard-3,hard-5,wide-0,small-1,small-4",
-    "problem_weights": "2,2,2,2,2,1,1", "unroll_length": 400,
-    "num_steps": 2000, "num_epochs": 90, "evaluation_period": 90, "seed": 8}]
+    **_OF_LONG_UNROLLS, "num_epochs": 90, "evaluation_period": 90}]
 # Flags of further trainings of classifiers, with both activations.
 _OF_BOTH = {
     **_OF_LONG_RUNS, "problem": "paper-mnist,paper-mnist-relu",
@@ -106,7 +109,7 @@ TRAINING = {
         **_OF_BOTH, "learning_rate": 0.001, "unroll_length": 200,
         "num_steps": 5000, "min_num_steps": 200, "num_epochs": 150,
         "evaluation_epochs": 1, "seed": 2}]),
-    "general": Training(153, [{
+    "general": Training(190, [{
         "problem": "small-tasks", "recipe": "general", "num_epochs": 6000,
         "evaluation_period": 3000, "seed": 1}, {
         "problem": "small-tasks", "recipe": "general", "learning_rate": 0.002,
@@ -115,7 +118,9 @@ TRAINING = {
         **_OF_HARD_TASKS, "learning_rate": 0.0015, "unroll_length": 200,
         "num_epochs": 110, "seed": 6}, {
         **_OF_HARD_TASKS, "unroll_length": 200, "num_epochs": 250,
-        "seed": 7}]),
+        "seed": 7}, {
+        **_OF_LONG_UNROLLS, "learning_rate": 0.0015, "num_epochs": 85,
+        "evaluation_period": 85}]),
     "general-small": Training(227, _GENERAL_SMALL),
     "paper-cifar10": Training(28, [{
         "problem": "paper-cifar10", "num_epochs": 250,
