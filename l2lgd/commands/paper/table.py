@@ -187,7 +187,7 @@ PANELS: dict[str, Panel] = {
         f"{_AHEAD}.", _art("paper-neural-art", 24), draws="pictures"),
     "art-128": Panel(
         ("8", "9"), "Neural art, 128 x 128 pixels, another style",
-        f"{_AHEAD}.", _art("paper-neural-art-128", 4), draws="pictures"),
+        f"{_AHEAD}.", _art("paper-neural-art-128", 20), draws="pictures"),
     "updates": Panel(
         ("appendix",), "Update rules, on MNIST",
         "The update of a coordinate as a function of its gradient is no fixed "
