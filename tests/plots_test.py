@@ -94,9 +94,9 @@ class LearningCurvesTest(parameterized.TestCase):
     self.assertEqual(heights, sorted(heights, reverse=True))
     self.assertLen({line.get_color() for line in axes.lines}, 3)
 
-  def test_colors_of_five_and_of_all_baselines_can_be_told_apart(self):
+  def test_colors_of_six_and_of_all_baselines_can_be_told_apart(self):
     axes, = drawn(plots.learning_curves, {
-        name: np.ones([1, 2]) for name in (*"abcde", *baselines.BY_NAME)},
+        name: np.ones([1, 2]) for name in (*"abcdef", *baselines.BY_NAME)},
                   "").axes
     colors = [np.array(matplotlib.colors.to_rgb(line.get_color()))
               for line in axes.lines]

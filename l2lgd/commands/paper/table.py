@@ -181,7 +181,7 @@ PANELS: dict[str, Panel] = {
     "cifar2": Panel(
         ("7",), "CIFAR-2, the first two labels",
         f"{_AHEAD}, and LSTM-sub, which was trained on other labels, is close "
-        "to it.", _cifar10("paper-cifar2", _WITH_SUB)),
+        "to it.", _cifar10("paper-cifar2", {**_WITH_SUB, **_GENERAL})),
     "art-64": Panel(
         ("8", "9"), "Neural art, 64 x 64 pixels, the style of training",
         f"{_AHEAD}.", _art("paper-neural-art", 24), draws="pictures"),
