@@ -10,6 +10,7 @@ from absl.testing import absltest, parameterized
 import numpy as np
 
 from meta import run_folder
+import networks
 from networks import weights
 from tests import run_files
 from tests.toy_runs import SETTINGS, make_epoch, make_trainer, make_validation
@@ -49,6 +50,16 @@ class RunFolderTest(parameterized.TestCase):
     with self.assertRaisesRegex(error, pattern):
       self.claim(folder, **options)
     self.assertEqual(run_files.files(self.parent), before)
+
+  def test_network_that_no_file_can_hold_is_refused(self):
+    class Own(networks.CoordinateWiseDeepLSTM):
+      pass
+
+    trainer = make_trainer()
+    trainer.optimizer.networks = {"cw": Own(layers=())}
+    self.assert_refused(
+        ValueError, "is a Own, a class that is not of the library",
+        trainer=trainer)
 
   @parameterized.parameters(False, True)
   def test_folder_is_made_with_the_settings(self, resume):
