@@ -44,15 +44,15 @@ def find(path: files.Path) -> str:
   if os.path.isdir(path) and (
       path not in names or any(pathlib.Path(path).glob("*.l2l"))):
     return path
-  if os.path.isfile(path) and path not in names:
+  if path in names:
+    return str(_root() / path)
+  if os.path.isfile(path):
     raise ValueError(
         f"{path!r} is a file, but the folder of a trained optimizer is needed: "
         f"give {os.path.dirname(path) or '.'!r}.")
-  if path not in names:
-    raise FileNotFoundError(
-        f"No trained optimizer {path!r}: there is no such folder, and the "
-        f"optimizers that come with the library are {names}.")
-  return str(_root() / path)
+  raise FileNotFoundError(
+      f"No trained optimizer {path!r}: there is no such folder, and the "
+      f"optimizers that come with the library are {names}.")
 
 
 def _root() -> pathlib.Path:

@@ -124,19 +124,19 @@ def _fault(problem: base.Problem, seed: tf.Tensor) -> str | None:
     raise ValueError(f"{name}.sample returns {type(drawn).__name__}, but must "
                      "return a tuple of parameters and constants.")
   params = _checked_params(name, drawn[0])
-  _check_constants(name, drawn[1])
+  constants = _checked_constants(name, drawn[1])
   if not _are_equal(drawn, problem.sample(seed)):
     raise ValueError(f"{name}.sample returns other values {_OF_THE_SEED}")
   with tf.GradientTape(watch_accessed_variables=False) as tape:
     tape.watch(params)
-    loss = computed(f"{name}.loss", problem.loss, params, drawn[1], seed)
+    loss = computed(f"{name}.loss", problem.loss, params, constants, seed)
     loss = _checked_loss(name, loss, params)
   gradients = computed(f"The gradient of {name}.loss", tape.gradient, loss,
                        params)
   if all(g is None for g in gradients.values()):
     raise ValueError(f"{name}.loss has no gradient with respect to any "
                      "parameter: it must be made of TensorFlow's operations.")
-  if not _are_equal(loss, problem.loss(params, drawn[1], seed)):
+  if not _are_equal(loss, problem.loss(params, constants, seed)):
     raise ValueError(f"{name}.loss returns other values {_OF_THE_SEED}")
   if not _is_finite(loss):
     value = f"is {loss.numpy()}" if loss.shape.rank == 0 else "has nan or inf"
@@ -146,9 +146,7 @@ def _fault(problem: base.Problem, seed: tf.Tensor) -> str | None:
       return f"gradient of {name} with respect to {key!r} has nan or inf"
   for part, function, args in (
       ("sample", problem.sample, (seed,)),
-      ("loss", problem.loss, (
-          params, tf.nest.map_structure(tf.convert_to_tensor, drawn[1]), seed))
-      ):
+      ("loss", problem.loss, (params, constants, seed))):
     computed(f"{name}.{part}", tf.function(
         function, autograph=False).get_concrete_function, *args)
   return None
@@ -162,8 +160,7 @@ def _are_equal(values: Any, others: Any) -> bool:
 
 
 def _numbers(values: Any) -> list[np.ndarray]:
-  tensors = map(tf.convert_to_tensor,
-                tf.nest.flatten(values, expand_composites=True))
+  tensors = map(tf.convert_to_tensor, tf.nest.flatten(values))
   return [tf.cast(t, tf.float64).numpy() for t in tensors
           if t.dtype.is_floating or t.dtype.is_integer]
 
@@ -193,14 +190,16 @@ def _checked_params(name: str, params: Any) -> base.Params:
   return tensors
 
 
-def _check_constants(name: str, constants: Any) -> None:
-  for value in tf.nest.flatten(constants):
+def _checked_constants(name: str, constants: Any) -> Any:
+  def checked(value: Any) -> tf.Tensor:
     try:
-      tf.convert_to_tensor(value)
+      return tf.convert_to_tensor(value)
     except (TypeError, ValueError) as error:
       raise ValueError(
           f"{name}.sample returns {_type_name(value)} among the constants, but "
           "they must be tensors, or () if there are none.") from error
+
+  return tf.nest.map_structure(checked, constants)
 
 
 def _checked_loss(name: str, loss: Any, params: base.Params) -> tf.Tensor:
