@@ -120,8 +120,8 @@ def measure(name: str) -> dict[str, float]:
   experiment = options.experiment()
   problem = options.make_problem(experiment, "train")
   FLAGS.set_default("unroll_length", experiment.unroll_length)
-  num_steps = FLAGS.num_steps
-  num_unrolls = num_steps // FLAGS.unroll_length
+  num_unrolls = max(1, FLAGS.num_steps // FLAGS.unroll_length)
+  num_steps = num_unrolls * FLAGS.unroll_length
 
   def make_step(num_sampled: int | None) -> meta.MetaStep:
     return meta.MetaOptimizer(**experiment.net_config).meta_minimize(

@@ -205,6 +205,11 @@ def mean_curve(losses: np.ndarray) -> np.ndarray:
   return np.asarray(np.mean(losses, axis=0, dtype=np.float64))
 
 
+def finite_runs(losses: np.ndarray) -> np.ndarray:
+  """Returns the runs of losses [runs, T + 1] that are finite at every step."""
+  return losses[np.isfinite(losses).all(axis=1)]
+
+
 def losses_at(losses: np.ndarray, step: int | None = None) -> np.ndarray:
   """Returns the loss of each run at a step, shape [runs].
 

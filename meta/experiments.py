@@ -200,8 +200,8 @@ def get(name: str) -> Experiment:
       "module:function", where the function returns an `Experiment`, or any
       problem, for which a network with momenta and bounded steps is trained. A
       function with arguments returns a problem; those named `split`,
-      `data_dir`, `layers`, `activation` and `init_stddev` become `options` of
-      its experiment.
+      `data_dir`, `download`, `layers`, `activation` and `init_stddev` become
+      `options` of its experiment.
 
   Raises:
     ValueError: There is no experiment of that name, or the function of a user

@@ -19,7 +19,7 @@ from networks import weights
 class LearnedOptimizer(snt.Module):
   """Trained networks, with the interface of the optimizers of `snt.optimizers`.
 
-  Use it in the place of `snt.optimizers.Adam` in a custom training loop. Each
+  Use it in place of `snt.optimizers.Adam` in a custom training loop. Each
   parameter has its own state, which is created when it is first seen. The
   networks compute in float32, whatever the type of the parameters. Under a
   distribution strategy, gradients are summed over the replicas, as Keras's

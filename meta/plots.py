@@ -45,7 +45,7 @@ def learning_curves(
   colors = _colors(losses)
   start = 0.  # The highest mean loss at the first x.
   for i, (name, runs) in enumerate(losses.items()):
-    finite = runs[np.isfinite(runs).all(axis=1)]
+    finite = evaluation.finite_runs(runs)
     if not len(finite):
       axes.plot([], [], color=colors[name], label=f"{name} (all diverged)")
       continue

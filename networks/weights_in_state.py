@@ -69,7 +69,7 @@ class WeightsInState(base.Network):
 
   @contextlib.contextmanager
   def _with(self, weights: Sequence[tf.Tensor]) -> Iterator[None]:
-    """Puts tensors in the place of the variables for a while."""
+    """Puts tensors in place of the variables for a while."""
     values = {variable.ref(): weight for variable, weight in zip(
         self._network.trainable_variables, weights, strict=True)}
     attributes = self._attributes()

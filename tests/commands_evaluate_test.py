@@ -15,6 +15,7 @@ from meta import (
     pretrained_networks,
     quasi_newton,
     seeds,
+    shared_evaluator,
     unroll,
 )
 import networks
@@ -151,6 +152,16 @@ class EvaluateTest(programs.EagerTestCase):
           [np.mean([losses[name, i, t] for i in range(3)]) for t in range(6)],
           rtol=1e-6)
 
+  def test_curves_of_tensorboard_are_without_diverged_runs(self):
+    curves = np.float32([[1., .5, .25], [2., np.inf, np.nan], [3., 1., .75]])
+    for runs, expected in ((curves, [2., .75, .5]), (curves[1:2], [2.])):
+      with mock.patch.object(
+          shared_evaluator.Candidate, "__call__",
+          return_value=evaluation.Evaluation(runs, {})):
+        programs.run("evaluate", *SGD, f"--logdir={self.folder}")
+      logged = run_files.scalars(self.path("Sgd"))["evaluation/loss"]
+      self.assertEqual([*logged.values()][:len(expected)], expected)
+
   @parameterized.parameters(1e6, 3000.)
   def test_diverged_runs_are_counted(self, learning_rate):
     plot = self.path("losses.png")
@@ -208,10 +219,11 @@ class EvaluateTest(programs.EagerTestCase):
 
   def test_no_two_pictures_are_the_same_file(self):
     path = self.path("a.png")
-    self.assert_refused_at_once(
-        programs.run("evaluate", *SGD, f"--plot={path}",
-                     f"--plot_updates={path}"),
-        f"--plot={path} --plot_updates={path} must be different files")
+    for same in (path, os.path.join(self.folder, ".", "a.png")):
+      self.assert_refused_at_once(
+          programs.run("evaluate", *SGD, f"--plot={path}",
+                       f"--plot_updates={same}"),
+          f"--plot={path} --plot_updates={same} must be different files")
 
   def test_updates_of_methods_that_are_given_functions_are_not_drawn(self):
     self.assert_refused_at_once(
@@ -229,6 +241,11 @@ class EvaluateTest(programs.EagerTestCase):
                      f"--optimizer={optimizer}", flag),
         f"{name} is for hand-designed optimizers, but --optimizer is "
         f"{optimizer}")
+
+  def test_number_of_tuning_runs_without_tuning_is_refused(self):
+    self.assert_error(
+        programs.run("evaluate", *SGD, "--tuning_epochs=2"),
+        "--tuning_epochs is 2, but nothing is tuned: add --tune")
 
   def test_tuned_rates_that_cannot_be_kept_are_refused_at_once(self):
     os.makedirs(self.path("tuning.json"))

@@ -95,6 +95,36 @@ class ReproduceTest(programs.EagerTestCase):
           file, delimiter=",", skiprows=1)):
         self.assertAlmostEqual(losses[theirs, run, step], loss, places=6)
 
+  def test_nothing_is_tuned_where_quasi_newton_methods_are_the_rivals(self):
+    table.PANELS["one"] = table.PANELS["one"]._replace(
+        settings={"": self.setting(hand_designed=("BFGS",), tuning_runs=3)})
+    self.assert_done(self.reproduce("--panels=one"))
+    _, *argv = shlex.split(re.search(
+        "<pre>(.*?)</pre>", self.read("index.html"))[1])
+    self.assert_done(programs.run("evaluate", *argv, "--jit_compile=false"))
+
+  def test_runs_of_other_data_are_not_mixed(self):
+    table.PANELS["one"] = table.PANELS["one"]._replace(settings={
+        "": self.setting(problem="paper-mnist", split="train")})
+    fake_data.write_mnist(self.folder)
+    argv = "--panels=one", f"--data_dir={self.folder}"
+    self.assert_done(self.reproduce(*argv))
+    folder, = (self.output / "results").iterdir()
+    (folder / "Adam.json").unlink()
+    self.assert_done(self.reproduce(*argv))
+    (folder / "Adam.json").unlink()
+    fake_data.write_mnist(self.folder, x_train=np.zeros([24, 28, 28], np.uint8))
+    result = self.reproduce(*argv)
+    self.assertEqual(result.code, 1)
+    self.assertIn(f"The data have changed since the runs in {folder} were made",
+                  result.stdout)
+
+  def test_panel_without_data_stays_wherever_the_data_are(self):
+    self.assert_done(self.reproduce("--panels=one"))
+    self.run_jobs.reset_mock()
+    self.assert_done(self.reproduce("--panels=one", "--data_dir=elsewhere"))
+    self.assertEqual(self.run_jobs.call_args.args[0], [])
+
   def test_what_is_there_is_not_computed_again(self):
     self.assert_done(self.reproduce("--panels=4"))
     page, summary = self.read("index.html"), self.read("results.md")

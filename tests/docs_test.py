@@ -28,7 +28,7 @@ EXAMPLES = [path.read_text() for path in ROOT.glob("examples/*.py")]
 SMALL = ("--num_epochs=1", "--num_steps=1", "--jit_compile=false")
 FLAGS = {
     "train": (*SMALL, "--unroll_length=1", "--evaluation_epochs=1"),
-    "evaluate": (*SMALL, "--tuning_epochs=1"),
+    "evaluate": SMALL,
     "export": ()}
 OTHERS = ("make", "pip", "tensorboard", "export")  # What installs or watches.
 
@@ -132,6 +132,8 @@ class CodeTest(programs.TestCase):
         argv += ["--min_num_steps=1"]
       if "--optimizer=all" in argv:
         argv += ["--optimizer=L2L,Sgd", "--tune"]
+      if "--tune" in argv:
+        argv += ["--tuning_epochs=1"]
       # Drawing traces a graph for each coordinate if it is eager.
       with uncompiled(eager="--plot_updates" not in command):
         self.assert_done(programs.run(name, *argv, *FLAGS[name]))

@@ -8,6 +8,7 @@ import shlex
 
 from absl.testing import absltest, parameterized
 import numpy as np
+from scipy import stats
 
 from l2lgd.commands.paper import records, table, trainings, verdicts
 from meta import experiments, pretrained_networks
@@ -88,6 +89,19 @@ class VerdictsTest(parameterized.TestCase):
     self.assertRegex(verdicts.judge(make_panel(), {"": runs}).reason,
                      r"^LSTM is not distinguishable from Adam \([^)]*\)\. ")
 
+  def test_fewer_runs_need_more_standard_errors(self):
+    # Of the pairs, p is 0.09 with four runs, and 0.02 with eight.
+    pairs = [.1, .1, .6, .6]
+    for runs_of_each, expected in ((pairs, False), (2 * pairs, True)):
+      runs = make_runs(lstm=np.array(runs_of_each) + 1,
+                       adam=np.ones(len(runs_of_each)),
+                       sgd=[5.] * len(runs_of_each))
+      found = verdicts.difference(make_panel(), "", runs, "LSTM")
+      p = stats.ttest_rel(runs["LSTM"].losses[:, -1],
+                          runs["Adam"].losses[:, -1]).pvalue
+      self.assertEqual((found.is_behind, p < .05), (expected, expected))
+      self.assertGreater(found.mean, 2 * found.standard_error)
+
   def test_nothing_is_said_where_one_always_diverges(self):
     runs = make_runs(lstm=(.1, np.inf, np.inf), adam=(np.inf, .7, np.inf),
                      sgd=(np.inf,) * 3)
@@ -134,7 +148,7 @@ class VerdictsTest(parameterized.TestCase):
 
   @parameterized.parameters(
       ((.1, .3, .2), "ahead"), ((.6, .71, .89), "even"),
-      ((1., 2., 3.), "behind"), ((.1, np.inf, .2), "behind"))
+      ((3., 4., 5.), "behind"), ((.1, np.inf, .2), "behind"))
   def test_word_where_the_paper_has_no_such_panel(self, lstm, expected):
     panel = make_panel(learned_is_ahead=None)
     found = verdicts.judge(panel, {"": make_runs(lstm=lstm)})

@@ -115,7 +115,7 @@ def _connect() -> tf.distribute.Strategy:
   try:
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     for signum in (signal.SIGINT, signal.SIGTERM):
-      # TensorFlow has put a handler of its own in the place of this one.
+      # TensorFlow has put a handler of its own in place of this one.
       signal.signal(signum, signal.getsignal(signum))
     return strategy
   finally:

@@ -1,7 +1,6 @@
 """What the programs print."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-import os
 import sys
 import time
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
+from l2lgd import devices
 import meta
 from meta import evaluation
 
@@ -24,7 +24,7 @@ def print_device() -> None:
         "device_name", "")
     print(f"Running on GPU {name}", flush=True)
   else:
-    print(f"Running on CPU, {os.cpu_count()} cores", flush=True)
+    print(f"Running on CPU, {devices.num_cores()} cores", flush=True)
 
 
 def progress(iterable: Iterable[Any], title: str) -> Iterator[Any]:

@@ -83,10 +83,10 @@ def main() -> None:
     split = f" (split {FLAGS.split})" if experiment.has_data else ""
     print(f"Evaluating on {FLAGS.problem}{split}: {FLAGS.num_epochs} runs of "
           f"{FLAGS.num_steps} steps, seed {seed}", flush=True)
-    evaluations, losses = {}, {}
+    evaluations: dict[str, evaluation.Evaluation] = {}
     for name, evaluator in evaluators.items():
       evaluations[name] = evaluate(name, evaluator, run_seeds)
-      losses[name] = evaluations[name].losses
+      losses = {name: e.losses for name, e in evaluations.items()}
       if FLAGS.output and replicas.is_first_worker():
         results.write_csv(FLAGS.output, losses)  # Others may fail later.
     if not replicas.is_first_worker():
@@ -96,8 +96,10 @@ def main() -> None:
         for name, network in optimizers.items()}))
     if FLAGS.logdir:
       for name, runs in losses.items():
+        finite = evaluation.finite_runs(runs)
         tensorboard.write_curves(os.path.join(FLAGS.logdir, name), {
-            "evaluation/loss": evaluation.mean_curve(runs)})
+            "evaluation/loss": evaluation.mean_curve(
+                finite if len(finite) else runs)})
     if FLAGS.plot or FLAGS.plot_updates or FLAGS.pictures:
       plot(problem, optimizers, evaluations, run_seeds)
 
@@ -112,7 +114,8 @@ def check_outputs(problem: problems.Problem) -> None:
                      f"gradients, not {', '.join(names)}.")
   paths = {flag: str(FLAGS[flag].value) for flag in ("logdir", *_ENDINGS)
            if FLAGS[flag].value}
-  if len(set(paths.values())) < len(paths):
+  if len({os.path.realpath(files.expand(path)) for path in paths.values()}
+         ) < len(paths):
     given = " ".join(f"--{flag}={path}" for flag, path in paths.items())
     raise ValueError(f"{given} must be different files.")
   for flag, path in paths.items():
@@ -219,6 +222,9 @@ def optimizer_names() -> tuple[list[str], bool]:
     if FLAGS[flag].present and not set(names) & set(baselines.BY_NAME):
       raise ValueError(f"--{flag} is for hand-designed optimizers, but "
                        f"--optimizer is {','.join(names)}.")
+  if FLAGS["tuning_epochs"].present and not tune:
+    raise ValueError(f"--tuning_epochs is {FLAGS.tuning_epochs}, but nothing "
+                     "is tuned: add --tune, or leave it out.")
   if tune and FLAGS["learning_rate"].present:
     raise ValueError("--learning_rate is what --tune searches: give one of "
                      "them.")

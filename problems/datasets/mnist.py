@@ -54,14 +54,14 @@ def _read_all(data_dir: str, test: bool,
               download: bool) -> tuple[np.ndarray, np.ndarray]:
   """Returns all images and labels of the training or the test file."""
   npz = os.path.join(data_dir, "mnist.npz")
-  idx = _find_idx_files(data_dir, test)
-  if idx is None and not os.path.exists(npz):
-    if not download:
-      raise FileNotFoundError(
-          f"No MNIST under {data_dir}. Put mnist.npz (or the four IDX files) "
-          "there, or have it downloaded with --download.")
-    sources.download(URL, SHA256, npz)
-  if idx is None or os.path.exists(npz):
+  idx = None if os.path.exists(npz) else _find_idx_files(data_dir, test)
+  if idx is None:
+    if not os.path.exists(npz):
+      if not download:
+        raise FileNotFoundError(
+            f"No MNIST under {data_dir}. Put mnist.npz (or the four IDX files) "
+            "there, or have it downloaded with --download.")
+      sources.download(URL, SHA256, npz)
     names = ("x_test", "y_test") if test else ("x_train", "y_train")
     images, labels = sources.read_npz(npz, names)
     origins = (f"{npz}, {names[0]}", f"{npz}, {names[1]}")

@@ -96,7 +96,8 @@ def download(url: str, sha256: str, path: str, extract: bool = False) -> None:
   folder, name = os.path.split(path)
   try:
     os.makedirs(folder, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+    with tempfile.TemporaryDirectory(
+        prefix=".download-", dir=folder) as scratch:
       file = tf.keras.utils.get_file(
           os.path.basename(url), url, file_hash=sha256, cache_dir=scratch,
           cache_subdir="")

@@ -9,7 +9,7 @@ from l2lgd.commands import console
 from l2lgd.commands import optimizers as optimizers_lib
 from l2lgd.commands import tuner as tuner_lib
 from l2lgd.commands.paper import records, table
-from meta import diagnostics, experiments, seeds
+from meta import diagnostics, experiments, seeds, tuning
 import networks
 from networks import baselines
 import problems
@@ -92,13 +92,15 @@ def compute(comparison: Comparison, report: Callable[[float], None]) -> None:
     report: Is called with the cost of each optimizer that is done.
 
   Raises:
-    ValueError: A file is damaged, or a network does not fit the problem.
+    ValueError: A file is damaged, a network does not fit the problem, or what
+      has been computed before is of other data.
     OSError: A file is not there, or cannot be written.
   """
   os.makedirs(comparison.folder, exist_ok=True)
   setting = comparison.setting
   experiment = experiments.get(setting.problem)
   problem = _make_problem(comparison, experiment, setting.split)
+  records.check_losses(comparison.folder, tuning.fingerprint(problem))
   learned = {name: experiment.make_optimizer(path)
              for name, path in setting.learned.items()}
   optimizers = _make_optimizers(comparison, experiment, problem, learned)

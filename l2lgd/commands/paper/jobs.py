@@ -28,11 +28,6 @@ class Job(NamedTuple):
   log: str  # File that takes what it prints.
 
 
-class _Running(NamedTuple):
-  job: Job
-  process: Any
-
-
 def run(jobs: Sequence[Job], num_processes: int) -> dict[str, str]:
   """Runs jobs, those that take longest first.
 
@@ -44,14 +39,14 @@ def run(jobs: Sequence[Job], num_processes: int) -> dict[str, str]:
     For each job that failed, the reason by its name.
   """
   waiting = sorted(jobs, key=lambda job: job.cost)
-  running: dict[Any, _Running] = {}
+  running: dict[Any, tuple[Job, Any]] = {}
   errors: dict[str, str] = {}
   num_threads = max(1, devices.num_cores() // num_processes)
   progress = _Progress(sum(job.cost for job in jobs))
   while waiting or running:
     while waiting and len(running) < num_processes:
       own, process = _start(waiting[-1], num_threads)
-      running[own] = _Running(waiting.pop(), process)
+      running[own] = waiting.pop(), process
     for ready in _wait(running):
       job, process = running[ready]
       try:
@@ -67,7 +62,7 @@ def run(jobs: Sequence[Job], num_processes: int) -> dict[str, str]:
         errors[job.name] = message
       else:
         progress.add(message)
-    progress.show([r.job.name for r in running.values()])
+    progress.show([job.name for job, _ in running.values()])
   progress.close()
   return errors
 
@@ -95,11 +90,16 @@ def _main(job: Job, num_threads: int, parent: connection.Connection) -> None:
   log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
   for stream in (1, 2):
     os.dup2(log, stream)
-  tf.config.threading.set_intra_op_parallelism_threads(num_threads)
-  tf.config.threading.set_inter_op_parallelism_threads(num_threads)
+  set_threads(num_threads)
   error = do(job, parent.send)
   if error is not None:
     parent.send(error)
+
+
+def set_threads(num_threads: int) -> None:
+  """Sets how many threads TensorFlow has for operations, and in each."""
+  tf.config.threading.set_intra_op_parallelism_threads(num_threads)
+  tf.config.threading.set_inter_op_parallelism_threads(num_threads)
 
 
 def do(job: Job, report: Callable[[float], None]) -> str | None:
@@ -131,6 +131,8 @@ def train(argvs: Sequence[Sequence[str]], cost: float,
           report: Callable[[float], None]) -> None:
   """Runs `l2l-train` in processes of its own, which end with this one.
 
+  They have as many threads as this one.
+
   Args:
     argvs: Its flags, of one training after another.
     cost: What to report in the end.
@@ -139,8 +141,9 @@ def train(argvs: Sequence[Sequence[str]], cost: float,
   Raises:
     ValueError: It fails.
   """
-  code = ("import sys; from l2lgd.commands.paper import jobs; "
-          "jobs.end_with_input(); from l2lgd.commands import train; "
+  num_threads = tf.config.threading.get_intra_op_parallelism_threads()
+  code = ("from l2lgd.commands.paper import jobs; jobs.end_with_input(); "
+          f"jobs.set_threads({num_threads}); from l2lgd.commands import train; "
           "train.run()")
   for argv in argvs:
     process = subprocess.Popen(

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import math
 import os
 import pathlib
 import platform
@@ -101,6 +102,27 @@ def read(folder: str, name: str, num_runs: int) -> Record:
   return Record(np.loadtxt(
       _path(folder, name, "csv"), np.float32, delimiter=",", skiprows=1,
       max_rows=num_rows, ndmin=2), **record)
+
+
+def check_losses(folder: str, losses: list[list[float | None]]) -> None:
+  """Checks that the runs in a folder are of the same functions, or notes them.
+
+  Args:
+    folder: The folder of the comparison.
+    losses: What `tuning.fingerprint` returned.
+
+  Raises:
+    ValueError: They are of others: the data have changed.
+    OSError: A file cannot be read or written.
+  """
+  path = _path(folder, "problem", "json")
+  if not os.path.exists(path):
+    files.write_atomically(path, json.dumps({"losses": losses}).encode())
+    return
+  before = np.array(_load(path).get("losses", math.nan), float)
+  if not np.allclose(before, np.array(losses, float), equal_nan=True):
+    raise ValueError(f"The data have changed since the runs in {folder} were "
+                     "made. Delete this folder, to make them again.")
 
 
 def read_images(folder: str, name: str) -> np.ndarray:

@@ -145,7 +145,10 @@ def command(comparison: comparison_lib.Comparison) -> str:
       "seed": setting.seed, **setting.options}
   if {*setting.hand_designed} != {*baselines.BY_NAME}:
     flags["optimizer"] = ",".join(["L2L", *setting.hand_designed])
-    flags["tune"] = True
+    if {*setting.hand_designed} & {*baselines.BY_NAME}:
+      flags["tune"] = True
+    else:
+      del flags["tuning_epochs"]
   if setting.split:
     flags |= {"split": setting.split, "data_dir": "DIR"}
   return shlex.join(["l2l-evaluate", *(

@@ -5,6 +5,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from l2lgd.commands.paper import records, table
 from meta import evaluation
@@ -12,8 +13,6 @@ from meta import evaluation
 Records = Mapping[str, records.Record]
 """The runs of a setting by optimizer."""
 
-# Standard errors that a difference must have to count.
-_SIGNIFICANT = 2.
 
 
 class Difference(NamedTuple):
@@ -21,17 +20,18 @@ class Difference(NamedTuple):
   best: str  # The best rival.
   mean: float  # Over the functions on which neither diverged; infinite if one
   # of them diverged more often.
-  standard_error: float  # NaN of a single function.
+  standard_error: float  # This and the next are NaN of a single function.
+  margin: float  # See `_margin`.
 
   @property
   def is_ahead(self) -> bool:
     """Whether the learned optimizer is ahead by more than chance."""
-    return self.mean < -_SIGNIFICANT * self.standard_error
+    return self.mean < -self.margin
 
   @property
   def is_behind(self) -> bool:
     """Whether it is behind by more than chance."""
-    return self.mean > _SIGNIFICANT * self.standard_error
+    return self.mean > self.margin
 
   def describe(self) -> str:
     """Returns the difference in words."""
@@ -79,13 +79,20 @@ def difference(panel: table.Panel, label: str, runs: Records,
   best = min(_rivals(panel, label), key=rank)
   more_often = rank(name)[0] - rank(best)[0]
   if more_often:
-    return Difference(best, math.copysign(math.inf, more_often), 0.)
+    return Difference(best, math.copysign(math.inf, more_often), 0., 0.)
   with np.errstate(invalid="ignore"):
     summary = evaluation.summarize(
         runs[name].final_losses - runs[best].final_losses)
   if math.isinf(summary.mean):  # There is no function on which neither did.
-    return Difference(best, math.inf, math.nan)
-  return Difference(best, summary.mean, summary.standard_error)
+    return Difference(best, math.inf, math.nan, math.nan)
+  return Difference(
+      best, summary.mean, summary.standard_error, _margin(summary))
+
+
+def _margin(summary: evaluation.Summary) -> float:
+  """Returns half the 95 % confidence interval of a mean, by Student's t."""
+  num_finite = summary.num_runs - summary.num_diverged
+  return float(summary.standard_error * stats.t.ppf(0.975, num_finite - 1))
 
 
 def ahead_from(panel: table.Panel, label: str, runs: Records,
@@ -131,7 +138,7 @@ def judge(panel: table.Panel, runs: Mapping[str, Records]) -> Verdict:
   comparisons = list(_comparisons(panel, runs, name))
   is_lower = bool(comparisons) and all(
       not ours.num_diverged
-      and ours.mean + _SIGNIFICANT * ours.standard_error < theirs
+      and ours.mean + _margin(ours) < theirs
       for ours, theirs in comparisons)
   if panel.draws == "updates":
     word = "shown"  # The paper's claim is about the picture, not the loss.
