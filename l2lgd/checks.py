@@ -8,6 +8,7 @@ import math
 import numbers
 from typing import Any
 
+import keras
 import numpy as np
 
 
@@ -95,6 +96,14 @@ def probability(name: str, value: Any) -> float:
   if not _is_finite(value) or not 0 <= value <= 1:
     raise ValueError(f"{name} is {value!r}, but must be in [0, 1].")
   return float(value)
+
+
+def keras_backend() -> None:
+  """Raises a ValueError if Keras does not compute with TensorFlow."""
+  backend = keras.backend.backend()
+  if backend != "tensorflow":
+    raise ValueError(f"Keras's backend is {backend!r}, but must be "
+                     "'tensorflow': set KERAS_BACKEND=tensorflow.")
 
 
 def one_of(name: str, value: Any, allowed: Collection[str]) -> str:

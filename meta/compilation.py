@@ -12,6 +12,11 @@ import networks
 import problems
 from problems import seeded
 
+# Operations whose results have as many elements as their values tell. Those of
+# several runs have no common shape.
+_OF_ANY_SIZE = {"DynamicPartition", "ListDiff", "Unique", "UniqueV2",
+                "UniqueWithCounts", "UniqueWithCountsV2", "Where"}
+
 
 class Compilation(NamedTuple):
   """What XLA compiles; TensorFlow's own kernels compute the rest."""
@@ -70,7 +75,8 @@ def can_vectorize(problem: problems.Problem, run: unroll.Run) -> bool:
     function.get_concrete_function(runs)
   except ValueError:
     return False
-  return True
+  graph = function.get_concrete_function(run).graph
+  return not _OF_ANY_SIZE & set(seeded.operation_types(graph))
 
 
 def _can_compile(function: Callable[..., Any], *args: Any) -> bool:

@@ -54,7 +54,7 @@ class Evaluator:
       ValueError: `num_steps` is not a positive integer, or the network cannot
         optimize the parameters of this problem.
     """
-    checks.positive_integer("num_steps", num_steps)
+    num_steps = checks.positive_integer("num_steps", num_steps)
     self._network = network
     self._unroller = meta_step.Unroller(
         network, problem, num_steps, jit_compile=jit_compile)

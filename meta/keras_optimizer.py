@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from l2lgd import checks
 from meta import guard as guard_lib
 from meta import learned_optimizer, pretrained_networks, slots
 import networks
@@ -41,14 +42,16 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
       learning_rate: Factor of the updates: a number, or a schedule of Keras.
       shard: See `LearnedOptimizer`.
       guard: Whether a `Guard` makes safe steps where gradients are too large;
-        its `num_rejected` is then an attribute.
+        its `num_rejected` is then an attribute. Keras applies a `weight_decay`
+        in these steps, too.
       **kwargs: See `keras.optimizers.Optimizer`.
 
     Raises:
       FileNotFoundError: See `LearnedOptimizer.load`.
-      ValueError: See `LearnedOptimizer.load`; or there is neither a path nor a
-        configuration.
+      ValueError: See `LearnedOptimizer.load`; there is neither a path nor a
+        configuration; or Keras's backend is not TensorFlow.
     """
+    checks.keras_backend()
     if isinstance(learning_rate, numbers.Real):
       learning_rate = float(learning_rate)  # Keras refuses other numbers.
     super().__init__(learning_rate, **kwargs)

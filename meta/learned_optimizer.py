@@ -254,6 +254,7 @@ class LearnedOptimizer(snt.Module):
                           **kwargs: Any) -> dict[str, Any]:
     # A checkpoint has the state of each parameter; a SavedModel, which cannot
     # restore parts of variables, has the variables.
+    self._drop_deleted()
     children = super()._trackable_children(save_type, **kwargs)
     children.pop("_shared" if save_type == "checkpoint" else "states")
     return children

@@ -92,7 +92,8 @@ class MetaOptimizer:
     Args:
       problem: The problem that the networks optimize.
       len_unroll: Number of updates in an unroll, T.
-      learning_rate: Learning rate of Adam, which trains the networks.
+      learning_rate: Learning rate of Adam, which trains the networks; an
+        `adam` that is given has its own.
       net_assignments: See `meta_loss`.
       second_derivatives: See `meta_step.MetaStep`.
       jit_compile: See `meta_step.Unroller`.
@@ -101,8 +102,8 @@ class MetaOptimizer:
       objective: See `meta_step.MetaStep`.
       adam: See `meta_step.MetaStep`.
       teacher: A hand-designed optimizer to imitate, in place of minimizing the
-        losses; see `imitation.ImitationStep`. `second_derivatives` and
-        `objective` and what follows do not matter then.
+        losses; see `imitation.ImitationStep`. `second_derivatives`,
+        `objective`, and the estimator do not matter then.
       estimator: How the meta-gradient is computed: "backprop", by truncated
         back-propagation; "es" or "pes", without back-propagation, from the
         meta-losses of perturbed weights, see `evolution.EvolutionStep`.

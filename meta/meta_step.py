@@ -47,7 +47,7 @@ class Unroller:
         computed (see `problems.check`), the network cannot optimize its
         parameters, or was made outside of the scope of the strategy.
     """
-    checks.positive_integer("len_unroll", len_unroll)
+    len_unroll = checks.positive_integer("len_unroll", len_unroll)
     problems.check(problem)
     self.network = network
     self.problem = problem
@@ -169,12 +169,12 @@ class MetaStep(Unroller):
         are of type float16; or there are second derivatives, for which
         coordinates cannot be sampled.
     """
-    checks.positive("learning_rate", learning_rate)
+    learning_rate = checks.positive("learning_rate", learning_rate)
     if max_gradient_norm is not None:
       checks.positive("max_gradient_norm", max_gradient_norm)
     checks.one_of("objective", objective, objectives.NAMES)
     if num_sampled is not None:
-      checks.positive_integer("num_sampled", num_sampled)
+      num_sampled = checks.positive_integer("num_sampled", num_sampled)
       if second_derivatives:
         raise ValueError(
             f"num_sampled is {num_sampled}, but must be None with second "
@@ -186,6 +186,7 @@ class MetaStep(Unroller):
           "The parameters of the problem, and with them the weights of the "
           "network, are of type float16, but must be of type float32, float64 "
           "or bfloat16: Adam's mean squares of meta-gradients would be 0.")
+    checks.keras_backend()
     if adam is None:
       # As in TensorFlow 1, epsilon is outside the bias correction.
       adam = _Adam(learning_rate, epsilon=1e-8, name="adam")
@@ -260,7 +261,7 @@ class MetaStep(Unroller):
       losses = unroll.swap_axes(by_run)  # [T + 1, K, ...]
     if not gradients:  # All networks are hand-designed.
       return StepInfo(losses, meta_loss, tf.zeros_like(meta_loss)), run, []
-    norm = tf.linalg.global_norm(gradients)
+    norm = unroll.norm(gradients)
     if self._max_gradient_norm is not None:
       gradients, _ = tf.clip_by_global_norm(
           gradients, self._max_gradient_norm, norm)

@@ -44,12 +44,13 @@ def num_steps(settings: settings_lib.Settings, epoch: int,
     stage: Number of the stages of the curriculum before it.
   """
   if settings.curriculum is not None:
-    return settings.curriculum[stage]
+    return int(settings.curriculum[stage])
   if settings.min_num_steps is None:
-    return settings.num_steps
+    return int(settings.num_steps)
   ratio = settings.num_steps / settings.min_num_steps
   length = settings.min_num_steps * ratio**_uniform(settings, "length", epoch)
-  return settings.unroll_length * round(length / settings.unroll_length)
+  return int(
+      settings.unroll_length * round(length / settings.unroll_length))
 
 
 def validation_steps(settings: settings_lib.Settings, stage: int = 0) -> int:
@@ -62,8 +63,9 @@ def validation_steps(settings: settings_lib.Settings, stage: int = 0) -> int:
     stage: Number of the stages of the curriculum before it.
   """
   if settings.curriculum is None:
-    return settings.num_steps
-  return settings.curriculum[min(stage + 1, len(settings.curriculum) - 1)]
+    return int(settings.num_steps)
+  return int(
+      settings.curriculum[min(stage + 1, len(settings.curriculum) - 1)])
 
 
 def problem(settings: settings_lib.Settings, epoch: int,

@@ -83,13 +83,13 @@ def unless_exploded(
   """
   def choose() -> list[tf.Tensor]:
     others = without_second()
-    is_sane = norm <= MAX_RATIO * tf.linalg.global_norm(others)
+    is_sane = norm <= MAX_RATIO * unroll.norm(others)
     return [tf.where(is_sane, a, b)
             for a, b in zip(gradients, others, strict=True)]
 
   if not gradients:  # All networks are hand-designed.
     return gradients
-  norm = tf.linalg.global_norm(gradients)
+  norm = unroll.norm(gradients)
   # Most are not large: they need no comparison.
   size = (float(losses.shape[0]) if objective == "log" else
           tf.cast(objectives.meta_loss(tf.abs(losses)), norm.dtype))

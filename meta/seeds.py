@@ -55,7 +55,7 @@ def derive(seed: int | tf.Tensor, purpose: str, index: int) -> tf.Tensor:
     index: Number of the run, or of the epoch.
   """
   return _fold_in(as_seed(seed), tf.constant(_PURPOSES.index(purpose)),
-                  tf.constant(index))
+                  tf.constant(index, tf.int32))
 
 
 @tf.function(autograph=False)  # Ten times as fast as eagerly.

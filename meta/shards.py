@@ -93,7 +93,7 @@ class ShardedGroup(groups.Group):
         [tf.convert_to_tensor(t.variable) for t in self.tensors],
         tf.convert_to_tensor(context.replica_id_in_sync_group) * self._length)
     for tensor, value in zip(self.tensors, state, strict=True):
-      tensor.variable.assign(value)
+      tensor.variable.assign(tf.cast(value, tensor.variable.dtype))
     updates = tf.split(
         context.all_gather(update, axis=0)[:sum(self._sizes)], self._sizes)
     return [tf.reshape(updates[i], g.shape)
@@ -176,7 +176,7 @@ class ShardedTensor(states.StateTensor):
                      ) -> tf.Variable:
     with self._strategy.scope():
       return tf.Variable(
-          self._of_all_rows(values) if self._length is None
+          self._stored(self._of_all_rows(values)) if self._length is None
           else tf.repeat(values[0], self._length, -1), trainable=False,
           name=name, synchronization=tf.VariableSynchronization.ON_READ,
           aggregation=tf.VariableAggregation.NONE)
@@ -207,14 +207,14 @@ class ShardedTensor(states.StateTensor):
     self._write((value,))
 
   def _read_own(self) -> tf.Tensor:
-    return tf.identity(self.variable)
+    return tf.identity(self._value(self.variable))
 
   def _write_own(self, value: tf.Tensor) -> None:
     if self._length is not None:
       context = tf.distribute.get_replica_context()
       value = _own(value, self._length, context.replica_id_in_sync_group
                    * self._length, self._strategy)
-    self.variable.assign(value)
+    self.variable.assign(self._stored(value))
 
 
 def _replace(tensor: states.StateTensor, old: tf.Tensor,

@@ -13,7 +13,10 @@ class StateTensor:
   Attributes:
     variable: The states of the rows of all parameters, [..., N]. Where a state
       is one number for a parameter, such as a count of steps, they are [P]. If
-      there is one parameter, it is the state as the network has it.
+      there is one parameter, it is the state as the network has it. Integers
+      are of 64 bits: a GPU has no variables of 32, and so XLA could not compile
+      a step.
+    dtype: The type that the network has of the states.
     rows: The number of rows of each parameter, if there are several.
   """
 
@@ -27,13 +30,15 @@ class StateTensor:
       name: Name of the variable.
     """
     self._num = len(values)
+    self.dtype = values[0].dtype
     self.rows = rows
     self._is_number = not values[0].shape.rank
     self.variable = self._make_variable(values, name)
 
   def _make_variable(self, values: Sequence[tf.Tensor], name: str
                      ) -> tf.Variable:
-    return tf.Variable(self._join(values), trainable=False, name=name)
+    return tf.Variable(
+        self._stored(self._join(values)), trainable=False, name=name)
 
   def reset(self, values: Sequence[tf.Tensor]) -> None:
     """Sets the state of each parameter."""
@@ -41,14 +46,14 @@ class StateTensor:
 
   def read(self) -> Any:
     """Returns the value, with the states of all parameters."""
-    return self.variable
+    return self._value(self.variable)
 
   def write(self, value: tf.Tensor) -> None:
     """Sets the value."""
-    self.variable.assign(value)
+    self.variable.assign(self._stored(value))
 
   def part(self, value: Any, place: int) -> tf.Tensor:
-    """Returns the state of one parameter, from a value of the variable."""
+    """Returns the state of one parameter, from a value that was read."""
     if self._num == 1:
       return tf.convert_to_tensor(value)
     if self._is_number:
@@ -73,8 +78,12 @@ class StateTensor:
     """Returns the states of some parameters, as a network takes them.
 
     Numbers of several parameters become a row, as they may differ.
+
+    Args:
+      value: The variable, its copy on a device, or their value.
+      places: The parameters.
     """
-    value = tf.convert_to_tensor(value)  # Read once, which may copy it.
+    value = self._value(value)  # Read once, which may copy it.
     if self._are_all(places):
       return value
     if len(places) == 1:
@@ -89,13 +98,13 @@ class StateTensor:
     """Returns a value in which the states of some parameters are others.
 
     Args:
-      value: A value of the variable.
+      value: The variable, its copy on a device, or their value.
       places: The parameters.
       selected: Their states, in the form that `select` returns.
     """
     if self._are_all(places):
       return selected
-    value = tf.convert_to_tensor(value)
+    value = self._value(value)
     sizes = [self.rows[i] for i in places]
     if self._is_number:
       numbers = [selected] if len(places) == 1 else tf.gather(
@@ -118,7 +127,7 @@ class StateTensor:
       columns: Which of its rows, [M].
     """
     if self._is_number:
-      return self.part(self.variable, place)
+      return self.part(self.read(), place)
     # tf.gather would copy all of a variable that is also written to in places.
     return tf.raw_ops.ResourceGather(
         resource=self.variable.handle, dtype=self.variable.dtype,
@@ -130,12 +139,20 @@ class StateTensor:
                      value: tf.Tensor) -> None:
     """Sets what `select_columns` returns."""
     if self._is_number:
-      self.variable.assign(self.replace(self.variable, [place], value))
+      self.assign_part(place, value)
       return
     cells = tf.meshgrid(
         *map(tf.range, self.variable.shape[:-1]),
         columns + sum(self.rows[:place]), indexing="ij")
     self.variable.scatter_nd_update(tf.stack(cells, -1), value)
+
+  def _value(self, variable: Any) -> tf.Tensor:
+    """Returns the value of a variable in the type that the network has."""
+    return tf.cast(tf.convert_to_tensor(variable), self.dtype)
+
+  def _stored(self, value: tf.Tensor) -> tf.Tensor:
+    """Returns a value in the type of the variable."""
+    return tf.cast(value, tf.int64) if self.dtype.is_integer else value
 
   def _are_all(self, places: Sequence[int]) -> bool:
     """Whether a network takes the variable as it is."""
@@ -165,7 +182,7 @@ class ParameterState(tf.Module):
     super().__init__("state")
     self.path = path
     self.shape = tensor.shape(place)
-    self.dtype = tensor.variable.dtype
+    self.dtype = tensor.dtype
     self._tensor = tensor
     self._place = place
 

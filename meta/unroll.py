@@ -5,7 +5,7 @@ An update is theta_{t+1} = theta_t + g_t, where
 `params` are theta, `state` is h, the network is m and its weights are phi.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import functools
 from typing import Any, NamedTuple
 
@@ -269,6 +269,12 @@ def where(condition: tf.Tensor, new: Any, old: Any) -> Any:
       lambda n, o: tf.where(tf.reshape(condition, [
           *condition.shape, *[1] * (n.shape.rank - condition.shape.rank)]),
                             n, o), new, old)
+
+
+def norm(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+  """Returns the norm of tensors together, in the type of the first one."""
+  return tf.linalg.global_norm(
+      [tf.cast(t, tensors[0].dtype) for t in tensors])
 
 
 def flat(nest: Any) -> tf.Tensor:

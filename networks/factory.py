@@ -4,6 +4,8 @@ from collections.abc import Mapping
 import inspect
 from typing import Any
 
+import numpy as np
+
 from l2lgd import checks, files
 from networks import (
     base,
@@ -101,11 +103,16 @@ def name_of(network: base.Network) -> str:
 
 
 def arrays(network: base.Network) -> weights.Weights:
-  """Returns the weights of a network whose variables exist."""
+  """Returns the weights of a network whose variables exist.
+
+  Those of bfloat16, which NumPy does not have, are float32.
+  """
   values: weights.Weights = {}
   for variable in network.variables:
     module, name = variable.name.split(":")[0].split("/")[-2:]
-    values.setdefault(module, {})[name] = variable.numpy()
+    value = variable.numpy()
+    values.setdefault(module, {})[name] = (
+        value if value.dtype.kind == "f" else value.astype(np.float32))
   return values
 
 

@@ -138,7 +138,8 @@ def from_folder(path: files.Path,
 
   Raises:
     FileNotFoundError: There is no saved network.
-    ValueError: A file is damaged, or what its network is is said nowhere.
+    ValueError: A file is damaged, what its network is is said nowhere, or
+      `net_config` is no dictionary.
   """
   path = files.expand(path)
   keys = sorted(saved_ids(path))
@@ -146,6 +147,10 @@ def from_folder(path: files.Path,
     raise FileNotFoundError(
         f"No trained optimizer in {str(path)!r}: it has no .l2l file. Give the "
         "--save_path of train.py, or a folder that MetaOptimizer.save wrote.")
+  if not isinstance(net_config, Mapping | None):
+    raise ValueError(f"net_config is {net_config!r}, but must be a dictionary "
+                     "of the networks by id; net_assignments is another "
+                     "argument.")
   if net_config:
     loaded: NetConfig = {
         key: {**_class_of(path, key), **config,

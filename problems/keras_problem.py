@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from l2lgd import philox
+from l2lgd import checks, philox
 from problems import base, examples, model_problem, seeded
 
 
@@ -59,10 +59,7 @@ class KerasProblem(model_problem.ModelProblem):
       ValueError: An argument is not what it must be, or the loss cannot be
         computed.
     """
-    if keras.backend.backend() != "tensorflow":
-      raise ValueError(
-          f"Keras's backend is {keras.backend.backend()!r}, but must be "
-          "'tensorflow': set KERAS_BACKEND=tensorflow.")
+    checks.keras_backend()
     super().__init__(
         _named_loss(loss_fn) if isinstance(loss_fn, str) else loss_fn, data,
         batch_size)

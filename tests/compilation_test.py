@@ -41,6 +41,17 @@ class Branch(problems.Simple):
     return tf.cond(x > 0.5, lambda: x**2, lambda: 3. * x**2)
 
 
+class Mask(problems.Problem):
+  """As many coordinates in the loss as the noise tells, eight at most."""
+
+  def sample(self, seed):
+    return {"x": tf.ones([8])}, ()
+
+  def loss(self, params, constants, seed):
+    is_kept = tf.random.stateless_uniform([8], seed, alg="philox") < 0.5
+    return tf.reduce_sum(tf.boolean_mask(params["x"], is_kept)**2)
+
+
 class Loop(problems.Simple):
   """A loop whose length depends on the point; XLA knows it for one run."""
 
@@ -84,11 +95,18 @@ class ChooseTest(parameterized.TestCase):
 class SideBySideTest(parameterized.TestCase):
 
   @parameterized.parameters(
-      (toys.Regression, True), (Loop, True), (Branch, False))
+      (toys.Regression, True), (Loop, True), (Branch, False), (Mask, False))
   def test_problem_can_be_vectorized(self, make_problem, expected):
     problem = make_problem()
     run = unroll.start(networks.Sgd(), problem, 0)
     self.assertEqual(compilation.can_vectorize(problem, run), expected)
+
+  def test_runs_whose_tensors_differ_in_size_are_made_one_after_another(self):
+    for jit_compile in (False, None):
+      losses = evaluation.Evaluator(
+          networks.Sgd(0.1), Mask(), 2, jit_compile)(range(4)).losses
+      self.assertTrue(np.isfinite(losses).all())
+      self.assertGreater(len({*losses[:, 0].tolist()}), 1)
 
   @parameterized.parameters((Loop, 2), (Branch, 1))
   def test_runs_are_made_whatever_xla_knows(self, make_problem, num_tasks):

@@ -95,6 +95,17 @@ class FactoryTest(parameterized.TestCase):
     assertions.assert_equal(toys.steps(again, {"x": GRADIENT}),
                             toys.steps(network, {"x": GRADIENT}))
 
+  def test_weights_of_bfloat16_are_saved_exactly(self):
+    params = {"x": tf.constant(GRADIENT, tf.bfloat16)}
+    network = toys.coordinatewise()
+    network.initial_state(params)
+    networks.save(network, self.file)
+    again = networks.factory(COORDINATEWISE, net_path=self.file)
+    again.initial_state(params)
+    for variable, expected in zip(again.variables, network.variables):
+      self.assertEqual(variable.dtype, tf.bfloat16)
+      np.testing.assert_array_equal(variable, expected)
+
   def test_a_network_inside_another_is_saved_the_same(self):
     inner = toys.coordinatewise()
     outer = networks.Partition({"inner": inner})

@@ -3,12 +3,15 @@
 import json
 import os
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest, parameterized
+import keras
 import numpy as np
 import tensorflow as tf
 
 import meta
+import problems
 from tests import assertions
 from tests.toy_training import (
   NET,
@@ -21,6 +24,15 @@ from tests.toy_training import (
 
 
 class KerasLearnedOptimizerTest(FolderTest):
+
+  def test_other_backends_of_keras_are_refused(self):
+    with mock.patch.object(keras.backend, "backend", return_value="jax"):
+      for make in (lambda: meta.KerasLearnedOptimizer(self.path),
+                   lambda: meta.MetaOptimizer().meta_minimize(
+                       problems.Quadratic(), 2)):
+        with self.assertRaisesRegex(
+            ValueError, "^Keras's backend is 'jax', but must be 'tensorflow'"):
+          make()
 
   def compiled(self, model=None, **options):
     model = model or make_model()

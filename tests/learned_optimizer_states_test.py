@@ -117,6 +117,30 @@ class StatesTest(FolderTest):
           RuntimeError, "has shape .*, but got a value of shape .* the order"):
         other.apply(gradients[::order], variables[::order])
 
+  def test_checkpoint_has_no_states_of_deleted_parameters(self):
+    optimizer = meta.LearnedOptimizer.load(self.path)
+    first, second = tf.Variable([1., 2.]), tf.Variable([1., 2.])
+    optimizer.apply([tf.ones([2]), -tf.ones([2])], [first, second])
+    del first
+    gc.collect()
+    path = tf.train.Checkpoint(optimizer=optimizer).write(
+        os.path.join(self.path, "checkpoint"))
+    other, twin = meta.LearnedOptimizer.load(self.path), tf.Variable(second)
+    tf.train.Checkpoint(optimizer=other).read(path)
+    for each, variable in ((optimizer, second), (other, twin)):
+      each.apply([-tf.ones([2])], [variable])
+    np.testing.assert_array_equal(second, twin)
+
+  def test_states_are_no_integers_of_32_bits(self):
+    # A GPU has no variables of them, so XLA could not compile a step there.
+    optimizer = meta.LearnedOptimizer.load("general-small")
+    parameters = [tf.Variable([1., 2.]), tf.Variable([3.])]
+    for _ in range(2):
+      optimizer.apply([tf.ones_like(p) for p in parameters], parameters)
+    self.assertNotIn(tf.int32, {v.dtype for v in optimizer._shared})
+    steps = [v for v in optimizer.states[1] if v.dtype == tf.int32]
+    self.assertEqual([int(v.numpy()) for v in steps], [2])
+
   def test_states_of_deleted_parameters_are_dropped(self):
     optimizer = meta.LearnedOptimizer.load(self.path)
     kept = tf.Variable([1., 2.])

@@ -352,6 +352,12 @@ class LearnedOptimizerTest(FolderTest):
     for losses in devices.run(2, losses_on_replicas, self.path):
       np.testing.assert_allclose(losses, expected, rtol=1e-5)
 
+  def test_assignments_in_place_of_a_configuration_are_refused(self):
+    with self.assertRaisesRegex(
+        ValueError, r"^net_config is \[\('conv', \['w'\]\)\], but must be a "
+        "dictionary .* net_assignments is another argument"):
+      meta.LearnedOptimizer.load(self.path, [("conv", ["w"])])
+
 
 if __name__ == "__main__":
   absltest.main()

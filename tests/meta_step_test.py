@@ -201,6 +201,28 @@ class MetaStepTest(parameterized.TestCase):
         np.any(step.network.trainable_variables[0].numpy() == weights))
 
   @parameterized.parameters(False, True)
+  def test_networks_of_two_types_train(self, second_derivatives):
+
+    class TwoTypes(problems.Problem):
+
+      def sample(self, seed):
+        return {"a": tf.ones([3]), "b": tf.ones([2], tf.float64)}, ()
+
+      def loss(self, params, constants, seed):
+        return tf.reduce_sum(params["a"]**2) + tf.cast(
+            tf.reduce_sum(params["b"]**2), tf.float32)
+
+    eager.run_eagerly(self)
+    step = meta.MetaOptimizer(one=SMALL, two=SMALL).meta_minimize(
+        TwoTypes(), 3, net_assignments=[("one", ["a"]), ("two", ["b"])],
+        second_derivatives=second_derivatives, max_gradient_norm=1e-3)
+    before = [v.numpy() for v in step.network.trainable_variables]
+    info, _ = step.train(step.reset(0))
+    self.assertGreater(info.gradient_norm, 1e-3)
+    for variable, value in zip(step.network.trainable_variables, before):
+      self.assertGreater(np.abs(variable - value).max(), 0)
+
+  @parameterized.parameters(False, True)
   def test_a_step_that_is_not_finite_changes_nothing(self, second_derivatives):
     step = meta.MetaOptimizer(net=SMALL).meta_minimize(
         toys.Regression(), 3, second_derivatives=second_derivatives,

@@ -95,6 +95,25 @@ class TrainingTest(parameterized.TestCase):
     self.folder = os.path.join(
         self.enter_context(tempfile.TemporaryDirectory()), "runs", "run")
 
+  def test_numbers_of_numpy_train_as_others(self):
+    settings = SETTINGS._replace(
+        num_steps=np.int64(4), unroll_length=np.int64(2), num_tasks=np.int64(2),
+        learning_rate=np.float64(0.01), evaluation_period=np.int64(2),
+        curriculum=np.array([2, 4]), seed=np.int64(0))
+    expected = settings._replace(
+        num_steps=4, unroll_length=2, num_tasks=2, learning_rate=0.01,
+        curriculum=(2, 4), seed=0)
+    tf.config.run_functions_eagerly(False)  # In which the types matter.
+    self.addCleanup(tf.config.run_functions_eagerly, True)
+    assertions.assert_equal(*(
+        variables(train(num_epochs=1, settings=each))
+        for each in (settings, expected)))
+
+  def test_resume_needs_a_folder(self):
+    with self.assertRaisesRegex(
+        ValueError, "^save_path is None, but must be the folder of the run"):
+      train(resume=True)
+
   def assert_same_run(self, folder):
     """Asserts that a folder holds the run that was never interrupted."""
     actual = run_files.files(folder)
