@@ -71,17 +71,13 @@ def train(
 
   Raises:
     ValueError: A setting is out of its range, the networks cannot optimize the
-      problem, `save_path` is None or holds something other than the run to
-      resume, another process is writing to it, or other workers have another
-      `save_path`.
+      problem, `save_path` holds something other than the run to resume, another
+      process is writing to it, or other workers have another `save_path`.
     OSError: A file cannot be read or written.
   """
   if num_epochs != 0:  # Which validates alone.
     checks.positive_integer("num_epochs", num_epochs)
   checks.positive_integer("log_period", log_period)
-  if resume and save_path is None:
-    raise ValueError("save_path is None, but must be the folder of the run "
-                     "that is to be resumed.")
   if isinstance(recorders, recorders_lib.Recorder):
     raise ValueError(f"recorders is {recorders!r}, but must be several, such "
                      "as [recorder].")
