@@ -9,7 +9,6 @@ floor: the matrix products and nonlinearities of the network alone, compiled.
 """
 
 from collections.abc import Callable
-import tempfile
 from typing import Any
 
 from absl import flags
@@ -68,19 +67,11 @@ def measure(num_variables: int, size: int, mode: str) -> list[float]:
 
 
 def make_learned() -> meta.LearnedOptimizer:
-  """Returns an untrained optimizer."""
-  optimizer = meta.MetaOptimizer()
-  _create_weights(optimizer)
-  with tempfile.TemporaryDirectory() as folder:
-    optimizer.save(folder)
-    learned = meta.LearnedOptimizer.load(folder)
-  _create_weights(learned)  # The floor has their shapes.
+  """Returns an untrained optimizer, whose weights exist."""
+  learned = meta.LearnedOptimizer(meta.MetaOptimizer().networks)
+  network, = learned.networks.values()
+  network.initial_state({"x": tf.zeros([1])})  # The floor has its shapes.
   return learned
-
-
-def _create_weights(optimizer: Any) -> None:
-  network, = optimizer.networks.values()
-  network.initial_state({"x": tf.zeros([1])})
 
 
 def make_step(optimizer: Any, sizes: list[int],

@@ -43,11 +43,6 @@ class Outcome(NamedTuple):
   final: evaluation.Summary  # Of the final losses.
   highest: float  # The highest loss of a run, relative to the first.
 
-  @property
-  def rank(self) -> tuple[int, float]:
-    """The smaller, the better."""
-    return self.final.num_diverged, self.final.mean
-
 
 def main() -> None:
   console.print_device()
@@ -67,7 +62,7 @@ def main() -> None:
           floatfmt=".3g") + "\n")
   for i, path in enumerate(learned):
     default, tuned = (sum(
-        of_problem[i].rank < of_problem[adam].rank
+        of_problem[i].final.rank < of_problem[adam].final.rank
         for of_problem in outcomes.values()) for adam in (-2, -1))
     print(f"{path}: under Adam's default on {default} of {len(outcomes)} "
           f"problems, under tuned Adam on {tuned}")
@@ -104,7 +99,7 @@ def measure(learned: Mapping[str, networks.Network],
              for rate in _RATES]
   return [*(_outcome(name, evaluator(network)(run_seeds).losses)
             for name, network in learned.items()),
-          of_adam[_DEFAULT], min(of_adam, key=lambda outcome: outcome.rank)]
+          of_adam[_DEFAULT], min(of_adam, key=lambda own: own.final.rank)]
 
 
 def _outcome(optimizer: str, losses: np.ndarray) -> Outcome:
@@ -226,10 +221,8 @@ class Factorization(problems.Problem):
 
 def _experiment(name: str) -> Callable[[], problems.Problem]:
   """Returns what makes the problem of one of the experiments."""
-  def make() -> problems.Problem:
-    experiment = experiments.get(name)
-    return options.make_problems({name: experiment}, "test")[name]
-  return make
+  return lambda: options.make_problems(
+      {name: experiments.get(name)}, "test")[name]
 
 
 PROBLEMS: dict[str, Callable[[], problems.Problem]] = {

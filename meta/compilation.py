@@ -76,7 +76,7 @@ def can_vectorize(problem: problems.Problem, run: unroll.Run) -> bool:
   except ValueError:
     return False
   graph = function.get_concrete_function(run).graph
-  return not _OF_ANY_SIZE & set(seeded.operation_types(graph))
+  return _OF_ANY_SIZE.isdisjoint(seeded.operation_types(graph))
 
 
 def _can_compile(function: Callable[..., Any], *args: Any) -> bool:

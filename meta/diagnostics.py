@@ -26,8 +26,9 @@ class Trace(NamedTuple):
 
   def by_name(self) -> dict[str, tf.Tensor]:
     """Returns all measurements by name."""
-    *measures, shares = self._asdict().items()
-    return dict(measures) | shares[1]
+    measures = self._asdict()
+    shares = measures.pop("shares")
+    return measures | shares
 
 
 def trace(network: networks.Network, problem: problems.Problem,

@@ -238,6 +238,11 @@ class Summary(NamedTuple):
   num_diverged: int  # Number of runs whose final loss is not finite.
 
   @property
+  def rank(self) -> tuple[int, float]:
+    """The smaller, the better: runs that diverged count first."""
+    return self.num_diverged, self.mean
+
+  @property
   def log_mean(self) -> float:
     """The decimal logarithm of the mean; NaN if that is negative."""
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -182,10 +182,11 @@ class EvolutionStep(meta_step.MetaStep):
 
   def _values(self, losses: tf.Tensor) -> tf.Tensor:
     """Returns meta-losses, [1 + 2 P], up to what is a constant for a pair."""
-    means = tf.reduce_mean(losses, list(range(2, losses.shape.rank)))
     if self._objective == "log":
-      means = tf.math.log(means + objectives.EPSILON)
-    return tf.reduce_sum(means, 1)
+      terms = objectives.logarithms(losses, batched=True)
+    else:
+      terms = tf.reduce_mean(losses, list(range(2, losses.shape.rank)))
+    return tf.reduce_sum(terms, 1)
 
 
 _map = tf.nest.map_structure

@@ -13,8 +13,9 @@ from networks import net_config
 import problems
 
 _DATA = ("split", "data_dir", "download")
-_MLP = ("layers", "activation", "init_stddev")
-_OF_USERS = (*_DATA, *_MLP)
+OF_CLASSIFIER = ("layers", "activation", "init_stddev")
+"""Options of the network that classifies MNIST."""
+_OPTIONS = (*_DATA, *OF_CLASSIFIER)
 
 
 class Experiment(NamedTuple):
@@ -101,7 +102,7 @@ def _paper_mnist(net: str = "CoordinateWiseDeepLSTM",
   return Experiment(
       functools.partial(problems.Mnist, **fixed),
       {"cw": _paper(scale=0.1) | {"net": net}}, learning_rate=0.01,
-      options=tuple(o for o in (*_DATA, *_MLP) if o not in fixed))
+      options=tuple(o for o in _OPTIONS if o not in fixed))
 
 
 def _cifar10(*labels: int) -> Callable[..., problems.Problem]:
@@ -153,7 +154,7 @@ EXPERIMENTS = {
         {"cw": _lstm()}),
     "mnist": Experiment(
         problems.Mnist, {"cw": net_config.ORIGINAL},
-        options=(*_DATA, *_MLP)),
+        options=_OPTIONS),
     "cifar": Experiment(
         _cifar10(), {"cw": net_config.ORIGINAL}, options=_DATA),
     "cifar-multi": Experiment(
@@ -224,7 +225,7 @@ def get(name: str) -> Experiment:
 def _of_user(name: str) -> Experiment:
   """Returns the experiment of a "module:function"."""
   function, arguments = user_problems.find(name)
-  options = tuple(a for a in arguments if a in _OF_USERS)
+  options = tuple(a for a in arguments if a in _OPTIONS)
   if not options:
     function = functools.cache(function)  # It is called once.
     made = function()

@@ -32,19 +32,17 @@ class Student(networks.Network):
   Its variables are those of the network.
   """
 
-  def __init__(self, network: networks.Network, teacher: networks.Network,
-               name: str | None = None):
+  def __init__(self, network: networks.Network, teacher: networks.Network):
     """Checks the teacher.
 
     Args:
       network: The network that learns.
       teacher: A hand-designed optimizer.
-      name: Name of the module.
 
     Raises:
       ValueError: The teacher is something else.
     """
-    super().__init__(name)
+    super().__init__()
     if not isinstance(teacher, elementwise.Elementwise):
       raise ValueError(f"teacher is a {type(teacher).__name__}, but must be a "
                        "hand-designed optimizer.")

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 import math
 import numbers
-import os
 from typing import Any
 
 import numpy as np
@@ -121,7 +120,7 @@ class LearnedOptimizer(snt.Module):
     path = pretrained_networks.find(path)
     nets = net_config_lib.make(net_config_lib.from_folder(path, net_config))
     if net_assignments is None:
-      saved = weights.read(os.path.join(path, f"{next(iter(nets))}.l2l"))
+      saved = weights.read(net_config_lib.filename(path, next(iter(nets))))
       net_assignments = saved.trained_on.get("net_assignments")
     return cls(nets, net_assignments, learning_rate, shard=shard)
 

@@ -51,13 +51,6 @@ def meta_gradient(
   return losses, run, [d / losses[0].shape.num_elements() for d in d_variables]
 
 
-def _vectorizer(network: networks.Network, run: unroll.Run
-                ) -> Callable[..., Any]:
-  """Returns what calls a function of a network, for one run or for each."""
-  return lambda function, *args: unroll.vectorized(
-      functools.partial(function, network), run.is_batched)(*args)
-
-
 class _Saved(NamedTuple):
   """What the derivatives of a step need, of the rows in the sample."""
   gradients: Any  # As `_sampled_rows` returns them.
@@ -82,13 +75,19 @@ def forward(network: networks.Network, problem: problems.Problem,
 
   The arguments are those of `meta_gradient`.
   """
-  vectorized = _vectorizer(network, run)
+  batched = run.is_batched
+
+  def vectorized(function: Callable[..., Any], *args: Any) -> Any:
+    """Calls a function of the network, for one run or for each."""
+    return unroll.vectorized(
+        functools.partial(function, network), batched)(*args)
+
   sample = vectorized(functools.partial(_draw, num_sampled=num_sampled),
                       run.params, run.seed, run.step)
   like = vectorized(
       _prepare, run.params, run.state, run.params, sample)[-1]
   apply = unroll.compiled(functools.partial(vectorized, _apply), jit_network)
-  take = unroll.vectorized(sampling.take, run.is_batched)
+  take = unroll.vectorized(sampling.take, batched)
   losses, run, gradients, saved, state = record(
       problem, run, num_steps, lambda *args: apply(*args, sample), like,
       lambda run: take(run.state, sample))

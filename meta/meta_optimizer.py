@@ -153,7 +153,8 @@ class MetaOptimizer:
       trained_on = (trained_on or {}) | {"net_assignments": net_assignments}
     path = files.expand(path)
     os.makedirs(path, exist_ok=True)
-    filenames = {key: os.path.join(path, f"{key}.l2l") for key in self.networks}
+    filenames = {key: net_config_lib.filename(path, key)
+                 for key in self.networks}
     for key, filename in filenames.items():
       networks.save(self.networks[key], filename, trained_on)
     return list(filenames.values())

@@ -8,7 +8,7 @@ import tensorflow as tf
 from meta import unroll
 
 NAMES = ("sum", "log")
-EPSILON = 1e-8  # Keeps the logarithm of a loss of 0 finite.
+_EPSILON = 1e-8  # Keeps the logarithm of a loss of 0 finite.
 
 
 def meta_loss(losses: tf.Tensor, objective: str = "sum",
@@ -28,23 +28,14 @@ def meta_loss(losses: tf.Tensor, objective: str = "sum",
   """
   if objective == "sum":
     return tf.reduce_sum(losses) / losses[0].shape.num_elements()
-  logs = tf.math.log(_mean_over_functions(losses, batched) + EPSILON)
+  logs = logarithms(losses, batched)
   return tf.reduce_sum(logs - logs[0]) / logs[0].shape.num_elements()
 
 
-def _mean_over_functions(losses: tf.Tensor, batched: bool) -> tf.Tensor:
-  """Returns the means over S, shape [T + 1] or [T + 1, K]."""
-  return tf.reduce_mean(losses, list(range(1 + batched, losses.shape.rank)))
-
-
-def _slopes(losses: tf.Tensor, batched: bool) -> tf.Tensor:
-  """Returns the derivatives of log(f + epsilon), shape [T + 1] or [T + 1, K].
-
-  They are not numbers where the logarithm is not, so that the meta-gradient of
-  losses below 0 is dropped.
-  """
-  return tf.exp(
-      -tf.math.log(_mean_over_functions(losses, batched) + EPSILON))
+def logarithms(losses: tf.Tensor, batched: bool) -> tf.Tensor:
+  """Returns log(f + epsilon), [T + 1] or [T + 1, K], of the means f over S."""
+  means = tf.reduce_mean(losses, list(range(1 + batched, losses.shape.rank)))
+  return tf.math.log(means + _EPSILON)
 
 
 def derivatives_of(losses: tf.Tensor, objective: str, batched: bool
@@ -56,7 +47,9 @@ def derivatives_of(losses: tf.Tensor, objective: str, batched: bool
   """
   if objective == "sum":
     return lambda gradients, t: gradients
-  slopes = _slopes(losses, batched)
+  # Those of the logarithms. They are not numbers where a logarithm is not, so
+  # that the meta-gradient of losses below 0 is dropped.
+  slopes = tf.exp(-logarithms(losses, batched))
   scale = unroll.vectorized(
       lambda gradients, factor: tf.nest.map_structure(
           lambda g: g * tf.cast(factor, g.dtype), gradients), batched)

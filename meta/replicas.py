@@ -160,7 +160,7 @@ def of_workers(value: int) -> np.ndarray:
   return np.reshape(values.numpy(), [-1])
 
 
-def part() -> None:
+def wait_for_all() -> None:
   """Waits until each process has what the others sent it, so that it can end.
 
   A process that ends too early cuts off its last message to the others.
@@ -178,6 +178,6 @@ def check_same(what: str, value: int) -> None:
   """
   values = np.unique(of_workers(value)).tolist()
   if len(values) > 1:
-    part()
+    wait_for_all()
     raise ValueError(f"{what} differ between the processes ({values}): start "
                      "all of them in the same way.")

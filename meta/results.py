@@ -23,12 +23,12 @@ def table(losses: Losses, learning_rates: Mapping[str, float | None]) -> str:
     losses: The losses by optimizer.
     learning_rates: The learning rates of the optimizers that have one.
   """
-  rows = []
-  for name, runs in losses.items():
-    s = evaluation.summarize(runs[:, -1])
-    rows.append((name, learning_rates.get(name), s.mean, s.standard_error,
-                 s.median, s.lower_quartile, s.upper_quartile, s.num_diverged))
-  rows.sort(key=lambda row: (row[-1], row[2]))  # By num_diverged and mean.
+  summaries = {name: evaluation.summarize(runs[:, -1])
+               for name, runs in losses.items()}
+  rows = [(name, learning_rates.get(name), s.mean, s.standard_error, s.median,
+           s.lower_quartile, s.upper_quartile, s.num_diverged)
+          for name, s in sorted(
+              summaries.items(), key=lambda item: item[1].rank)]
   return tabulate.tabulate(
       [[("-" if isinstance(x, float) and not np.isfinite(x) else x)
         for x in row] for row in rows],

@@ -6,7 +6,7 @@ each weighted by the inverse of its probability, estimates it without bias, at
 M / N of the time and the memory of the backward pass.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,20 +87,19 @@ def take(rows: Any, sample: Any) -> Any:
     rows: A nest of tensors [..., N]; scalars are left as they are.
     sample: What `draw` returned.
   """
-  if isinstance(sample, dict):
-    return {key: take(rows[key], sample[key]) for key in sample}
-  if isinstance(sample, Sample):
-    return tf.nest.map_structure(
-        lambda t: tf.gather(t, sample.indices, axis=-1) if t.shape.rank else t,
-        rows)
-  return rows
+  return _map(lambda t, own: tf.gather(t, own.indices, axis=-1)
+              if t.shape.rank else t, rows, sample)
 
 
 def weigh(rows: Any, sample: Any) -> Any:
   """Returns the rows that `take` returned, multiplied by their weights."""
+  return _map(lambda t, own: t * tf.cast(own.weights, t.dtype), rows, sample)
+
+
+def _map(function: Callable[..., Any], rows: Any, sample: Any) -> Any:
+  """Applies a function to tensors and the sample of their network, if any."""
   if isinstance(sample, dict):
-    return {key: weigh(rows[key], sample[key]) for key in sample}
+    return {key: _map(function, rows[key], sample[key]) for key in sample}
   if isinstance(sample, Sample):
-    return tf.nest.map_structure(
-        lambda t: t * tf.cast(sample.weights, t.dtype), rows)
+    return tf.nest.map_structure(lambda t: function(t, sample), rows)
   return rows

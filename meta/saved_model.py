@@ -52,7 +52,7 @@ def export(path: files.Path, output: files.Path,
   folders = {key: output if len(nets) == 1 else os.path.join(output, key)
              for key in nets}
   for key, folder in folders.items():
-    saved = weights.read(os.path.join(path, f"{key}.l2l"))
+    saved = weights.read(net_config_lib.filename(path, key))
     _export(nets[key], folder, saved.trained_on)
   return folders
 
@@ -61,8 +61,7 @@ def _export(network: networks.Network, folder: str,
             trained_on: dict[str, Any]) -> None:
   """Writes the SavedModel of a network, and the file that describes it."""
   shape = network.parameter_shape
-  # A parameter without coordinates creates the variables.
-  template = network.initial_state({"x": tf.zeros([n or 0 for n in shape])})
+  template = net_config_lib.create_variables(network)
 
   @tf.function(autograph=False)
   def initial_state(parameters):

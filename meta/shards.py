@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from meta import groups, states
+from meta import groups, replicas, states
 import networks
 
 _MIN_COORDINATES = 2**15  # Of a replica. With fewer, messages take longer than
@@ -27,7 +27,7 @@ def are_used(shard: bool | None, nets: Mapping[str, networks.Network],
     nets: The networks.
     num_coordinates: The number of coordinates.
   """
-  num = tf.distribute.get_strategy().num_replicas_in_sync
+  num = replicas.count()
   if shard is None:
     shard = num_coordinates >= num * _MIN_COORDINATES
   return bool(num_coordinates) and shard and num > 1 and can_make(nets)

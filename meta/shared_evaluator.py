@@ -113,15 +113,9 @@ class Switch(networks.Network):
   one of the optimizers uses it.
   """
 
-  def __init__(self, candidates: Sequence[networks.Network],
-               name: str | None = None):
-    """Selects the first.
-
-    Args:
-      candidates: Hand-designed optimizers.
-      name: Name of the module.
-    """
-    super().__init__(name)
+  def __init__(self, candidates: Sequence[networks.Network]):
+    """Selects the first of hand-designed optimizers."""
+    super().__init__()
     self._candidates = list(candidates)
     # int64, as there are no int32 variables on a GPU.
     self._selected = tf.Variable(0, trainable=False, dtype=tf.int64)

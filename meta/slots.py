@@ -6,7 +6,7 @@ import weakref
 
 import tensorflow as tf
 
-from meta import groups, shards, states
+from meta import groups, replicas, shards, states
 import networks
 
 Parameter: TypeAlias = "tf.Variable | tf.keras.Variable"
@@ -171,7 +171,7 @@ def _divide(keys: Sequence[Any], sizes: Sequence[int],
 
   Replicas that share out a group have room for a larger one.
   """
-  num = tf.distribute.get_strategy().num_replicas_in_sync
+  num = replicas.count()
   for indices in groups.divide(keys, sizes, num * groups.MAX_COORDINATES):
     own_sizes = [sizes[i] for i in indices]
     if shards.are_used(shard, nets[indices[0]], sum(own_sizes)):

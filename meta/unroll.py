@@ -138,10 +138,8 @@ def apply_network(
     network: networks.Network, run: Run, gradients: problems.Params,
     jit_network: bool = False) -> tuple[problems.Params, networks.State]:
   """Returns the network's updates for these gradients, and its next state."""
-  def apply(*args):
-    return vectorized(network.step, run.is_batched)(*args)
-
-  return compiled(apply, jit_network)(gradients, run.state, run.params)
+  return compiled(vectorized(network.step, run.is_batched), jit_network)(
+      gradients, run.state, run.params)
 
 
 def advance(run: Run, updates: problems.Params, state: networks.State) -> Run:

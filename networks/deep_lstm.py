@@ -100,16 +100,13 @@ class StandardDeepLSTM(base.Network):
 
   @property
   def options(self) -> dict[str, Any]:
+    later = {"dense": self._dense_size,  # Older files do not have these.
+             "postprocess_options": self._postprocess.options}
     return {"output_size": self._output_size, "layers": list(self._layers),
             "preprocess_name": self._preprocess_name,
             "preprocess_options": dict(self._preprocess_options),
-            "scale": self._scale, **self._later_options()}
-
-  def _later_options(self) -> dict[str, Any]:
-    """Returns the options that files of older versions do not have."""
-    options = {"dense": self._dense_size,
-               "postprocess_options": self._postprocess.options}
-    return {name: value for name, value in options.items() if value}
+            "scale": self._scale,
+            **{name: value for name, value in later.items() if value}}
 
   @property
   def parameter_shape(self) -> list[int | None]:

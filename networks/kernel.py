@@ -55,8 +55,7 @@ class KernelDeepLSTM(deep_lstm.StandardDeepLSTM):
     return [*self._kernel_shape, None, None]
 
   def _rows_of(self, tensor: tf.Tensor) -> int:
-    channels = tensor.shape[2:]
-    return channels.num_elements()
+    return tensor.shape[2:].num_elements()
 
   def _to_rows(self, tensor: tf.Tensor) -> tf.Tensor:
     if tensor.shape.rank != 4 or tensor.shape[:2] != self._kernel_shape:

@@ -122,7 +122,7 @@ def with_weights(net_config: NetConfig, path: files.Path) -> NetConfig:
         f"{others}.")
   return {**net_config, **{
       key: {**(_class_of(path, source) or net_config[key]),
-            "net_path": _filename(path, source)}
+            "net_path": filename(path, source)}
       for key, source in sources.items()}}
 
 
@@ -154,7 +154,7 @@ def from_folder(path: files.Path,
   if net_config:
     loaded: NetConfig = {
         key: {**_class_of(path, key), **config,
-              "net_path": _filename(path, key)}
+              "net_path": filename(path, key)}
         for key, config in net_config.items()}
   else:
     loaded = with_weights({key: {} for key in keys}, path)
@@ -178,7 +178,7 @@ def saved_ids(path: files.Path) -> set[str]:
 
 def _class_of(path: files.Path, key: str) -> dict[str, str]:
   """Returns the class of a saved network; nothing if the file lacks it."""
-  net = weights.read(_filename(path, key)).net
+  net = weights.read(filename(path, key)).net
   return {} if net is None else {"net": net}
 
 
@@ -201,15 +201,19 @@ def with_arrays(networks: Mapping[str, base.Network]
 
 def _initializer(network: base.Network) -> dict[str, Any]:
   """Returns the option that holds the weights; none if there are no weights."""
-  # A parameter without coordinates creates the variables.
-  network.initial_state(
-      {"x": tf.zeros([n or 0 for n in network.parameter_shape])})
+  create_variables(network)
   layers = {
       layer: {field: array.tolist() for field, array in fields.items()}
       for layer, fields in arrays(network).items()}
   return {"initializer": layers} if layers else {}
 
 
-def _filename(path: files.Path, key: str) -> str:
-  """Returns the name of a network's file."""
+def create_variables(network: base.Network) -> base.State:
+  """Creates the variables of a network; returns a state of no coordinates."""
+  return network.initial_state(
+      {"x": tf.zeros([n or 0 for n in network.parameter_shape])})
+
+
+def filename(path: files.Path, key: str) -> str:
+  """Returns the name of a network's file in a folder."""
   return os.path.join(path, f"{key}.l2l")

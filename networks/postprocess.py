@@ -73,29 +73,21 @@ class Postprocessing:
     self._nominal_step = checks.finite("nominal_step", nominal_step, 0.)
     self._min_size = (
         None if min_size is None else checks.positive("min_size", min_size))
-    self._max_size = np.inf
-    if max_size is not None:
-      self._max_size = checks.positive("max_size", max_size)
-      if min_size is None or max_size < min_size:
-        raise ValueError(f"max_size is {max_size}, but must be None or at "
-                         f"least min_size, which is {min_size}.")
+    self._max_size = (
+        None if max_size is None else checks.positive("max_size", max_size))
+    if max_size is not None and (min_size is None or max_size < min_size):
+      raise ValueError(f"max_size is {max_size}, but must be None or at least "
+                       f"min_size, which is {min_size}.")
     self._weight_decay = checks.fraction("weight_decay", weight_decay)
     self._log_range = checks.finite("log_range", log_range, 0.)
     self.num_outputs = 2 if log_range else 1
-    defaults = {"nonlinearity": "linear", "nominal_step": 0.,
-                "min_size": None, "weight_decay": 0., "log_range": 0.,
-                "max_size": None}
-    given = {"nonlinearity": nonlinearity, "nominal_step": self._nominal_step,
-             "min_size": self._min_size, "weight_decay": self._weight_decay,
-             "log_range": self._log_range,
-             "max_size": None if max_size is None else self._max_size}
-    self.options = {name: value for name, value in given.items()
-                    if value != defaults[name]}
-
-  @property
-  def needs_direction(self) -> bool:
-    """Whether the preprocessing must have a momentum."""
-    return bool(self._nominal_step)
+    options: dict[str, Any] = {
+        "nonlinearity": nonlinearity, "nominal_step": self._nominal_step,
+        "min_size": self._min_size, "weight_decay": self._weight_decay,
+        "log_range": self._log_range, "max_size": self._max_size}
+    # The other defaults are 0 or None.
+    self.options = {name: value for name, value in options.items()
+                    if value and value != "linear"}
 
   @property
   def needs_params(self) -> bool:
@@ -119,7 +111,7 @@ class Postprocessing:
     if self._min_size is not None:
       size = tf.concat([
           tf.ones_like(p[:1]) * tf.clip_by_value(
-              moments.rms(p), self._min_size, self._max_size)
+              moments.rms(p), self._min_size, self._max_size or np.inf)
           for p in params], 1)
     if direction is not None:
       moved = tf.cast(direction != 0., direction.dtype)
@@ -158,7 +150,7 @@ def from_options(scale: float, options: dict[str, Any] | None,
   except TypeError as error:
     raise ValueError(f"postprocess_options are {options!r}, but must be "
                      f"arguments of Postprocessing: {error}.") from error
-  if result.needs_direction and not preprocessing.has_direction:
+  if "nominal_step" in result.options and not preprocessing.has_direction:
     raise ValueError(
         f"nominal_step is {result.options['nominal_step']}, but "
         f"preprocess_name is {preprocess_name!r}, which has no momentum: use "

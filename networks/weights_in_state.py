@@ -24,9 +24,9 @@ class WeightsInState(base.Network):
   of the network's variables, which this network shares.
   """
 
-  def __init__(self, network: base.Network, name: str | None = None):
+  def __init__(self, network: base.Network):
     """Wraps a network. Its computation must not be a `tf.function`."""
-    super().__init__(name)
+    super().__init__()
     self._network = network
 
   def initial_state(self, params: base.Params) -> State:

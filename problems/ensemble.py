@@ -63,7 +63,8 @@ class Ensemble(base.Problem):
     params: base.Params = {}
     constants = []
     for i, problem in enumerate(self._problems):
-      term_params, term_constants = problem.sample(_term_seed(seed, i))
+      term_params, term_constants = problem.sample(
+          philox.fold_in(seed, i))
       params |= {f"problem_{i}/{name}": value
                  for name, value in term_params.items()}
       constants.append(term_constants)
@@ -78,13 +79,8 @@ class Ensemble(base.Problem):
                      for name, value in params.items()
                      if name.startswith(prefix)}
       losses.append(self._weights[i] * problem.loss(
-          term_params, constants[i], _term_seed(seed, i)))
+          term_params, constants[i], philox.fold_in(seed, i)))
     return tf.add_n(losses)  # Unlike `+`, it refuses a mix of shapes.
-
-
-def _term_seed(seed: tf.Tensor, i: int) -> tf.Tensor:
-  """Returns the seed of the i-th term."""
-  return philox.fold_in(seed, i)  # [2]
 
 
 def _make(specification: Mapping[str, Any]) -> base.Problem:

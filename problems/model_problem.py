@@ -53,7 +53,7 @@ class ModelProblem(supervised.Supervised):
     """
     self._names = _distinct(names)
     self._draw = draw
-    with _created_variables() as created:
+    with _variables_as_tensors() as created:
       graph = tf.function(self._check, autograph=False).get_concrete_function(
           tf.TensorSpec([2], tf.int32)).graph
     if created:
@@ -194,7 +194,7 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def _created_variables() -> Iterator[list[str]]:
+def _variables_as_tensors() -> Iterator[list[str]]:
   """Replaces variables that are created in this scope by tensors.
 
   An error would be simpler, but Keras does not recover from one here.

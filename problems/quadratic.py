@@ -52,16 +52,15 @@ class Quadratic(base.Problem):
     if not self._dtype.is_floating:
       raise ValueError(
           f"dtype is {self._dtype.name}, but must be a floating-point type.")
-    self._distribution = checks.one_of(
-        "distribution", distribution, _COEFFICIENTS)
+    self._draw = _COEFFICIENTS[
+        checks.one_of("distribution", distribution, _COEFFICIENTS)]
     self._separate = separate
 
   def sample(self, seed: tf.Tensor) -> tuple[base.Params, base.Constants]:
     x_seed, w_seed, y_seed = philox.split(seed, 3)
-    draw = _COEFFICIENTS[self._distribution]
     b, d = self._batch_size, self._num_dims
-    w = draw([b, d, d], w_seed, self._dtype)  # [B, D, D]
-    y = draw([b, d], y_seed, self._dtype)  # [B, D]
+    w = self._draw([b, d, d], w_seed, self._dtype)  # [B, D, D]
+    y = self._draw([b, d], y_seed, self._dtype)  # [B, D]
     x = self._stddev * philox.normal([b, d], x_seed, self._dtype)  # [B, D]
     return {"x": x}, (w, y)
 

@@ -83,18 +83,18 @@ def computed(what: str, function: Callable[..., Any], *args: Any,
     return function(*args, **kwargs)
   except tf.errors.OperatorNotAllowedInGraphError as error:
     raise ValueError(
-        f"{what} uses a tensor as a Python value{place(error)}, in an if, a "
+        f"{what} uses a tensor as a Python value{_place(error)}, in an if, a "
         "while or a for, say. Its values are not known yet when the graph is "
         "built: use tf.where, tf.cond or tf.while_loop.") from error
   except tf.errors.OpError as error:
-    raise ValueError(f"{what} cannot be computed{place(error)}: "
+    raise ValueError(f"{what} cannot be computed{_place(error)}: "
                      f"{sentence(error)}") from error
   except (Exception, SystemExit) as error:
-    raise ValueError(f"{what} raises {type(error).__name__}{place(error)}: "
+    raise ValueError(f"{what} raises {type(error).__name__}{_place(error)}: "
                      f"{error}") from error
 
 
-def place(error: BaseException) -> str:
+def _place(error: BaseException) -> str:
   """Returns the line of the user's code where an error was raised, if any."""
   if isinstance(error, SyntaxError):
     return f" at {error.filename}:{error.lineno}"

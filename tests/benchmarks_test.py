@@ -89,7 +89,7 @@ class UnseenTest(programs.TestCase, parameterized.TestCase):
     self.assertEqual([learned.optimizer, default.optimizer, tuned.optimizer],
                      ["own", "Adam, 0.001", "Adam, 0.1"])
     self.assertAlmostEqual(learned.final.mean, default.final.mean, places=5)
-    self.assertLess(tuned.rank, default.rank)
+    self.assertLess(tuned.final.rank, default.final.rank)
     self.assertAlmostEqual(learned.highest, 1., delta=0.5)
     self.assertEqual(learned.final.num_runs, 2)
 

@@ -68,7 +68,7 @@ def shared(num_runs: int) -> Iterator[None]:
           stack.enter_context(contextlib.redirect_stdout(
               stack.enter_context(open(os.devnull, "w"))))
         yield
-      replicas.part()
+      replicas.wait_for_all()
     return
   devices = (tf.config.list_logical_devices("GPU")
              or tf.config.list_logical_devices("CPU"))

@@ -185,7 +185,7 @@ def make_tuner(experiment: experiments.Experiment, problem: problems.Problem,
     share: Returns what evaluates the optimizers on a problem.
   """
   settings = {flag: FLAGS[flag].value for flag in (
-      "problem", *options.OF_CLASSIFIER, "num_steps", "tuning_epochs",
+      "problem", *experiments.OF_CLASSIFIER, "num_steps", "tuning_epochs",
       "data_dir")}
   split = tuner_lib.validation_split(FLAGS.split)
   if experiment.has_data and split != FLAGS.split:

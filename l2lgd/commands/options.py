@@ -39,9 +39,6 @@ flags.DEFINE_enum("jit_compile", "auto", ["auto", "true", "false"],
                   "Whether XLA compiles the unroll; auto: where that is "
                   "possible and faster.")
 
-OF_CLASSIFIER = ("layers", "activation", "init_stddev")
-"""Flags for the network that classifies MNIST."""
-
 
 def check_positive(*names: str) -> None:
   """Checks that these flags are positive and finite.
@@ -101,14 +98,14 @@ def make_problems(found: Mapping[str, experiments.Experiment],
                   split: str) -> dict[str, problems.Problem]:
   """Returns the problems of several experiments; see `make_problem`."""
   values: dict[str, Any] = {"split": split}
-  for flag in ("data_dir", "download", *OF_CLASSIFIER):
+  for flag in ("data_dir", "download", *experiments.OF_CLASSIFIER):
     if not FLAGS[flag].using_default_value:
       values[flag] = FLAGS[flag].value
   if FLAGS.layers is not None:
     values["layers"] = integers("layers")
   # Scripts may give the folder of all data to a problem without data.
   of_users = ("data_dir", "download") if ":" in FLAGS.problem else ()
-  for flag in (*of_users, *OF_CLASSIFIER):
+  for flag in (*of_users, *experiments.OF_CLASSIFIER):
     if FLAGS[flag].present and not any(
         flag in e.options for e in found.values()):
       raise ValueError(_unused(flag))

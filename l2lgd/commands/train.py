@@ -141,7 +141,7 @@ def train(found: Mapping[str, experiments.Experiment],
       FLAGS.num_epochs, settings, experiment.net_assignments,
       FLAGS.save_path, FLAGS.resume, FLAGS.log_period,
       description={name: FLAGS[name].value for name in (
-          "problem", *options.OF_CLASSIFIER, "split", "init",
+          "problem", *experiments.OF_CLASSIFIER, "split", "init",
           "random_scaling", "recipe")} | {
               "net_options": net_options} | images_of(found),
       recorders=[console.Console(

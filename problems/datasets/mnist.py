@@ -54,22 +54,18 @@ def _read_all(data_dir: str, test: bool,
               download: bool) -> tuple[np.ndarray, np.ndarray]:
   """Returns all images and labels of the training or the test file."""
   npz = os.path.join(data_dir, "mnist.npz")
-  idx = None if os.path.exists(npz) else _find_idx_files(data_dir, test)
-  if idx is None:
-    if not os.path.exists(npz):
-      if not download:
-        raise FileNotFoundError(
-            f"No MNIST under {data_dir}. Put mnist.npz (or the four IDX files) "
-            "there, or have it downloaded with --download.")
-      sources.download(URL, SHA256, npz)
-    names = ("x_test", "y_test") if test else ("x_train", "y_train")
-    images, labels = sources.read_npz(npz, names)
-    origins = (f"{npz}, {names[0]}", f"{npz}, {names[1]}")
-  else:
-    images, labels = (_read_idx(path) for path in idx)
-    origins = idx
-  _check(images, labels, *origins)
-  return images, labels
+  if not os.path.exists(npz):
+    idx = _find_idx_files(data_dir, test)
+    if idx is not None:
+      return _checked(_read_idx(idx[0]), _read_idx(idx[1]), *idx)
+    if not download:
+      raise FileNotFoundError(
+          f"No MNIST under {data_dir}. Put mnist.npz (or the four IDX files) "
+          "there, or have it downloaded with --download.")
+    sources.download(URL, SHA256, npz)
+  names = ("x_test", "y_test") if test else ("x_train", "y_train")
+  images, labels = sources.read_npz(npz, names)
+  return _checked(images, labels, f"{npz}, {names[0]}", f"{npz}, {names[1]}")
 
 
 def _find_idx_files(data_dir: str, test: bool) -> tuple[str, str] | None:
@@ -115,9 +111,10 @@ def _read_idx(path: str) -> np.ndarray:
   return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
-def _check(images: np.ndarray, labels: np.ndarray, images_origin: str,
-           labels_origin: str) -> None:
-  """Raises a ValueError that names the origin of a wrong array."""
+def _checked(images: np.ndarray, labels: np.ndarray, images_origin: str,
+             labels_origin: str) -> tuple[np.ndarray, np.ndarray]:
+  """Returns the arrays, or raises a ValueError that names a wrong one's origin.
+  """
   if images.dtype != np.uint8 or images.shape[1:] != (28, 28):
     raise ValueError(
         f"{images_origin} is {images.dtype} of shape {list(images.shape)}, but "
@@ -135,3 +132,4 @@ def _check(images: np.ndarray, labels: np.ndarray, images_origin: str,
   if labels.max() > 9:
     raise ValueError(f"{labels_origin} has the label {labels.max()}, but "
                      "labels must be 0 to 9.")
+  return images, labels

@@ -14,7 +14,6 @@ Records = Mapping[str, records.Record]
 """The runs of a setting by optimizer."""
 
 
-
 class Difference(NamedTuple):
   """The learned optimizer's final loss minus that of the best rival."""
   best: str  # The best rival.
@@ -72,12 +71,11 @@ def difference(panel: table.Panel, label: str, runs: Records,
     runs: The runs of all optimizers of the setting.
     name: The learned optimizer.
   """
-  def rank(other: str) -> tuple[int, float]:
-    summary = evaluation.summarize(runs[other].final_losses)
-    return summary.num_diverged, summary.mean
+  def of(other: str) -> evaluation.Summary:
+    return evaluation.summarize(runs[other].final_losses)
 
-  best = min(_rivals(panel, label), key=rank)
-  more_often = rank(name)[0] - rank(best)[0]
+  best = min(_rivals(panel, label), key=lambda other: of(other).rank)
+  more_often = of(name).num_diverged - of(best).num_diverged
   if more_often:
     return Difference(best, math.copysign(math.inf, more_often), 0., 0.)
   with np.errstate(invalid="ignore"):
