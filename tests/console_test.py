@@ -2,13 +2,13 @@
 
 import contextlib
 import io
-import os
 from unittest import mock
 
 from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
+from l2lgd import devices
 from l2lgd.commands import console
 import meta
 from meta import diagnostics
@@ -37,22 +37,23 @@ class ConsoleTest(parameterized.TestCase):
     return stdout.getvalue()
 
   def test_device_without_a_gpu_is_the_cpu(self):
-    with mock.patch.object(
-        tf.config, "get_visible_devices", return_value=[]):
+    with (mock.patch.object(
+        tf.config, "get_visible_devices", return_value=[]),
+          mock.patch.object(devices, "num_cores", return_value=3)):
       self.assertEqual(self.printed(console.print_device),
-                       f"Running on CPU, {os.cpu_count()} cores\n")
+                       "Running on CPU, 3 cores\n")
 
   @parameterized.parameters(
       ({"device_name": "NVIDIA H100"}, "NVIDIA H100"), ({}, ""))
   def test_device_is_the_first_gpu(self, details, name):
     with mock.patch.object(
         tf.config, "get_visible_devices",
-        return_value=["one", "two"]) as devices, mock.patch.object(
+        return_value=["one", "two"]) as visible, mock.patch.object(
             tf.config.experimental, "get_device_details",
             return_value=details) as get_details:
       self.assertEqual(self.printed(console.print_device),
                        f"Running on GPU {name}\n")
-    devices.assert_called_once_with("GPU")
+    visible.assert_called_once_with("GPU")
     get_details.assert_called_once_with("one")
 
   def test_statistics_are_those_of_the_runs_that_did_not_diverge(self):

@@ -72,15 +72,16 @@ class MnistTest(parameterized.TestCase):
     self.write_npz()
     self.assert_is_small_mnist()
 
-  def test_full_size_has_5000_validation_images(self):
-    labels = np.arange(60000) % 10
-    np.savez(
-        self.dir / "mnist.npz", x_train=np.zeros([60000, 28, 28], np.uint8),
-        y_train=labels.astype(np.uint8))
-    self.assertLen(self.read("validation")[0], 5000)
-    train_images, train_labels = self.read("train")
-    self.assertLen(train_images, 55000)
-    np.testing.assert_array_equal(train_labels, labels[5000:])
+  @parameterized.parameters((48, 3), (36, 3), (24, 2))
+  def test_validation_images_are_a_twelfth_up_to_a_limit(
+      self, number, expected):
+    self.assertEqual(mnist._MAX_VALIDATION, 5000)
+    arrays = fake_data.mnist_arrays(number, 4)
+    np.savez(self.dir / "mnist.npz", **arrays)
+    with mock.patch.object(mnist, "_MAX_VALIDATION", 3):
+      self.assertLen(self.read("validation")[0], expected)
+      np.testing.assert_array_equal(
+          self.read("train")[1], arrays["y_train"][expected:])
 
   def test_test_files_are_not_needed_for_training(self):
     self.write_idx()

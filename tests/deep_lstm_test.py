@@ -67,6 +67,19 @@ def transcription(weights, layers, scale, inputs):
 
 class DeepLstmTest(parameterized.TestCase):
 
+  def test_dense_layer_has_the_nonlinearity_elu(self):
+    network = make(networks.CoordinateWiseDeepLSTM, dense=5, **LOG_AND_SIGN)
+    gradients, = draw((1,))
+    updates, _ = toys.steps(network, {"x": gradients})
+    weights = toys.weights(network)
+    features = np.concatenate(preprocess.LogAndSign(2).features(
+        tf.constant(gradients), ()), axis=1)  # [T, 2]
+    z = features @ weights["dense/w"] + weights["dense/b"]
+    self.assertTrue(np.any(z < 0) and np.any(z > 0))
+    expected, _ = transcription(
+        weights, (4, 3), 0.3, np.where(z > 0, z, np.expm1(z)))
+    np.testing.assert_allclose(updates["x"], expected, rtol=1e-4, atol=1e-6)
+
   @parameterized.product(
       cls=CLASSES, layers=((), (5,), (4, 3), (2, 3, 4)),
       options=({}, CLAMP, LOG_AND_SIGN))

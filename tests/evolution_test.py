@@ -1,5 +1,6 @@
 """Tests of meta-gradients by evolution strategies."""
 
+import functools
 
 from absl.testing import absltest, parameterized
 import numpy as np
@@ -89,10 +90,16 @@ def minimize(network, problem, len_unroll=T, **options):
       problem, len_unroll, 1e-30, **{"jit_compile": False, **options})
 
 
+@functools.cache
+def estimator(step):
+  """The estimate of a step, which is traced once."""
+  return tf.function(step._meta_gradient, autograph=False)
+
+
 def total_gradient(step, seed, num_unrolls):
   """The sum of the estimates of a run."""
   run, total = step.reset(seed), 0.
-  estimate = tf.function(step._meta_gradient, autograph=False)
+  estimate = estimator(step)
   for _ in range(num_unrolls):
     _, run, (gradient,) = estimate(run, step.len_unroll)
     total += gradient.numpy()

@@ -212,6 +212,17 @@ class ExperimentsTest(parameterized.TestCase):
         "nonlinearity": "tanh", "nominal_step": 0.01, "log_range": 4})
     self.assertEqual(own.learning_rate, 0.003)
 
+  @parameterized.parameters(
+      ("mnist", False), ("paper-quadratic", False), ("paper-mnist", True),
+      ("paper-mnist-gac", True), ("paper-cifar10", True),
+      ("paper-neural-art", True))
+  def test_first_updates_of_an_untrained_network(self, name, are_0):
+    gradients = {"x": tf.constant([1., -2.])}
+    for network in meta_optimizer.MetaOptimizer(
+        **experiments.get(name).net_config).networks.values():
+      updates, _ = network(gradients, network.initial_state(gradients))
+      self.assertEqual(not np.any(updates["x"]), are_0)
+
 
 if __name__ == "__main__":
   absltest.main()

@@ -4,6 +4,7 @@ import os
 
 from absl.testing import absltest, parameterized
 import numpy as np
+import sonnet as snt
 import tensorflow as tf
 
 import meta
@@ -46,13 +47,28 @@ class GuardTest(toy_training.FolderTest):
     assertions.assert_equal(self.states(), expected)
     self.assertEqual(self.guard.num_rejected, 0)
 
-  def test_learning_rate_is_a_factor_of_the_safe_step(self):
+  @parameterized.parameters(0., 0.5)
+  def test_learning_rate_is_a_factor_of_the_safe_step(self, rate):
     self.apply()
-    self.optimizer.learning_rate = 0.
-    values = self.values()
+    self.variables[0].assign([[3., -4.]])
+    self.optimizer.learning_rate = rate
     self.apply(100.)
-    assertions.assert_equal(self.values(), values)
+    np.testing.assert_allclose(
+        self.variables[0], [[3., -4.]] - rate * 0.1 * np.sqrt(25 / 2)
+        * np.array([[1., 2.]]) / np.sqrt(5 / 2), rtol=1e-6)
     self.assertEqual(self.guard.num_rejected, 1)
+
+  def test_safe_step_of_another_optimizer_does_not_depend_on_its_rate(self):
+    guard = meta.Guard(snt.optimizers.SGD(0.5), step_size=0.1)
+    variable = tf.Variable([3., -4.])
+    guard.apply([tf.constant([1., 2.])], [variable])
+    np.testing.assert_allclose(variable, [2.5, -5.])
+    guard.apply([tf.constant([100., 200.])], [variable])
+    size = np.sqrt((2.5**2 + 5.**2) / 2)
+    np.testing.assert_allclose(
+        variable, [2.5, -5.] - 0.1 * size * np.array([1., 2.]) / np.sqrt(2.5),
+        rtol=1e-6)
+    self.assertEqual(guard.num_rejected, 1)
 
   def test_iterators_are_steps_like_those_of_lists(self):
     start = self.values()

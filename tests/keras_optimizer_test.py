@@ -204,6 +204,47 @@ class KerasLearnedOptimizerTest(FolderTest):
     with self.assertRaisesRegex(ValueError, "path is None, but must be"):
       meta.KerasLearnedOptimizer()
 
+  def test_learning_rate_may_be_a_schedule(self):
+    def walk(learning_rate):
+      """Where the same four gradients lead to, step by step."""
+      variable, path = tf.keras.Variable([0., 0.]), []
+      optimizer = meta.KerasLearnedOptimizer(
+          self.path, learning_rate=learning_rate)
+      for _ in range(4):
+        optimizer.apply([tf.constant([1., -1e-3])], [variable])
+        path.append(np.array(variable.value))
+      return np.array(path)
+
+    updates = np.diff(walk(1.), axis=0, prepend=np.zeros([1, 2]))
+    rates = np.array([[0.5], [0.75], [1.], [1.]])
+    np.testing.assert_allclose(
+        walk(tf.keras.optimizers.schedules.PolynomialDecay(0.5, 2, 1.)),
+        np.cumsum(rates * updates, axis=0), rtol=1e-5)
+
+  @parameterized.parameters(
+      ("clipnorm", 1., [0.6, -0.8]), ("global_clipnorm", 2.5, [1.5, -2.]),
+      ("clipvalue", 1., [1., -1.]))
+  def test_network_is_given_clipped_gradients(self, name, limit, clipped):
+    updates = []
+    for options, gradient in (
+        ({name: limit}, [3., -4.]), ({}, clipped), ({}, [3., -4.])):
+      variable = tf.keras.Variable([0., 0.])
+      meta.KerasLearnedOptimizer(self.path, **options).apply(
+          [tf.constant(gradient)], [variable])
+      updates.append(np.array(variable.value))
+    np.testing.assert_allclose(updates[0], updates[1], rtol=1e-5)
+    self.assertFalse(np.allclose(updates[0], updates[2], rtol=1e-3))
+
+  def test_weight_decay_is_multiplied_by_the_learning_rate(self):
+    ends = []
+    for decay in (None, 0.1):
+      variable = tf.keras.Variable([2., -4.])
+      meta.KerasLearnedOptimizer(
+          self.path, learning_rate=0.5, weight_decay=decay).apply(
+              [tf.constant([1., -1e-3])], [variable])
+      ends.append(np.array(variable.value))
+    np.testing.assert_allclose(ends[1] - ends[0], [-0.1, 0.2], rtol=1e-4)
+
 
 if __name__ == "__main__":
   absltest.main()

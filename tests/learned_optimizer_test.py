@@ -352,6 +352,21 @@ class LearnedOptimizerTest(FolderTest):
     for losses in devices.run(2, losses_on_replicas, self.path):
       np.testing.assert_allclose(losses, expected, rtol=1e-5)
 
+  def test_learning_rate_may_change_between_steps_of_a_function(self):
+    rate, gradient = tf.Variable(0.), tf.constant([1., -1e-3])
+    changing, plain = tf.Variable([0., 0.]), tf.Variable([0., 0.])
+    optimizer, other = (meta.LearnedOptimizer.load(self.path, learning_rate=r)
+                        for r in (rate, 1.))
+    step = tf.function(lambda: optimizer.apply([gradient], [changing]))
+    for value in (0.5, 0., 2.):
+      before, plain_before = changing.numpy(), plain.numpy()
+      rate.assign(value)
+      step()
+      other.apply([gradient], [plain])
+      np.testing.assert_allclose(
+          changing - before, value * (plain - plain_before),
+          rtol=1e-4, atol=1e-7)
+
   def test_assignments_in_place_of_a_configuration_are_refused(self):
     with self.assertRaisesRegex(
         ValueError, r"^net_config is \[\('conv', \['w'\]\)\], but must be a "

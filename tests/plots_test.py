@@ -47,6 +47,12 @@ def legend(figure):
 
 class LearningCurvesTest(parameterized.TestCase):
 
+  def test_what_explodes_leaves_the_plot(self):
+    axes, = drawn(plots.learning_curves, {
+        "L2L": np.array([[2., 1., 1e9]]), "Sgd": np.array([[3., 1., 1.]])},
+                  "").axes
+    self.assertAlmostEqual(axes.get_ylim()[1], 300.)
+
   def test_lines_are_means_and_bands_quartiles(self):
     losses = {name: np.random.default_rng(i).lognormal(size=[5, 4])
               for i, name in enumerate(("L2L", "Adam", "Sgd"))}

@@ -47,7 +47,7 @@ class PostprocessingTest(parameterized.TestCase):
 
   def test_is_the_formula(self):
     outputs, magnitudes, direction = RNG.normal(size=[3, 2, 5])
-    direction[0, 1] = 0.
+    direction[0, 1], direction[1, 2] = 0., 5.
     params = [10 * RNG.normal(size=[2, 3]), 0.01 * RNG.normal(size=[2, 2])]
     processing = postprocess.Postprocessing(0.3, **SAFE)
     factors = processing.prepare(
@@ -56,7 +56,8 @@ class PostprocessingTest(parameterized.TestCase):
     self.assertGreater(size, 0.5)
     size = np.array([size] * 3 + [0.5] * 2)
     expected = (size * np.exp(2 * np.tanh(magnitudes)) * (
-        0.3 * np.tanh(outputs) * (direction != 0) - 0.1 * direction)
+        0.3 * np.tanh(outputs) * (direction != 0)
+        - 0.1 * np.clip(direction, -3, 3))
                 - 0.01 * np.concatenate(params, axis=1))
     np.testing.assert_allclose(processing(
         tf.constant(np.concatenate([outputs, magnitudes])), factors), expected)
@@ -141,13 +142,6 @@ class NetworkTest(parameterized.TestCase):
     gradients = {"x": tf.ones([2])}
     with self.assertRaisesRegex(ValueError, r"call step\(gradients, state, p"):
       network(gradients, network.initial_state(gradients))
-
-  def test_dense_layer_is_before_the_lstm(self):
-    network = make(preprocess_name="RNNprop", dense=6)
-    network.initial_state(self.params)
-    self.assertEqual(
-        [v.shape.as_list() for v in network.variables if v.shape.rank == 2],
-        [[2, 6], [4, 1], [10, 16]])
 
   def test_options_make_the_network_again(self):
     network = make(dense=6, postprocess_options=SAFE)

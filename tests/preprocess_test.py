@@ -163,13 +163,23 @@ class MomentumTest(parameterized.TestCase):
     weights = decay**np.arange(len(values))
     return np.tensordot(weights / weights.sum(), values[::-1], 1)
 
-  def test_rnnprop_is_the_directions_of_adam_and_rmsprop(self):
+  @parameterized.parameters(1e-8, 0.5)
+  def test_rnnprop_is_the_directions_of_adam_and_rmsprop(self, epsilon):
     g = self.gradients()
-    features, _ = self.steps(preprocess.RNNprop(decay=0.8), g)
+    features, _ = self.steps(preprocess.RNNprop(0.8, epsilon), g)
     for t in range(len(g)):
       m, v = self.mean(g[:t + 1], 0.8), self.mean(g[:t + 1]**2, 0.8)
-      np.testing.assert_allclose(
-          features[t], [m / np.sqrt(v), g[t] / np.sqrt(v)], rtol=1e-6)
+      root = np.sqrt(v) + epsilon
+      np.testing.assert_allclose(features[t], [m / root, g[t] / root],
+                                 rtol=1e-6)
+
+  def test_ratio_of_mean_squares_is_bounded(self):
+    g = np.ones([3, 2, 3])
+    g[0] = 1e8
+    features, _ = self.steps(
+        preprocess.NormalizedMomenta((0.5,), (0., 0.99), (10.,)), g)
+    # Without the bound, log(1 / (1e16 / 3)) / 5 = -7.
+    np.testing.assert_array_equal(features[-1, 2], -2. * np.ones([2, 3]))
 
   @parameterized.parameters(False, True)
   def test_normalized_momenta_are_their_formulas(self, absolute):

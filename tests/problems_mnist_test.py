@@ -26,6 +26,13 @@ class MnistTest(parameterized.TestCase):
   def make(self, **options):
     return mnist.Mnist(**{"data_dir": self.data_dir, **options})
 
+  @parameterized.parameters(({}, 0.01), ({"init_stddev": 0.5}, 0.5))
+  def test_weights_and_biases_start_with_the_deviation(self, options, stddev):
+    params, _ = self.make(layers=(300,), **options).sample(tf.constant(SEED))
+    for name, value in params.items():
+      with self.subTest(name):
+        self.assertBetween(np.std(value) / stddev, 0.4, 1.6)
+
   @parameterized.parameters(("mnist", (20,), "sigmoid"),
                             ("mnist_relu2", (20, 20), "relu"))
   def test_loss_and_gradients_are_golden(self, key, layers, activation):

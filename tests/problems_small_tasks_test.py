@@ -76,6 +76,23 @@ class SmallTaskTest(parameterized.TestCase):
         for i in INDICES}
     self.assertLen(shapes, len(INDICES))
 
+  def test_only_autoencoders_reconstruct(self):
+    with tempfile.TemporaryDirectory() as folder:
+      fake_data.write_mnist(
+          folder, x_train=np.full([24, 28, 28], 255, np.uint8))
+      made = [*(problems.small_task(i, folder) for i in range(NUM_KINDS)),
+              *(problems.wide_task(i, folder) for i in range(NUM_WIDE))]
+    losses = []
+    for problem in made:  # At weights of 0, which give outputs of 0.
+      params, constants = problem.sample(SEED)
+      zeros = {name: tf.zeros_like(x) for name, x in params.items()}
+      losses.append(np.mean(problem.loss(zeros, constants, NOISE)))
+    expected = np.full(len(made), np.log(10.))  # Of ten classes.
+    expected[[9, NUM_KINDS + 1]] = 1.  # The mean square of white digits.
+    is_network = np.arange(len(made)) != 6  # Not the quadratic function.
+    np.testing.assert_allclose(
+        np.array(losses)[is_network], expected[is_network], rtol=1e-5)
+
   def test_synthetic_images_are_others_in_each_run(self):
     losses = {loss_of_one(task(0), tf.constant([i, 0])) for i in range(5)}
     self.assertLen(losses, 5)

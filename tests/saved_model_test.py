@@ -1,6 +1,8 @@
 """Tests of the export to plain TensorFlow."""
 
+import json
 import os
+import pathlib
 
 from absl.testing import absltest, parameterized
 import numpy as np
@@ -129,6 +131,24 @@ class ExportTest(FolderTest):
   def test_optimizer_of_the_library_is_exported_by_name(self):
     output = os.path.join(self.path, "exported")
     self.assertEqual(meta.export("paper-mnist", output), {"cw": output})
+
+  def test_steps_relative_to_the_parameters_are_given_them(self):
+    output = os.path.join(self.path, "exported")
+    meta.export("general-small", output)
+    signatures = json.loads(pathlib.Path(
+        output, "optimizer.json").read_text())["signatures"]
+    self.assertEqual(signatures["update"]["parameters"], [None])
+    loaded = tf.saved_model.load(output).signatures
+    optimizer = meta.LearnedOptimizer.load("general-small")
+    x = tf.constant([0.3, -0.5, 0.1])
+    expected = tf.Variable(x)
+    state = loaded["initial_state"](parameters=x)
+    for gradient in ([5., -20., 1e-3], [-1., 0.25, 3.]):
+      gradient = tf.constant(gradient)
+      state = loaded["update"](gradients=gradient, parameters=x, **state)
+      x += state.pop("updates")
+      optimizer.apply([gradient], [expected])
+      np.testing.assert_allclose(x, expected, rtol=1e-5, atol=1e-6)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ setUpModule = devices.start
 def make(shard, net=NET):
   """An optimizer, and variables."""
   optimizer = meta.LearnedOptimizer(
-      meta.MetaOptimizer(net=net).networks, shard=shard)
+      meta.MetaOptimizer(net=net).networks, learning_rate=0.5, shard=shard)
   return optimizer, [tf.Variable(tf.fill(shape, 0.5 + i), name=f"v{i}")
                      for i, shape in enumerate(SHAPES)]
 

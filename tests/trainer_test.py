@@ -257,14 +257,20 @@ class TrainerTest(parameterized.TestCase):
     np.testing.assert_array_equal(network, good)
     self.assertEqual(trained.run_epoch().num_dropped, 0)
 
-  def test_settings_of_the_meta_gradient_reach_the_step(self):
-    eager.run_eagerly(self)
-    options = {"max_gradient_norm": 1e-3, "objective": "log"}
+  @parameterized.parameters(
+      {"max_gradient_norm": 1e-3, "objective": "log"},
+      {"second_derivatives": True},
+      {"estimator": "es", "perturbation_stddev": 0.2, "perturbation_pairs": 3})
+  def test_settings_of_the_meta_gradient_reach_the_step(self, **options):
     trained = make(num_steps=2, **options)
-    trained.run_epoch()
+    epoch = trained.run_epoch()
     step = make(num_steps=2).optimizer.meta_minimize(
         PROBLEM, 2, 0.01, jit_compile=False, **options)
-    step.train(step.reset(seeds.derive(SEED, "training", 0)))
+    info, _ = step.train(step.reset(seeds.derive(SEED, "training", 0)))
+    self.assertEqual(epoch.gradient_norms, [float(info.gradient_norm)])
+    self.assertEqual(epoch.meta_loss, float(info.meta_loss))
+    self.assertNotEqual(
+        epoch.gradient_norms, make(num_steps=2).run_epoch().gradient_norms)
     assertions.assert_equal(
         weights(trained), [v.numpy() for v in step.network.variables])
 
