@@ -215,8 +215,8 @@ PANELS: dict[str, Panel] = {
         "Only its last loss is on a minibatch that it has not seen."),
     "mnist-1000": _long_mnist(1000, 20, 3, "sigmoid"),
     "mnist-relu-1000": _long_mnist(1000, 60, 3, "ReLU"),
-    "mnist-10000": _long_mnist(10000, 4, 1, "sigmoid"),
-    "mnist-relu-10000": _long_mnist(10000, 4, 1, "ReLU"),
+    "mnist-10000": _long_mnist(10000, 8, 1, "sigmoid"),
+    "mnist-relu-10000": _long_mnist(10000, 8, 1, "ReLU"),
 }
 
 SECONDS_PER_STEP = {
