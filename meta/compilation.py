@@ -48,9 +48,8 @@ def choose(network: networks.Network, problem: problems.Problem,
 
   with tf.init_scope():  # The run may be that of a graph under construction.
     run = tf.nest.map_structure(lambda t: tf.zeros(t.shape, t.dtype), run)
-    loss = tf.function(functools.partial(unroll.loss, problem), autograph=False)
-    operations = seeded.operation_types(loss.get_concrete_function(run).graph)
-    convolves = any(name.startswith("Conv") for name in operations)
+    convolves = any(name.startswith("Conv")
+                    for name in _operations(problem, run))
     # In loops, as outside of them XLA takes the values of inputs as constants,
     # which it cannot do later.
     functions = [updates] + [hessian_products] * second_derivatives
@@ -68,6 +67,8 @@ def can_vectorize(problem: problems.Problem, run: unroll.Run) -> bool:
     problem: The problem.
     run: One run of it, as `unroll.start` returned it.
   """
+  if not _OF_ANY_SIZE.isdisjoint(_operations(problem, run)):
+    return False
   runs = tf.nest.map_structure(lambda t: tf.stack([t, t]), run)
   function = tf.function(
       functools.partial(unroll.loss_and_gradients, problem), autograph=False)
@@ -75,8 +76,13 @@ def can_vectorize(problem: problems.Problem, run: unroll.Run) -> bool:
     function.get_concrete_function(runs)
   except ValueError:
     return False
-  graph = function.get_concrete_function(run).graph
-  return _OF_ANY_SIZE.isdisjoint(seeded.operation_types(graph))
+  return True
+
+
+def _operations(problem: problems.Problem, run: unroll.Run) -> set[str]:
+  """Returns the types of the operations of the loss."""
+  loss = tf.function(functools.partial(unroll.loss, problem), autograph=False)
+  return seeded.operation_types(loss.get_concrete_function(run).graph)
 
 
 def _can_compile(function: Callable[..., Any], *args: Any) -> bool:

@@ -172,8 +172,7 @@ class Group:
     for variable, update in zip(parameters, updates, strict=True):
       variable.assign_add(tf.cast(update, variable.dtype))
     for tensor, variable, value in zip(self.tensors, state, next_state):
-      variable.assign(tf.cast(
-          tensor.replace(variable, places, value), variable.dtype))
+      variable.assign(tensor.replace(variable, places, value))
 
   def update_rows(self, place: int, gradient: tf.IndexedSlices,
                   parameter: tf.Variable, learning_rate: Any) -> None:

@@ -251,9 +251,9 @@ class LearnedOptimizer(snt.Module):
 
   def _trackable_children(self, save_type: str = "checkpoint",
                           **kwargs: Any) -> dict[str, Any]:
+    self._drop_deleted()
     # A checkpoint has the state of each parameter; a SavedModel, which cannot
     # restore parts of variables, has the variables.
-    self._drop_deleted()
     children = super()._trackable_children(save_type, **kwargs)
     children.pop("_shared" if save_type == "checkpoint" else "states")
     return children

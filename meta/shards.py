@@ -93,7 +93,7 @@ class ShardedGroup(groups.Group):
         [tf.convert_to_tensor(t.variable) for t in self.tensors],
         tf.convert_to_tensor(context.replica_id_in_sync_group) * self._length)
     for tensor, value in zip(self.tensors, state, strict=True):
-      tensor.variable.assign(tf.cast(value, tensor.variable.dtype))
+      tensor.variable.assign(value)
     updates = tf.split(
         context.all_gather(update, axis=0)[:sum(self._sizes)], self._sizes)
     return [tf.reshape(updates[i], g.shape)

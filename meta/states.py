@@ -95,16 +95,17 @@ class StateTensor:
 
   def replace(self, value: Any, places: Sequence[int],
               selected: tf.Tensor) -> tf.Tensor:
-    """Returns a value in which the states of some parameters are others.
+    """Returns a value to write, in which states of some parameters are others.
 
     Args:
       value: The variable, its copy on a device, or their value.
       places: The parameters.
       selected: Their states, in the form that `select` returns.
     """
+    selected = self._stored(selected)
     if self._are_all(places):
       return selected
-    value = self._value(value)
+    value = self._stored(tf.convert_to_tensor(value))
     sizes = [self.rows[i] for i in places]
     if self._is_number:
       numbers = [selected] if len(places) == 1 else tf.gather(

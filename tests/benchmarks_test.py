@@ -49,6 +49,9 @@ class EngineTest(programs.TestCase):
     with mock.patch.object(engine, "floor", return_value=[1., 2., 3.]):
       results = engine.measure("simple")
     self.assertEqual((results["coordinates"], results["num_steps"]), (1, 2))
+    # Two steps and two ends of unrolls; two steps of a run.
+    self.assertEqual(results["train_floor"], 2 * (2. + 3.) + (2 + 2) * 1.)
+    self.assertLessEqual(results["evaluate_floor"], 2 * (2. + 1.))
     self.assertIn("sampled", results)
     for name, value in results.items():
       self.assertGreaterEqual(value, 0., name)
@@ -66,11 +69,13 @@ class EngineTest(programs.TestCase):
                      (20, 3))
     self.assertGreater(results["seconds"], 0.)
 
-  def test_floor_is_of_optimizee_network_and_derivatives(self):
+  @parameterized.parameters(0, [[[1, 2], [3, 4]]])
+  def test_floor_is_of_optimizee_network_and_derivatives(self, seed):
     meta_step = meta.MetaOptimizer(net={
         "net": "CoordinateWiseDeepLSTM", "net_options": {"layers": (3, 2)}}
         ).meta_minimize(problems.Simple(), 1, jit_compile=False)
-    seconds = engine.floor(meta_step, meta_step.reset(0))
+    seconds = engine.floor(meta_step, meta_step.reset(
+        tf.constant(seed) if seed else seed))
     self.assertLen(seconds, 3)
     self.assertTrue((np.array(seconds) > 0.).all())
 

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import math
 import os
 import pathlib
 import platform
@@ -119,7 +118,7 @@ def check_losses(folder: str, losses: list[list[float | None]]) -> None:
   if not os.path.exists(path):
     files.write_atomically(path, json.dumps({"losses": losses}).encode())
     return
-  before = np.array(_load(path).get("losses", math.nan), float)
+  before = np.array(_load(path).get("losses", np.nan), float)
   if not np.allclose(before, np.array(losses, float), equal_nan=True):
     raise ValueError(f"The data have changed since the runs in {folder} were "
                      "made. Delete this folder, to make them again.")
