@@ -16,7 +16,6 @@ with both, those of up to 10^7 coordinates, with the sample alone.
 
 from collections.abc import Callable, Mapping
 import functools
-import json
 import multiprocessing
 import resource
 import sys
@@ -67,8 +66,7 @@ def main() -> None:
     results, table = growth() if FLAGS.growth else problems_in_turn(names)
   print(table)
   if FLAGS.output:
-    files.write_atomically(
-        FLAGS.output, json.dumps(results, indent=2).encode())
+    files.write_json(FLAGS.output, results)
 
 
 def problems_in_turn(names: list[str]) -> tuple[dict, str]:

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 import contextlib
 import fcntl
+import json
 import os
 import tempfile
+from typing import Any
 
 Path = str | os.PathLike[str]
 """A file or a folder; a leading ~ stands for the home directory."""
@@ -66,6 +68,11 @@ def write_atomically(filename: Path, data: bytes) -> None:
     if isinstance(error, OSError) and error.filename is None:
       error.filename = filename  # The error of a full disk names no file.
     raise
+
+
+def write_json(filename: Path, value: Any) -> None:
+  """Writes a JSON value like `write_atomically`."""
+  write_atomically(filename, json.dumps(value, indent=2).encode())
 
 
 def check_writable(filename: Path) -> None:

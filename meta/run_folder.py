@@ -128,9 +128,7 @@ class RunFolder(recorders.Recorder):
     if names == unfinished:
       for name in unfinished:
         os.remove(os.path.join(path, name))
-      files.write_atomically(
-          settings_file,
-          json.dumps(self._settings | self._networks, indent=2).encode())
+      files.write_json(settings_file, self._settings | self._networks)
     elif not os.path.exists(settings_file):
       raise ValueError(f"save_path is {path}, a folder of other files. Give "
                        "another folder, which need not exist.")

@@ -1,6 +1,5 @@
 """Exports trained optimizers to plain TensorFlow."""
 
-import json
 import os
 from typing import Any
 
@@ -87,16 +86,13 @@ def _export(network: networks.Network, folder: str,
   tf.saved_model.save(module, folder, {
       "initial_state": start,
       "update": update.get_concrete_function(**specs)})
-  description = {
+  files.write_json(os.path.join(folder, _DESCRIPTION), {
       "net": type(network).__name__, "net_options": network.options,
       "trained_on": trained_on,
       "signatures": {
           "initial_state": {"parameters": shape},
           "update": {
-              name: spec.shape.as_list() for name, spec in specs.items()}}}
-  files.write_atomically(
-      os.path.join(folder, _DESCRIPTION),
-      json.dumps(description, indent=2).encode())
+              name: spec.shape.as_list() for name, spec in specs.items()}}})
 
 
 def _named(state: networks.State) -> dict[str, tf.Tensor]:

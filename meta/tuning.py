@@ -166,5 +166,4 @@ class Cache:
         "losses": [loss if math.isfinite(loss) else None
                    for loss in found.losses]})
     if self._filename is not None and replicas.is_first_worker():
-      files.write_atomically(
-          self._filename, json.dumps(self._searches, indent=2).encode())
+      files.write_json(self._filename, self._searches)

@@ -1,5 +1,6 @@
 """Tests of the reader of VGG-19's weights."""
 
+import hashlib
 import os
 import pathlib
 import tempfile
@@ -77,12 +78,35 @@ class Vgg19Test(parameterized.TestCase):
       vgg19.read(vgg.LAYERS, str(self.dir), download=True)
     model.assert_not_called()
 
+  def test_download_is_put_into_the_directory(self):
+    source = self.dir / "source.h5"
+    source.write_bytes(b"weights")
+    model = mock.Mock()
+    model.get_layer("").get_weights.return_value = (
+        np.zeros([3, 3, 3, 2]), np.zeros([2]))
+    folder = self.dir / "new"
+    with mock.patch.multiple(
+        vgg19, URL=source.as_uri(),
+        MD5=hashlib.md5(source.read_bytes()).hexdigest()), mock.patch.object(
+            tf.keras.applications, "VGG19", return_value=model) as read:
+      for _ in range(2):
+        vgg19.read(("conv1_1",), str(folder), download=True)
+        source.unlink(missing_ok=True)  # The second time, it is there.
+    self.assertEqual((folder / "source.h5").read_bytes(), b"weights")
+    read.assert_called_with(weights=str(folder / "source.h5"),
+                            include_top=False)
+
   def test_failed_download_is_reported(self):
-    with mock.patch.object(
-        tf.keras.applications, "VGG19", side_effect=Exception("No network.")):
-      with self.assertRaisesRegex(
-          OSError, "VGG-19 could not be downloaded: No network. Put vgg19_"):
-        vgg19.read(vgg.LAYERS, None, download=True)
+    with mock.patch.object(vgg19, "URL", (self.dir / "none.h5").as_uri()):
+      with self.assertRaisesRegex(OSError, "could not be downloaded.* by hand"):
+        vgg19.read(vgg.LAYERS, str(self.dir), download=True)
+    self.assertEmpty([*self.dir.iterdir()])
+
+  def test_damaged_file_of_keras_is_an_error_that_names_it(self):
+    path = self.dir / "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    path.write_bytes(b"damaged")
+    with self.assertRaisesRegex(ValueError, f"{path} cannot be read"):
+      vgg19.read(vgg.LAYERS, str(self.dir))
 
 
 if __name__ == "__main__":

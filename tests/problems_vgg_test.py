@@ -1,5 +1,7 @@
 """Tests of the convolutions of VGG-19."""
 
+import pathlib
+import tempfile
 from unittest import mock
 
 from absl.testing import absltest, parameterized
@@ -34,9 +36,11 @@ class VggTest(parameterized.TestCase):
     images = rng.uniform(0., 255., [2, 32, 48, 3]).astype(np.float32)
     expected = tf.keras.Model(model.input, outputs)(
         tf.keras.applications.vgg19.preprocess_input(images.copy()))
+    folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
+    (folder / vgg19.URL.rpartition("/")[2]).touch()
     with mock.patch.object(
         tf.keras.applications, "VGG19", return_value=original):
-      weights = vgg19.read(vgg.LAYERS, None, download=True)
+      weights = vgg19.read(vgg.LAYERS, str(folder))
     actual = vgg.features(weights, images)
     self.assertEqual(tuple(actual), vgg.LAYERS)
     for name, e in zip(vgg.LAYERS, expected, strict=True):

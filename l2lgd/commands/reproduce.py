@@ -1,7 +1,6 @@
 """Makes the figures of the paper again, and a page of them."""
 
 from collections.abc import Callable, Mapping
-import json
 import os
 import shlex
 from typing import Any
@@ -199,11 +198,11 @@ def describe_machines(comparisons: Comparisons) -> list[str]:
 
 def write_rates(output: str, comparisons: Comparisons) -> None:
   """Writes the best options of hand-designed optimizers, for --quick."""
-  files.write_atomically(os.path.join(output, "rates.json"), json.dumps({
+  files.write_json(os.path.join(output, "rates.json"), {
       key: {label: {name: record.options for name, record in c.read().items()
                     if record.options}
             for label, c in of_panel.items()}
-      for key, of_panel in comparisons.items()}, indent=1).encode())
+      for key, of_panel in comparisons.items()})
 
 
 def data_flags() -> list[str]:

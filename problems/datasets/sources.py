@@ -80,12 +80,12 @@ def has_array(path: str, name: str) -> bool:
     return False
 
 
-def download(url: str, sha256: str, path: str, extract: bool = False) -> None:
+def download(url: str, checksum: str, path: str, extract: bool = False) -> None:
   """Downloads a file or a folder. Nothing is at the path until it is complete.
 
   Args:
     url: Where the file is.
-    sha256: The checksum that it must have.
+    checksum: The checksum that it must have, SHA-256 or MD5.
     path: Where to put the file.
     extract: Whether the file is an archive that holds a folder. The folder must
       have the name in which the path ends, and is put there.
@@ -99,7 +99,7 @@ def download(url: str, sha256: str, path: str, extract: bool = False) -> None:
     with tempfile.TemporaryDirectory(
         prefix=".download-", dir=folder) as scratch:
       file = tf.keras.utils.get_file(
-          os.path.basename(url), url, file_hash=sha256, cache_dir=scratch,
+          os.path.basename(url), url, file_hash=checksum, cache_dir=scratch,
           cache_subdir="")
       if extract:
         with tarfile.open(file) as archive:

@@ -8,6 +8,10 @@ import tensorflow as tf
 
 from problems.datasets import sources
 
+# Keras downloads the same file.
+URL = ("https://storage.googleapis.com/tensorflow/keras-applications/vgg19/"
+       "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5")
+MD5 = "253f8cb515780f3b799900260a226db6"
 # The mean colour of ImageNet's training images, as in Keras.
 _MEAN_RGB = (123.68, 116.779, 103.939)
 
@@ -18,12 +22,14 @@ def read(layers: Sequence[str], data_dir: str | None,
 
   The file is `vgg19_conv.npz`, with the arrays `conv1_1_w` (height, width,
   inputs, outputs), `conv1_1_b`, and so on, and `mean_rgb`. The layers may have
-  any number of channels.
+  any number of channels. The file of Keras is read, too; it ends in
+  `_notop.h5`.
 
   Args:
     layers: Names of the first convolutions, such as "conv1_1", in their order.
     data_dir: The directory that holds the file.
-    download: Whether Keras may download its weights if there is no file.
+    download: Whether to download the file of Keras to the directory if it holds
+      neither. The default directory is then that of Keras.
 
   Returns:
     Arrays of float32 by name: for each layer `<layer>_w`, shape
@@ -34,22 +40,15 @@ def read(layers: Sequence[str], data_dir: str | None,
     ValueError: An argument is out of its range, or the file is broken.
     OSError: The file is not there, or could not be downloaded.
   """
-  if data_dir is None and not download:
-    raise ValueError(
-        "data_dir is None, but must be the directory that holds VGG-19. Set "
-        "it with --data_dir, or have VGG-19 downloaded with --download.")
-  npz = os.path.join(os.path.expanduser(data_dir or ""), "vgg19_conv.npz")
-  if data_dir is not None and os.path.exists(npz):
+  data_dir = sources.directory(data_dir, "VGG-19", download)
+  npz = os.path.join(data_dir, "vgg19_conv.npz")
+  if os.path.exists(npz):
     names = ["mean_rgb", *(f"{layer}_{kind}"
                            for layer in layers for kind in "wb")]
     arrays = dict(zip(names, sources.read_npz(npz, names)))
     _check(layers, arrays, npz)
-  elif download:
-    arrays = _read_keras(layers)
   else:
-    raise FileNotFoundError(
-        f"No VGG-19 under {data_dir}. Put vgg19_conv.npz there, or have it "
-        "downloaded with --download.")
+    arrays = _read_keras(layers, data_dir, download)
   return {name: array.astype(np.float32) for name, array in arrays.items()}
 
 
@@ -73,14 +72,20 @@ def _check(layers: Sequence[str], arrays: dict[str, np.ndarray],
       raise ValueError(f"{path}, {name} has values that are not finite.")
 
 
-def _read_keras(layers: Sequence[str]) -> dict[str, np.ndarray]:
-  """Returns the weights of Keras, which downloads them if it has to."""
+def _read_keras(layers: Sequence[str], data_dir: str,
+                download: bool) -> dict[str, np.ndarray]:
+  """Returns the weights in the file of Keras."""
+  path = os.path.join(data_dir, os.path.basename(URL))
+  if not os.path.exists(path):
+    if not download:
+      raise FileNotFoundError(
+          f"No VGG-19 under {data_dir}. Put vgg19_conv.npz there, or have it "
+          "downloaded with --download.")
+    sources.download(URL, MD5, path)
   try:
-    model = tf.keras.applications.VGG19(weights="imagenet", include_top=False)
-  except Exception as error:  # Keras raises plain Exceptions.
-    reason = str(error).rstrip(".")
-    raise OSError(f"VGG-19 could not be downloaded: {reason}. Put "
-                  "vgg19_conv.npz into --data_dir by hand.") from error
+    model = tf.keras.applications.VGG19(weights=path, include_top=False)
+  except Exception as error:  # Of Keras or of h5py.
+    raise ValueError(f"{path} cannot be read: {error!r}.") from error
   arrays = {"mean_rgb": np.array(_MEAN_RGB)}
   for layer in layers:
     block, number = layer.removeprefix("conv").split("_")

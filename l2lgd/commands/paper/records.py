@@ -85,8 +85,7 @@ def add(folder: str, name: str, runs: range, losses: np.ndarray,
   # Last, as it says that the others are there.
   record = {"runs": runs.stop, "rows_per_run": num_rows, "options": options,
             "seconds": seconds, "machine": machine, "versions": versions}
-  files.write_atomically(_path(folder, name, "json"),
-                         json.dumps(record, indent=2).encode())
+  files.write_json(_path(folder, name, "json"), record)
 
 
 def read(folder: str, name: str, num_runs: int) -> Record:
@@ -116,7 +115,7 @@ def check_losses(folder: str, losses: list[list[float | None]]) -> None:
   """
   path = _path(folder, "problem", "json")
   if not os.path.exists(path):
-    files.write_atomically(path, json.dumps({"losses": losses}).encode())
+    files.write_json(path, {"losses": losses})
     return
   before = np.array(_load(path).get("losses", np.nan), float)
   if not np.allclose(before, np.array(losses, float), equal_nan=True):
