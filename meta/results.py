@@ -42,7 +42,7 @@ def tuning_table(title: str, found: tuning.Tuning) -> str:
       [(f"{rate:g}", f"{loss:.4g}" if np.isfinite(loss) else "diverged",
         "best" if rate == found.best else "")
        for rate, loss in zip(*found, strict=True)],
-      headers=(f"{title}, rate", "Mean of validation runs", ""),
+      headers=(f"{title}, rate", "Mean loss", ""),
       disable_numparse=True)
 
 

@@ -75,8 +75,7 @@ class ReproduceTest(programs.EagerTestCase):
       self.assertIn(f"{losses[:, 3].mean():.3g}", text)
       self.assertIn("0.25", text)  # The paper's.
       self.assertIn("It is a toy.", text)
-      self.assertIn(", validation runs at each learning rate that was "
-                    "searched: 1.", text)
+      self.assertIn("Other runs at each learning rate searched: 1.", text)
     self.assertIn("](pictures/one.png)", self.read("results.md"))
 
   def test_command_makes_the_same_runs(self):
@@ -225,7 +224,7 @@ class ReproduceTest(programs.EagerTestCase):
     found = json.loads(self.read("rates.json"))["one"][""]
     self.assertEqual(found["Sgd"], {"learning_rate": .5})
     self.assertIn("learning_rate", found["Adam"])
-    self.assertIn(", at learning rates that were searched before.",
+    self.assertIn("The learning rates were searched before.",
                   self.read("results.md"))
 
   def test_bad_flags(self):

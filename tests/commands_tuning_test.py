@@ -11,9 +11,9 @@ from unittest import mock
 from absl.testing import absltest, parameterized
 import numpy as np
 
-from l2lgd.commands import options
 from meta import seeds, shared_evaluator, tuning
 from networks import baselines
+from problems.datasets import mnist
 from tests import fake_data, programs
 
 SGD = (*programs.EVALUATE, "--optimizer=Sgd", "--problem=quadratic")
@@ -37,7 +37,7 @@ class TuningTest(programs.EagerTestCase):
     argv = ("--optimizer=Sgd", "--tune", f"--output={self.output}")
     printed = self.evaluate(*argv)
     # From x = 1, a step leads to 1 - 2 rate: of the grid, 10^(-4 / 12) is best.
-    self.assertRegex(printed, r"\nSgd, rate +Mean of validation runs *\n")
+    self.assertRegex(printed, r"\nSgd, rate +Mean loss *\n")
     self.assertRegex(printed, r"\n0\.464 +0\.005184 +best\n")
     self.assertRegex(printed, r"\nSgd +0\.464 +0\.005184 ")
     # The next evaluation goes by what is kept, until a setting is another.
@@ -115,31 +115,20 @@ class TuningTest(programs.EagerTestCase):
     self.assertRegex(printed, r"\n0\.45 +diverged +best\n")
     self.assertRegex(printed, r"\nRMSProp +0\.495 ")
 
-  def test_searches_are_on_validation_runs(self):
+  def test_searches_are_on_the_same_images_with_other_seeds(self):
     fake_data.write_mnist(self.folder)
-    with mock.patch.object(
-        tuning, "tune", side_effect=OSError("enough")) as tune:
+    with (mock.patch.object(
+        tuning, "tune", side_effect=OSError("enough")) as tune,
+          mock.patch.object(mnist, "read", side_effect=mnist.read) as read):
       self.assert_error(
           programs.run(
               "evaluate", *programs.EVALUATE, "--problem=mnist", "--tune",
               "--optimizer=Sgd", f"--data_dir={self.folder}",
               "--tuning_epochs=4"), "enough")
+    read.assert_called_once_with(self.folder, "test", False)
     np.testing.assert_array_equal(
         tune.call_args.args[1],
         [seeds.derive(0, "validation", i) for i in range(4)])
-
-  @parameterized.parameters(("test", 1), ("train", 0))
-  def test_rates_for_training_images_are_searched_on_them(self, split, number):
-    fake_data.write_mnist(self.folder)
-    with (mock.patch.object(tuning, "tune", side_effect=OSError("enough")),
-          mock.patch.object(options, "make_problem",
-                            side_effect=options.make_problem) as make):
-      self.assert_error(programs.run(
-          "evaluate", *programs.EVALUATE, "--problem=mnist", "--tune",
-          "--optimizer=Sgd", f"--data_dir={self.folder}", f"--split={split}"),
-                        "enough")
-    self.assertEqual([call.args[1] for call in make.call_args_list],
-                     [split] + ["validation"] * number)
 
   def test_learning_rate_is_given_or_tuned(self):
     for flag in ("--tune", "--optimizer=all"):

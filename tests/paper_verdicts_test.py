@@ -162,8 +162,8 @@ class VerdictsTest(parameterized.TestCase):
   def test_reason_has_all_learned_optimizers(self):
     found = verdicts.judge(make_panel(), {"": make_runs()})
     self.assertRegex(
-        found.reason, r"^LSTM is .* below Adam, and ahead of all from step 2 "
-        r"on\. other is .* Adam")
+        found.reason, r"^LSTM is .* below Adam, and ahead of all "
+        r"hand-designed optimizers from step 2 on\. other is .* Adam")
 
   def test_only_rival_is_not_all(self):
     found = verdicts.judge(make_panel(rivals=("Adam",)), {"": make_runs()})
@@ -177,7 +177,7 @@ class VerdictsTest(parameterized.TestCase):
     runs["60"] = make_runs(lstm=(7., 8., 9.))
     found = verdicts.judge(panel, runs)
     self.assertEqual(found.word, "not reproduced")
-    self.assertIn("in 1 of 2 settings", found.reason)
+    self.assertIn("significantly below Adam in 1 of 2 settings", found.reason)
 
 
 class TableTest(parameterized.TestCase):

@@ -65,7 +65,7 @@ class TableTest(parameterized.TestCase):
     heading, _, *rows = table.splitlines()
     self.assertEqual(
         heading.split("  ")[0], "RMSProp, decay 0.9, rate")
-    self.assertIn("Mean of validation runs", heading)
+    self.assertIn("Mean loss", heading)
     self.assertEqual([row.split() for row in rows], [
         ["0.001", "2"], ["0.0464", "0.5", "best"], ["10", "diverged"]])
 

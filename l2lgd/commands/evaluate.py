@@ -20,6 +20,7 @@ from meta import (
     replicas,
     results,
     seeds,
+    shared_evaluator,
     tensorboard,
 )
 import networks
@@ -46,8 +47,8 @@ flags.DEFINE_float("learning_rate", 0.001,
                    "Learning rate of the hand-designed optimizers.")
 flags.DEFINE_bool("tune", False, "Whether to search for the learning rate of "
                   "each hand-designed optimizer (of RMSProp, decay and epsilon "
-                  "too), on validation runs.")
-flags.DEFINE_integer("tuning_epochs", 10, "Validation runs at each rate.")
+                  "too), in other runs of the problem.")
+flags.DEFINE_integer("tuning_epochs", 10, "Runs at each rate of the search.")
 flags.DEFINE_enum("split", "test", sources.SPLITS, "Part of the data set.")
 flags.DEFINE_string("output", None, "CSV file to write, one row for each run "
                     "and step; tuned rates are kept in tuning.json beside it.")
@@ -166,7 +167,7 @@ def make_optimizers(
       problem, FLAGS.num_steps, learned, {} if tune else {
           name: baselines.BY_NAME[name](FLAGS.learning_rate)
           for name in hand_designed}, hand_designed if tune else [],
-      functools.partial(make_tuner, experiment, problem),
+      functools.partial(make_tuner, problem),
       options.jit_compile()).find
   found = {name: find(name) for each in names
            for name in (learned if each == "L2L" else [each])}
@@ -175,24 +176,13 @@ def make_optimizers(
           {name: evaluator for name, (_, evaluator) in found.items()})
 
 
-def make_tuner(experiment: experiments.Experiment, problem: problems.Problem,
-               share: optimizers_lib.Share) -> tuner_lib.Tuner:
-  """Returns what searches for rates, and keeps them beside the CSV file.
-
-  Args:
-    experiment: The experiment.
-    problem: Its problem.
-    share: Returns what evaluates the optimizers on a problem.
-  """
+def make_tuner(problem: problems.Problem,
+               shared: shared_evaluator.SharedEvaluator) -> tuner_lib.Tuner:
+  """Returns what searches for rates, and keeps them beside the CSV file."""
   settings = {flag: FLAGS[flag].value for flag in (
-      "problem", *experiments.OF_CLASSIFIER, "num_steps", "tuning_epochs",
-      "data_dir")}
-  split = tuner_lib.validation_split(FLAGS.split)
-  if experiment.has_data and split != FLAGS.split:
-    problem = options.make_problem(experiment, split)
-  return tuner_lib.Tuner(
-      problem, share(problem), FLAGS.tuning_epochs, settings,
-      FLAGS.output and tuning_file())
+      "problem", *experiments.OF_CLASSIFIER, "num_steps", "tuning_epochs")}
+  return tuner_lib.Tuner(problem, shared, FLAGS.tuning_epochs, settings,
+                         FLAGS.output and tuning_file())
 
 
 def tuning_file() -> str:

@@ -12,8 +12,6 @@ import problems
 
 Evaluator = (evaluation.Evaluator | shared_evaluator.Candidate
              | quasi_newton.QuasiNewton)
-Share = Callable[[problems.Problem], shared_evaluator.SharedEvaluator]
-"""What returns an evaluator of hand-designed optimizers on a problem."""
 
 
 class Optimizers:
@@ -22,7 +20,8 @@ class Optimizers:
   def __init__(self, problem: problems.Problem, num_steps: int,
                learned: Mapping[str, networks.Network],
                fixed: Mapping[str, networks.Network], tuned: Sequence[str],
-               make_tuner: Callable[[Share], tuner_lib.Tuner],
+               make_tuner: Callable[[shared_evaluator.SharedEvaluator],
+                                    tuner_lib.Tuner],
                jit_compile: bool | None = None):
     """Computes nothing yet.
 
@@ -33,8 +32,8 @@ class Optimizers:
       fixed: Hand-designed optimizers by name, with the options that they have
         in the comparison.
       tuned: Names of hand-designed optimizers whose options are searched for.
-      make_tuner: Returns what searches for them, when it is needed, with an
-        evaluator on the problem of the validation runs.
+      make_tuner: Returns what searches for them, when it is needed, with
+        what evaluates them.
       jit_compile: See `evaluation.Evaluator`.
     """
     self._problem = problem
@@ -43,9 +42,10 @@ class Optimizers:
     self._fixed = fixed
     self._make_tuner = make_tuner
     self._jit_compile = jit_compile
-    # All of them, so that results do not depend on which ones are left to do.
-    self._candidates = [*fixed.values(), *tuner_lib.candidates(tuned)]
-    self._shared = self._make_shared(problem)
+    # All candidates, so that results do not depend on which are left to do.
+    self._shared = shared_evaluator.SharedEvaluator(
+        [*fixed.values(), *tuner_lib.candidates(tuned)], problem, num_steps,
+        jit_compile)
 
   def find(self, name: str, options: Mapping[str, Any] | None = None
            ) -> tuple[networks.Network | None, Evaluator]:
@@ -68,17 +68,6 @@ class Optimizers:
                else self._fixed.get(name) or self._tuner.best(name))
     return network, self._shared.of(network)
 
-  def _share(self, problem: problems.Problem
-             ) -> shared_evaluator.SharedEvaluator:
-    if problem is self._problem:
-      return self._shared
-    return self._make_shared(problem)
-
-  def _make_shared(self, problem: problems.Problem
-                   ) -> shared_evaluator.SharedEvaluator:
-    return shared_evaluator.SharedEvaluator(
-        self._candidates, problem, self._num_steps, self._jit_compile)
-
   @functools.cached_property
   def _tuner(self) -> tuner_lib.Tuner:
-    return self._make_tuner(self._share)
+    return self._make_tuner(self._shared)

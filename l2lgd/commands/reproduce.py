@@ -154,13 +154,12 @@ def plan(panels: Mapping[str, table.Panel], output: str) -> Comparisons:
       # Learned optimizers are told apart within the folder: when one changes,
       # the runs of the others stay. More runs are added to those in it.
       common = setting._replace(learned={}, num_runs=0)
-      data = data_dir if setting.split else None
       comparisons[key][label] = comparison_lib.Comparison(
           setting, panel.draws, rates, data_dir, FLAGS.download,
           {learned: fingerprint(path)
            for learned, path in setting.learned.items()},
           os.path.join(output, "results", "-".join([name, records.key(
-              common._asdict(), rates, data, panel.draws)])))
+              common._asdict(), rates, panel.draws)])))
   return comparisons
 
 

@@ -28,20 +28,13 @@ def candidates(names: Sequence[str]) -> list[networks.Network]:
           for tuned in _TUNED_OPTIONS.get(name, [{}])]
 
 
-def validation_split(split: str) -> str:
-  """Returns the split of the validation runs of a comparison.
-
-  On training images it is the same: of the few validation images, the best
-  rates of long runs are those that memorize them.
-
-  Args:
-    split: That of the comparison.
-  """
-  return "validation" if split == "test" else split
-
-
 class Tuner:
-  """Searches for the learning rates of baselines, on validation runs."""
+  """Searches for the learning rates of baselines.
+
+  The runs of a search are of the same problem as those of the comparison, as
+  in the paper, but have other seeds. They are not made on other images: the
+  best rates of long runs are those that suit the number of images.
+  """
 
   def __init__(self, problem: problems.Problem,
                shared: shared_evaluator.SharedEvaluator, num_runs: int,
@@ -49,9 +42,9 @@ class Tuner:
     """Reads the searches that are kept in a file.
 
     Args:
-      problem: The problem of the validation runs, see `validation_split`.
+      problem: The problem.
       shared: Evaluates the optimizers on it.
-      num_runs: Number of validation runs at each rate.
+      num_runs: Number of runs at each rate.
       settings: What else determines the searches, as JSON values.
       filename: JSON file of the searches, which need not exist. None keeps
         nothing.

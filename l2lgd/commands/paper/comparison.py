@@ -1,6 +1,7 @@
 """A comparison: the runs of all optimizers of a setting."""
 
 from collections.abc import Callable, Mapping, Sequence
+import functools
 import os
 import time
 from typing import Any, NamedTuple
@@ -99,11 +100,14 @@ def compute(comparison: Comparison, report: Callable[[float], None]) -> None:
   os.makedirs(comparison.folder, exist_ok=True)
   setting = comparison.setting
   experiment = experiments.get(setting.problem)
-  problem = _make_problem(comparison, experiment, setting.split)
+  data = {"split": setting.split, "data_dir": comparison.data_dir,
+          "download": comparison.download}
+  problem = experiment.make_problem(
+      **setting.options, **(data if experiment.has_data else {}))
   records.check_losses(comparison.folder, tuning.fingerprint(problem))
   learned = {name: experiment.make_optimizer(path)
              for name, path in setting.learned.items()}
-  optimizers = _make_optimizers(comparison, experiment, problem, learned)
+  optimizers = _make_optimizers(comparison, problem, learned)
   run_seeds = [seeds.derive(setting.seed, "test", i)
                for i in range(setting.num_runs)]
   for name in comparison.names:
@@ -125,35 +129,19 @@ def compute(comparison: Comparison, report: Callable[[float], None]) -> None:
     _draw(comparison, comparison.picture, problem, learned, run_seeds)
 
 
-def _make_problem(comparison: Comparison, experiment: experiments.Experiment,
-                  split: str | None) -> problems.Problem:
-  data = {"split": split, "data_dir": comparison.data_dir,
-          "download": comparison.download}
-  return experiment.make_problem(
-      **comparison.setting.options, **(data if experiment.has_data else {}))
-
-
-def _make_optimizers(
-    comparison: Comparison, experiment: experiments.Experiment,
-    problem: problems.Problem, learned: Mapping[str, networks.Network]
-) -> optimizers_lib.Optimizers:
+def _make_optimizers(comparison: Comparison, problem: problems.Problem,
+                     learned: Mapping[str, networks.Network]
+                     ) -> optimizers_lib.Optimizers:
   setting, rates = comparison.setting, comparison.rates
   hand_designed = [
       n for n in setting.hand_designed if n in baselines.BY_NAME]
-
-  def make_tuner(share: optimizers_lib.Share) -> tuner_lib.Tuner:
-    split = setting.split and tuner_lib.validation_split(setting.split)
-    validation = problem if split == setting.split else _make_problem(
-        comparison, experiment, split)
-    return tuner_lib.Tuner(
-        validation, share(validation), setting.tuning_runs, {},
-        os.path.join(comparison.folder, "tuning.json"))
-
   return optimizers_lib.Optimizers(
       problem, setting.num_steps, learned,
       {n: baselines.BY_NAME[n](**rates[n])
        for n in hand_designed if n in rates},
-      [n for n in hand_designed if n not in rates], make_tuner)
+      [n for n in hand_designed if n not in rates], functools.partial(
+          tuner_lib.Tuner, problem, num_runs=setting.tuning_runs, settings={},
+          filename=os.path.join(comparison.folder, "tuning.json")))
 
 
 def _draw(comparison: Comparison, filename: str, problem: Any,

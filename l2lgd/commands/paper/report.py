@@ -55,14 +55,13 @@ class Section(NamedTuple):
 
   @property
   def search(self) -> str:
-    """How the learning rates were found, to follow the number of runs."""
+    """How the learning rates were found, to follow a sentence."""
     if not any(row.options for row in self.rows):
       return ""
     if not self.commands:
-      return ", at learning rates that were searched before"
+      return " The learning rates were searched before."
     setting = next(iter(self.panel.settings.values()))
-    return (", validation runs at each learning rate that was searched: "
-            f"{setting.tuning_runs}")
+    return f" Other runs at each learning rate searched: {setting.tuning_runs}."
 
   @property
   def word(self) -> str:

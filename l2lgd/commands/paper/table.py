@@ -22,7 +22,7 @@ class Setting(NamedTuple):
   learned: Mapping[str, str]
   num_steps: int = 100
   num_runs: int = 100
-  tuning_runs: int = 10  # Validation runs at each learning rate.
+  tuning_runs: int = 10  # Runs at each learning rate of a search.
   options: Mapping[str, Any] = {}  # Arguments of the problem.
   split: str | None = None  # Of the data set, if there is one.
   hand_designed: Sequence[str] = tuple(baselines.BY_NAME)

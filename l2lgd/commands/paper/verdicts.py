@@ -153,8 +153,9 @@ def judge(panel: table.Panel, runs: Mapping[str, Records]) -> Verdict:
     return Verdict(word, " ".join(
         _describe(panel, label, runs[label], other)
         for other in setting.learned if other not in panel.rivals))
-  return Verdict(word, f"{name} is below the others, by more than chance, in "
-                 f"{num_ahead} of {len(differences)} settings.")
+  rivals = " and ".join(sorted({d.best for d in differences}))
+  return Verdict(word, f"{name} is significantly below {rivals} in {num_ahead} "
+                 f"of {len(differences)} settings.")
 
 
 def _describe(panel: table.Panel, label: str, runs: Records,
@@ -162,7 +163,8 @@ def _describe(panel: table.Panel, label: str, runs: Records,
   """Returns a sentence about an optimizer and its rivals."""
   found = difference(panel, label, runs, name)
   step = ahead_from(panel, label, runs, name) if found.is_ahead else None
-  whom = "all" if len(_rivals(panel, label)) > 1 else "it"
+  whom = ("all hand-designed optimizers" if len(_rivals(panel, label)) > 1
+          else "it")
   since = "" if step is None else f", and ahead of {whom} from step {step} on"
   return f"{name} is {found.describe()}{since}."
 
