@@ -28,7 +28,7 @@ from problems import datasets
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("path", ["general"], "The trained optimizers: folders, or "
-                  "names of the library's own.")
+                  "names of those that come with the library.")
 flags.DEFINE_list("only", [], "The problems to run on. (default: all)")
 flags.DEFINE_integer("runs", 3, "Runs on each problem.")
 flags.DEFINE_integer("seed", 0, "Seed of all functions.")

@@ -29,4 +29,5 @@ for _ in range(100):
   with tf.GradientTape() as tape:
     loss = Rosenbrock().loss({"xy": xy}, (), None)
   optimizer.apply([tape.gradient(loss, xy)], [xy])
+loss = Rosenbrock().loss({"xy": xy}, (), None)
 print(f"From 4 down to {loss:.2g}, at {xy.numpy().tolist()}")

@@ -146,7 +146,7 @@ def from_folder(path: files.Path,
   if not keys:
     raise FileNotFoundError(
         f"No trained optimizer in {str(path)!r}: it has no .l2l file. Give the "
-        "--save_path of train.py, or a folder that MetaOptimizer.save wrote.")
+        "--save_path of l2l-train, or a folder that MetaOptimizer.save wrote.")
   if not isinstance(net_config, Mapping | None):
     raise ValueError(f"net_config is {net_config!r}, but must be a dictionary "
                      "of the networks by id; net_assignments is another "

@@ -291,7 +291,7 @@ class EvaluateTest(programs.EagerTestCase):
   def test_unknown_optimizer_lists_the_known_ones(self, names):
     self.assert_error(
         programs.run("evaluate", *programs.EVALUATE, f"--optimizer={names}"),
-        r"must be all alone, or some of \['L2L', 'Sgd', 'Momentum', "
+        r"must be 'all' by itself, or some of \['L2L', 'Sgd', 'Momentum', "
         r"'Nesterov', 'Rprop', 'Adagrad', 'RMSProp', 'Adam', 'BFGS', "
         r"'L-BFGS'\]")
 

@@ -12,6 +12,7 @@ from unittest import mock
 from absl.testing import absltest
 import numpy as np
 
+from l2lgd import files
 from l2lgd.commands.paper import jobs, report, table, trainings
 from meta import plots, tuning
 from tests import fake_data, programs, run_files
@@ -115,11 +116,15 @@ class ReproduceTest(programs.EagerTestCase):
     fake_data.write_mnist(self.folder, x_train=np.zeros([24, 28, 28], np.uint8))
     result = self.reproduce(*argv)
     self.assertEqual(result.code, 1)
-    self.assertIn(f"The data have changed since the runs in {folder} were made",
-                  result.stdout)
+    self.assertIn(f"The losses of the problem are not those of the runs in "
+                  f"{folder}: the data have changed", result.stdout)
 
-  def test_panel_without_data_stays_wherever_the_data_are(self):
-    self.assert_done(self.reproduce("--panels=one"))
+  def test_results_stay_when_the_data_move(self):
+    table.PANELS["one"] = table.PANELS["one"]._replace(settings={
+        "": self.setting(problem="paper-mnist", split="train")})
+    fake_data.write_mnist(self.folder)
+    self.assert_done(self.reproduce(
+        "--panels=one", f"--data_dir={self.folder}"))
     self.run_jobs.reset_mock()
     self.assert_done(self.reproduce("--panels=one", "--data_dir=elsewhere"))
     self.assertEqual(self.run_jobs.call_args.args[0], [])
@@ -282,6 +287,18 @@ class ReproduceTest(programs.EagerTestCase):
       result = self.reproduce("--panels=4", "--retrain")
     self.assertEqual(result.code, 1)
     self.assertIn("no disk", self.read("index.html"))
+    # Nothing was computed with what the training may have left.
+    self.assertEqual(self.run_jobs.call_args.args[0], [])
+
+  def test_training_needs_the_data_of_its_panels(self):
+    self.assert_error(self.reproduce("--panels=units", "--retrain"),
+                      "--retrain needs the data: add --data_dir or --download")
+
+  def test_output_is_of_one_program_at_a_time(self):
+    self.output.mkdir()
+    with files.locked("--output", self.output):
+      self.assert_error(self.reproduce("--panels=one"),
+                        f"--output is {self.output}, to which another program")
 
 
 class ArtTest(programs.EagerTestCase):

@@ -126,6 +126,9 @@ class FlagsTest(programs.TestCase):
 
   @parameterized.parameters(
       (("--resume",), "--resume needs the --save_path of the run to resume"),
+      (("--teacher=Sgd",), "--teacher has no effect without --imitation"),
+      (("--perturbation_pairs=2",),
+       "--perturbation_pairs has no effect without --estimator"),
       (("--sampled_coordinates=half",), "--sampled_coordinates is half, but "),
       (("--sampled_coordinates=0",), "--sampled_coordinates is 0, but must "),
       (("--num_steps=25", "--unroll_length=10", "--num_tasks=2", "--stagger"),

@@ -134,7 +134,7 @@ class TuningTest(programs.EagerTestCase):
     for flag in ("--tune", "--optimizer=all"):
       self.assert_error(
           programs.run("evaluate", *SGD, flag, "--learning_rate=0.1"),
-          "--learning_rate is what --tune searches")
+          "--learning_rate is searched for by --tune and --optimizer=all")
 
   @parameterized.parameters("{", "[1]", '[{"settings": {}}]')
   def test_damaged_search_is_reported(self, text):

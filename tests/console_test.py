@@ -167,8 +167,8 @@ class ConsoleTest(parameterized.TestCase):
     self.assertEqual(
         self.record(log_period=9, epochs=[make_epoch(1), make_epoch(2)],
                     was_interrupted=True),
-        ["Saved runs/a after epoch 2. Resume it with --resume: its networks "
-         "are those of a validation before."])
+        ["Saved runs/a after epoch 2. Resume it with --resume. Until then, its "
+         "networks are those of an earlier validation."])
 
   def test_run_that_is_over_was_not_interrupted(self):
     lines = self.record(num_epochs=1, epochs=[make_epoch(1)],

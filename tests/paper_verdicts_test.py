@@ -139,8 +139,9 @@ class VerdictsTest(parameterized.TestCase):
     self.assertEqual(found.word, expected)
 
   @parameterized.parameters(
-      ((1., 2., 3.), "reproduced"), ((.1, .3, .2), "better"),
-      ((1., 1.1, 1.2), "better"), ((.1, np.inf, .2), "reproduced"))
+      ((3., 4., 5.), "reproduced"), ((.1, .3, .2), "better"),
+      ((1., 1.1, 1.2), "better"), ((.1, np.inf, .2), "reproduced"),
+      ((1., 2., 3.), "not reproduced"))  # Neither fails nor is ahead.
   def test_word_where_the_paper_fails(self, lstm, expected):
     panel = make_panel({2: 2.5}, learned_is_ahead=False)
     found = verdicts.judge(panel, {"": make_runs(lstm=lstm)})

@@ -21,8 +21,8 @@ from tests import eager
 FLAGS = flags.FLAGS
 DEVICE = r"Running on (CPU, \d+ cores|GPU .*)\n"
 TRAINING = rf"{DEVICE}Training [^\n]+\n"
-RESUME = (r"Resume it with --resume: its networks are those of a validation "
-          r"before\.")
+RESUME = (r"Resume it with --resume\. Until then, its networks are those of an "
+          r"earlier validation\.")
 STATS = (r"Log Mean Final Error: (-?\d+\.\d\d)\n"
          r"Mean epoch time: \d+\.\d\d s(?:, with compilation)?\n"
          r"Final error: mean (\S+), median \S+, quartiles \S+ to \S+, "

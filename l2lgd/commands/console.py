@@ -197,8 +197,8 @@ class Console(meta.Recorder):
     if num_epochs >= self._num_epochs:
       return ""
     if self._was_interrupted():
-      return (" Resume it with --resume: its networks are those of a "
-              "validation before.")
+      return (" Resume it with --resume. Until then, its networks are those "
+              "of an earlier validation.")
     return " It was stopped early, as the validations no longer improved."
 
   def _report(self) -> None:

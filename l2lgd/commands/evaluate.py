@@ -37,7 +37,8 @@ flags.DEFINE_list("optimizer", ["L2L"], "L2L, the learned optimizer, or a "
                   "Several, separated by commas, run on the same functions; "
                   "all is L2L and the hand-designed ones, tuned.")
 flags.DEFINE_list("path", [], "Folder of the trained networks, or the name of "
-                  "the library's own; without it, L2L is untrained. Several, "
+                  "some that come with the library, such as general-small. "
+                  "Without it, L2L is untrained. Several, "
                   "separated by commas, are compared under the names of the "
                   "folders.")
 flags.DEFINE_integer("num_epochs", 100, "Runs to evaluate.")
@@ -202,11 +203,14 @@ def optimizer_names() -> tuple[list[str], bool]:
   names = all_names if is_all else [*dict.fromkeys(FLAGS.optimizer or [""])]
   for name in names:
     if name not in known:
-      raise ValueError(f"--optimizer has {name!r}, but must be all alone, or "
-                       f"some of {known}.")
+      raise ValueError(f"--optimizer has {name!r}, but must be 'all' by "
+                       f"itself, or some of {known}.")
   if FLAGS.path and "L2L" not in names:
     raise ValueError(f"--path is {','.join(FLAGS.path)}, but --optimizer is "
                      f"{','.join(names)}: add L2L, or leave --path out.")
+  if is_all and FLAGS["tune"].present and not FLAGS.tune:
+    raise ValueError("--optimizer=all tunes: leave --notune out, or name the "
+                     "optimizers.")
   tune = FLAGS.tune or is_all
   for flag in ("tune", "learning_rate"):
     if FLAGS[flag].present and not set(names) & set(baselines.BY_NAME):
@@ -216,8 +220,8 @@ def optimizer_names() -> tuple[list[str], bool]:
     raise ValueError(f"--tuning_epochs is {FLAGS.tuning_epochs}, but nothing "
                      "is tuned: add --tune, or leave it out.")
   if tune and FLAGS["learning_rate"].present:
-    raise ValueError("--learning_rate is what --tune searches: give one of "
-                     "them.")
+    raise ValueError("--learning_rate is searched for by --tune and "
+                     "--optimizer=all: leave it, or these, out.")
   return names, tune
 
 

@@ -21,8 +21,7 @@ flags.DEFINE_string("problem", "simple",
                     "module:function, a function of yours that returns a "
                     "problems.Problem, and may take the arguments split, "
                     "data_dir, download, layers, activation and init_stddev. "
-                    "train.py "
-                    "also takes several, separated by commas, and "
+                    "l2l-train also takes several, separated by commas, and "
                     + ", ".join(f"{group}, which stands for {len(names)} tasks"
                                 for group, names in experiments.GROUPS.items())
                     + ".")
@@ -32,9 +31,10 @@ flags.DEFINE_list("layers", None, "Units of each hidden layer of the network "
                   "that classifies MNIST, or an argument of your function. "
                   "(default: 20)")
 flags.DEFINE_enum("activation", None, ["sigmoid", "relu"],
-                  "Activation of these layers. (default: sigmoid)")
+                  "Activation of the hidden --layers. (default: sigmoid)")
 flags.DEFINE_float("init_stddev", None, "Standard deviation of the initial "
-                   "weights and biases of this network. (default: 0.01)")
+                   "weights and biases of the network that classifies MNIST. "
+                   "(default: 0.01)")
 flags.DEFINE_enum("jit_compile", "auto", ["auto", "true", "false"],
                   "Whether XLA compiles the unroll; auto: where that is "
                   "possible and faster.")
@@ -125,7 +125,7 @@ def _unused(name: str) -> str:
   if ":" in FLAGS.problem:
     return (f"--{name} is given, but {FLAGS.problem} has no argument {name!r}, "
             "which it would be passed to. (The network that is trained has "
-            "its options in --net_options of train.py.)")
+            "its options in --net_options of l2l-train.)")
   takers = [key for key, e in experiments.EXPERIMENTS.items()
             if name in e.options]
   return f"--{name} is for {', '.join(takers)}, not {FLAGS.problem}."

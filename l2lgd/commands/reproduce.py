@@ -1,6 +1,6 @@
 """Makes the figures of the paper again, and a page of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import os
 import shlex
 from typing import Any
@@ -37,30 +37,40 @@ def main() -> int:
     panels = choose()
     output = files.expand(FLAGS.output)
     files.make_folder(output)
-    errors = {}
-    if FLAGS.retrain:
-      panels = with_networks_of(panels, output)
-      by_folder = make_trainings(panels)
-      jobs_by_name = {job.name: job for job in by_folder.values()}
-      failed = jobs.run([*jobs_by_name.values()],
-                        num_processes(len(jobs_by_name)))
-      errors = {folder: failed[job.name] for folder, job in by_folder.items()
-                if job.name in failed}
-    comparisons = plan(panels, output)
-    # All of them count, so that one that was interrupted gets as many threads.
-    errors |= jobs.run(make_jobs(comparisons), num_processes(
-        sum(map(len, comparisons.values()))))
-    sections = [
-        report.make_section(key, panel, comparisons[key], find_error(
-            errors, comparisons[key]), output)
-        for key, panel in panels.items()]
-    report.write(output, sections, describe_machines(comparisons), shlex.join(
-        ["l2l-reproduce", *given_flags()]))
-    write_rates(output, comparisons)
+    with files.locked("--output", output):
+      sections = make_page(panels, output)
   for section in sections:
     print(f"{section.panel.title}: {section.word}. {section.reason}")
   print(f"The page is {os.path.join(output, 'index.html')}.")
   return int(any(section.error for section in sections))
+
+
+def make_page(panels: dict[str, table.Panel],
+              output: str) -> list[report.Section]:
+  """Computes what is not there yet, and writes the page."""
+  errors = {}
+  if FLAGS.retrain:
+    panels = with_networks_of(panels, output)
+    by_folder = make_trainings(panels)
+    jobs_by_name = {job.name: job for job in by_folder.values()}
+    failed = jobs.run([*jobs_by_name.values()],
+                      num_processes(len(jobs_by_name)))
+    errors = {folder: failed[job.name] for folder, job in by_folder.items()
+              if job.name in failed}
+  comparisons = plan(panels, output)
+  # All of them count, so that one that was interrupted gets as many threads.
+  errors |= jobs.run(
+      make_jobs({key: of_panel for key, of_panel in comparisons.items()
+                 if find_error(errors, of_panel) is None}),
+      num_processes(sum(map(len, comparisons.values()))))
+  sections = [
+      report.make_section(key, panel, comparisons[key], find_error(
+          errors, comparisons[key]), output)
+      for key, panel in panels.items()]
+  report.write(output, sections, describe_machines(sections), shlex.join(
+      ["l2l-reproduce", *given_flags()]))
+  write_rates(output, sections)
+  return sections
 
 
 def num_processes(num_jobs: int) -> int:
@@ -77,6 +87,10 @@ def choose() -> dict[str, table.Panel]:
     ValueError: A flag is out of its range.
   """
   panels = table.select(FLAGS.panels)
+  needs_data = any(setting.split for panel in panels.values()
+                   for setting in panel.settings.values())
+  if FLAGS.retrain and needs_data and not data_flags():
+    raise ValueError("--retrain needs the data: add --data_dir or --download.")
   if FLAGS.quick:
     panels = {key: table.quick(panel) for key, panel in panels.items()}
   if FLAGS.runs is None:
@@ -188,20 +202,22 @@ def find_error(
   return next((errors[name] for name in names if name in errors), None)
 
 
-def describe_machines(comparisons: Comparisons) -> list[str]:
+def describe_machines(sections: Sequence[report.Section]) -> list[str]:
   """Returns what computed the results, and with which software."""
   return sorted({f"{record.machine} ({record.versions})"
-                 for of_panel in comparisons.values()
-                 for c in of_panel.values() for record in c.read().values()})
+                 for section in sections
+                 for of_setting in section.records.values()
+                 for record in of_setting.values()})
 
 
-def write_rates(output: str, comparisons: Comparisons) -> None:
+def write_rates(output: str, sections: Sequence[report.Section]) -> None:
   """Writes the best options of hand-designed optimizers, for --quick."""
   files.write_json(os.path.join(output, "rates.json"), {
-      key: {label: {name: record.options for name, record in c.read().items()
-                    if record.options}
-            for label, c in of_panel.items()}
-      for key, of_panel in comparisons.items()})
+      section.key: {
+          label: {name: record.options for name, record in of_setting.items()
+                  if record.options}
+          for label, of_setting in section.records.items()}
+      for section in sections})
 
 
 def data_flags() -> list[str]:
@@ -213,7 +229,8 @@ def data_flags() -> list[str]:
 def given_flags() -> list[str]:
   """Returns the flags that determine the page."""
   return [
-      "--data_dir=DIR",
+      *(["--data_dir=DIR"] if FLAGS.data_dir else []),
+      *(["--download"] if FLAGS.download else []),
       *([f"--panels={','.join(FLAGS.panels)}"] if FLAGS.panels else []),
       *([f"--runs={FLAGS.runs}"] if FLAGS.runs else []),
       *(f"--{flag}" for flag in ("retrain", "quick") if FLAGS[flag].value)]

@@ -29,15 +29,16 @@ flags.DEFINE_string("save_path", None, "Folder to save the run in.")
 flags.DEFINE_bool("resume", False, "Whether to resume the run in --save_path, "
                   "if there is one.")
 flags.DEFINE_string("init", None, "Trained networks to start from: a folder, "
-                    "or the name of the library's own. Without it, the weights "
-                    "are random.")
+                    "or the name of one that comes with the library, such as "
+                    "general-small. Without it, the weights are random.")
 flags.DEFINE_string("net_options", None, "Options of the networks to train, in "
                     "place of the experiment's: JSON, such as "
                     '\'{"layers": [10], "scale": 0.01, "initializer": "zeros", '
                     '"preprocess_name": "LogAndSign", "preprocess_options": '
                     '{"k": 5}}\'.')
 flags.DEFINE_integer("num_epochs", 10000, "Epochs of meta-training.")
-flags.DEFINE_integer("log_period", 100, "Epochs from one report to the next.")
+flags.DEFINE_integer("log_period", 100, "Epochs from one report, and "
+                     "checkpoint, to the next.")
 flags.DEFINE_integer("evaluation_period", 1000,
                      "Epochs from one validation to the next.")
 flags.DEFINE_integer("evaluation_epochs", 20, "Runs in a validation.")
@@ -46,8 +47,8 @@ flags.DEFINE_integer("unroll_length", 20,
                      "back-propagated. (32 for neural art)")
 flags.DEFINE_integer("num_tasks", 1, "Functions optimized side by side; the "
                      "meta-loss is their mean.")
-flags.DEFINE_bool("stagger", False, "Whether these functions are at different "
-                  "steps of their runs.")
+flags.DEFINE_bool("stagger", False, "Whether the functions of --num_tasks are "
+                  "at different steps of their runs.")
 flags.DEFINE_string("sampled_coordinates", "all",
                     "Number of coordinates, drawn anew at each unroll, from "
                     "which the meta-gradient is estimated, or all.")
@@ -70,7 +71,8 @@ flags.DEFINE_float("imitation", 0., "Probability that an epoch imitates the "
                    "--teacher.")
 flags.DEFINE_enum("teacher", "Adam", list(baselines.BY_NAME),
                   "Hand-designed optimizer to imitate.")
-flags.DEFINE_float("teacher_learning_rate", 0.01, "Its learning rate.")
+flags.DEFINE_float("teacher_learning_rate", 0.01, "Learning rate of the "
+                   "--teacher.")
 flags.DEFINE_enum("estimator", "backprop", list(evolution.ESTIMATORS),
                   "How the meta-gradient is computed: by truncated "
                   "back-propagation, or by evolution strategies, ES or "
@@ -78,7 +80,7 @@ flags.DEFINE_enum("estimator", "backprop", list(evolution.ESTIMATORS),
 flags.DEFINE_float("perturbation_stddev", 0.01, "Standard deviation of the "
                    "perturbations of evolution strategies.")
 flags.DEFINE_integer("perturbation_pairs", 8, "Pairs of perturbed runs beside "
-                     "each run.")
+                     "each run, for evolution strategies.")
 flags.DEFINE_list("problem_weights", None,
                   "How often each of several problems is trained on, in "
                   "relation to the others.")
@@ -113,6 +115,7 @@ def main() -> int:
         "perturbation_pairs")
     if FLAGS.resume and FLAGS.save_path is None:
       raise ValueError("--resume needs the --save_path of the run to resume.")
+    check_dependent_flags()
     found = options.experiments_by_name(problem_names())
     experiment = next(iter(found.values()))
     settings = make_settings(experiment)
@@ -120,6 +123,18 @@ def main() -> int:
       console.print_device()
       train(found, settings, interrupts)
   return 128 + interrupts[0] if interrupts else 0
+
+
+def check_dependent_flags() -> None:
+  """Raises a ValueError if a flag is given that has no effect."""
+  for flag, other, has_effect in (
+      ("teacher", "imitation", FLAGS.imitation),
+      ("teacher_learning_rate", "imitation", FLAGS.imitation),
+      ("perturbation_stddev", "estimator", FLAGS.estimator != "backprop"),
+      ("perturbation_pairs", "estimator", FLAGS.estimator != "backprop")):
+    if FLAGS[flag].present and not has_effect:
+      raise ValueError(f"--{flag} has no effect without --{other}: add this, "
+                       f"or leave --{flag} out.")
 
 
 def train(found: Mapping[str, experiments.Experiment],

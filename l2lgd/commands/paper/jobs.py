@@ -1,6 +1,6 @@
 """Jobs in processes side by side, which end with the program."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 import multiprocessing
 from multiprocessing import connection
 import os
@@ -47,7 +47,8 @@ def run(jobs: Sequence[Job], num_processes: int) -> dict[str, str]:
     while waiting and len(running) < num_processes:
       own, process = _start(waiting[-1], num_threads)
       running[own] = waiting.pop(), process
-    for ready in _wait(running):
+    ready: Any
+    for ready in connection.wait([*running], timeout=1):
       job, process = running[ready]
       try:
         message = ready.recv()
@@ -65,11 +66,6 @@ def run(jobs: Sequence[Job], num_processes: int) -> dict[str, str]:
     progress.show([job.name for job, _ in running.values()])
   progress.close()
   return errors
-
-
-def _wait(connections: Iterable[Any]) -> list[Any]:
-  """Returns those with a message, or that are closed, within a second."""
-  return connection.wait(list(connections), timeout=1)
 
 
 def _start(job: Job, num_threads: int) -> tuple[Any, Any]:

@@ -119,8 +119,10 @@ def check_losses(folder: str, losses: list[list[float | None]]) -> None:
     return
   before = np.array(_load(path).get("losses", np.nan), float)
   if not np.allclose(before, np.array(losses, float), equal_nan=True):
-    raise ValueError(f"The data have changed since the runs in {folder} were "
-                     "made. Delete this folder, to make them again.")
+    raise ValueError(f"The losses of the problem are not those of the runs in "
+                     f"{folder}: the data have changed, or it is computed on "
+                     "another kind of device. Take the same as before, or "
+                     "delete this folder, to make the runs again.")
 
 
 def read_images(folder: str, name: str) -> np.ndarray:

@@ -46,7 +46,13 @@ class Section(NamedTuple):
   rows: list[Row]
   pictures: dict[str, str]  # What they show, by the name of the file.
   commands: list[str]  # That make the same runs.
-  minutes: float
+  records: Mapping[str, verdicts.Records]  # By setting.
+
+  @property
+  def minutes(self) -> float:
+    """The time of the searches and runs, in all processes together."""
+    return sum(record.seconds for of_setting in self.records.values()
+               for record in of_setting.values()) / 60
 
   @property
   def has_published(self) -> list[bool]:
@@ -88,7 +94,6 @@ def make_section(
     output: Folder of the page.
   """
   runs = {label: c.read() for label, c in comparisons.items()}
-  records = [r for of_setting in runs.values() for r in of_setting.values()]
   steps = _steps(panel)
   complete = all(c.is_complete for c in comparisons.values())
   if complete and error is None:
@@ -102,8 +107,7 @@ def make_section(
               for label, c in comparisons.items() if complete
               for name in c.names],
       _draw(key, panel, comparisons, runs, output) if complete else {},
-      [command(c) for c in comparisons.values() if not c.rates],
-      sum(r.seconds for r in records) / 60)
+      [command(c) for c in comparisons.values() if not c.rates], runs)
 
 
 def write(output: str, sections: Sequence[Section], machines: Sequence[str],

@@ -147,7 +147,9 @@ def judge(panel: table.Panel, runs: Mapping[str, Records]) -> Verdict:
     word = ("not reproduced" if not is_ahead else
             "better" if is_lower else "reproduced")
   else:
-    word = "better" if is_ahead or is_lower else "reproduced"
+    word = ("better" if is_ahead or is_lower else
+            "reproduced" if any(d.is_behind for d in differences) else
+            "not reproduced")
   if len(differences) == 1:
     ((label, setting),) = panel.settings.items()
     return Verdict(word, " ".join(
