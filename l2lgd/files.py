@@ -143,3 +143,21 @@ def locked(name: str, folder: Path) -> Iterator[None]:
     yield
   finally:
     os.close(descriptor)
+
+
+@contextlib.contextmanager
+def in_turn(folder: Path) -> Iterator[None]:
+  """Lets one process in at a time, if all use this; the others wait.
+
+  On a file system without locks, this does nothing.
+
+  Raises:
+    OSError: There is no such folder.
+  """
+  descriptor = os.open(expand(folder), os.O_RDONLY)
+  try:
+    with contextlib.suppress(OSError):
+      fcntl.flock(descriptor, fcntl.LOCK_EX)
+    yield
+  finally:
+    os.close(descriptor)

@@ -67,13 +67,20 @@ def can_vectorize(problem: problems.Problem, run: unroll.Run) -> bool:
     problem: The problem.
     run: One run of it, as `unroll.start` returned it.
   """
-  if not _OF_ANY_SIZE.isdisjoint(_operations(problem, run)):
+  sample = tf.function(problem.sample, autograph=False).get_concrete_function(
+      tf.TensorSpec([2], tf.int32))
+  operations = seeded.operation_types(sample.graph) | _operations(problem, run)
+  if not _OF_ANY_SIZE.isdisjoint(operations):
     return False
+
+  def make_runs(run_seeds, runs):
+    return (unroll.vectorized(problem.sample, True)(run_seeds),
+            unroll.loss_and_gradients(problem, runs))
+
   runs = tf.nest.map_structure(lambda t: tf.stack([t, t]), run)
-  function = tf.function(
-      functools.partial(unroll.loss_and_gradients, problem), autograph=False)
   try:
-    function.get_concrete_function(runs)
+    tf.function(make_runs, autograph=False).get_concrete_function(
+        runs.seed, runs)
   except ValueError:
     return False
   return True

@@ -199,7 +199,7 @@ def _draw(gradients: networks.Params, seed: tf.Tensor,
 
 def compare(
     optimizers: Mapping[str, networks.Network], problem: problems.Problem,
-    seed: int | tf.Tensor, num_steps: int, num_coordinates: int = 3
+    seed: int | tf.Tensor, num_steps: int
     ) -> tuple[list[Response], dict[str, Trace]]:
   """Returns responses at four steps of a run, and a trace of each optimizer.
 
@@ -210,7 +210,6 @@ def compare(
     problem: The problem that they optimize.
     seed: Seed of the run and of the choice of coordinates.
     num_steps: Number of updates, T.
-    num_coordinates: Number of coordinates in each step.
   """
   references = {cls.__name__: cls() for cls in (networks.Sgd, networks.Adam)
                 if cls.__name__ not in optimizers}
@@ -223,7 +222,7 @@ def compare(
     traces[name] = tf.nest.map_structure(
         lambda t: t.numpy(), function(seed, num_steps))
   return list(responses({**optimizers, **references}, problem, seed,
-                        sorted(steps), num_coordinates)), traces
+                        sorted(steps), num_coordinates=3)), traces
 
 
 @snt.allow_empty_variables

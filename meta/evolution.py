@@ -22,12 +22,11 @@ ESTIMATORS = ("backprop", "es", "pes")
 
 class Particles(NamedTuple):
   """P pairs of runs with perturbed weights, beside a run with the weights."""
-  params: problems.Params  # [2 P, ...]: the first of all pairs, whose
-  # perturbations are added, then the second ones, from which they are
-  # subtracted.
+  params: problems.Params  # [2 P, ...]: the runs with phi + epsilon, one of
+  # each pair, then those with phi - epsilon.
   state: networks.State  # [2 P, ...]
-  sums: tuple[tf.Tensor, ...]  # Sums xi of all perturbations so far of the
-  # first ones, [P, ...], of each variable.
+  sums: tuple[tf.Tensor, ...]  # For each variable xi, [P, ...]: the sum of the
+  # epsilon of each pair since the run started.
 
 
 class EvolutionStep(meta_step.MetaStep):

@@ -17,6 +17,10 @@ MAX_COORDINATES = 2**17
 # faster, and takes long to compile.
 _MAX_COMPILED = 100
 
+# Sets of parameters with gradients for each of which XLA compiles a step. Where
+# there are more, they are others in each step, as with layers that are dropped.
+_MAX_PROGRAMS = 8
+
 
 class Step:
   """What networks compute for the parameters of a group.
@@ -59,15 +63,24 @@ class Step:
 
   def compiled(self, step: Callable[..., Any]
                ) -> Callable[[tuple[int, ...]], Callable[..., Any]]:
-    """Returns what returns the step of some or all parameters, by their places.
+    """Returns a function of places, which returns the step of some parameters.
 
-    XLA compiles a step if that is faster. Parameters without gradients, such as
-    those of a layer that is not used, are seldom others in the next step.
+    XLA compiles the step if that is faster.
     """
     can_compile = can_join(self._networks.values())
-    return functools.cache(lambda places: unroll.compiled(
-        functools.partial(step, places),
-        can_compile and len(places) <= _MAX_COMPILED))
+    programs: dict[tuple[int, ...], Callable[..., Any]] = {}
+
+    def of_places(places):
+      if places in programs:
+        return programs[places]
+      of_these = functools.partial(step, places)
+      if len(programs) == _MAX_PROGRAMS:
+        return of_these
+      programs[places] = unroll.compiled(
+          of_these, can_compile and len(places) <= _MAX_COMPILED)
+      return programs[places]
+
+    return of_places
 
   def initial_states(self, shapes: Sequence[Sequence[int]]
                      ) -> list[tuple[list[tf.Tensor], Any]]:

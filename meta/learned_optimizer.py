@@ -65,8 +65,9 @@ class LearnedOptimizer(snt.Module):
       net_assignments: Pairs of a network's id and the names of the parameters
         that it optimizes. A name may be the end of one, from a "/" on. None
         gives all parameters to the only network.
-      learning_rate: Factor of the updates, a number or a scalar variable,
-        which may change during training.
+      learning_rate: Factor of the updates: a scalar variable, which may change
+        during training, or a number, of which a `tf.function` keeps the value
+        that it had when it was traced.
       name: Name of the module.
       shard: Whether the replicas of a distribution strategy share out
         coordinates and their states, where a network treats coordinates alike;
@@ -202,7 +203,7 @@ class LearnedOptimizer(snt.Module):
       variables: The parameters.
 
     Raises:
-      ValueError: See `apply`.
+      ValueError, RuntimeError: See `apply`.
     """
     new = [(name, v) for name, v in zip(names, variables, strict=True)
            if v not in self._slots]

@@ -48,6 +48,11 @@ class Unroller:
         parameters, or was made outside of the scope of the strategy.
     """
     len_unroll = checks.positive_integer("len_unroll", len_unroll)
+    if not isinstance(network, networks.Network):
+      raise ValueError(
+          f"network is a {type(network).__name__}, but must be a Network. (The "
+          "networks of a LearnedOptimizer, o say, are one as "
+          "networks.Partition(o.networks, o.net_assignments).)")
     problems.check(problem)
     self.network = network
     self.problem = problem
@@ -152,8 +157,8 @@ class MetaStep(Unroller):
       jit_compile: See `Unroller`.
       num_sampled: Number of coordinates, or rows of them, from a sample of
         which the meta-gradient is estimated at each unroll, for each run. The
-        sample is unbiased, and much faster than all of many coordinates. None
-        takes all.
+        estimate is unbiased, and takes much less time where there are many
+        coordinates. None takes all.
       max_gradient_norm: Norm to which a larger meta-gradient is scaled down, so
         that a steep part of a run makes no large step (Pascanu et al. 2013,
         algorithm 1). None clips nothing.

@@ -20,8 +20,8 @@ def pretrained() -> dict[str, str]:
     print(list(meta.pretrained()))
     print(meta.pretrained()["paper-mnist"])
   """
-  return {folder.name: (folder / _CARD).read_text(encoding="utf-8")
-          for folder in sorted(_root().iterdir()) if (folder / _CARD).exists()}
+  return {name: (folder / _CARD).read_text(encoding="utf-8")
+          for name, folder in _folders().items()}
 
 
 def find(path: files.Path) -> str:
@@ -35,7 +35,8 @@ def find(path: files.Path) -> str:
     FileNotFoundError: There is neither.
     ValueError: `path` is a file, or no path at all.
   """
-  names = list(pretrained())
+  folders = _folders()
+  names = list(folders)
   if not isinstance(path, str | os.PathLike):
     raise ValueError(
         f"path is {path!r}, but must be the folder of a trained optimizer, or "
@@ -45,7 +46,7 @@ def find(path: files.Path) -> str:
       path not in names or any(pathlib.Path(path).glob("*.l2l"))):
     return path
   if path in names:
-    return str(_root() / path)
+    return str(folders[path])
   if os.path.isfile(path):
     raise ValueError(
         f"{path!r} is a file, but the folder of a trained optimizer is needed: "
@@ -55,8 +56,10 @@ def find(path: files.Path) -> str:
       f"optimizers that come with the library are {names}.")
 
 
-def _root() -> pathlib.Path:
-  """Returns the folder of all trained networks, installed or in a checkout."""
+def _folders() -> dict[str, pathlib.Path]:
+  """Returns the folder of each trained network, installed or in a checkout."""
   here = pathlib.Path(__file__).parent
   installed = here / "trained"
-  return installed if installed.is_dir() else here.parent / "trained"
+  root = installed if installed.is_dir() else here.parent / "trained"
+  return {folder.name: folder for folder in sorted(root.iterdir())
+          if (folder / _CARD).exists()}

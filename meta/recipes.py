@@ -46,9 +46,12 @@ def get(name: str, num_epochs: int, unroll_length: int = 20
       longest have a multiple of it. Give `meta.Settings` the same.
 
   Raises:
-    ValueError: There is no recipe of that name.
+    ValueError: There is no recipe of that name, or a number is not a positive
+      integer.
   """
   checks.one_of("recipe", name, RECIPES)
+  num_epochs = checks.positive_integer("num_epochs", num_epochs)
+  unroll_length = checks.positive_integer("unroll_length", unroll_length)
   arguments = {NUM_EPOCHS: num_epochs, UNROLL_LENGTH: unroll_length}
   settings = {key: arguments.get(value, value)
               for key, value in RECIPES[name].items()}

@@ -49,7 +49,7 @@ class Recorder:
   """
 
   def begin(self, num_epochs: int) -> None:
-    """Receives the number of epochs that earlier runs have made."""
+    """Receives the number of epochs before a resumption; 0 at first."""
 
   def epoch(self, epoch: Epoch) -> None:
     """Receives an epoch."""

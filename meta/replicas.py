@@ -118,7 +118,8 @@ def combine(parts: Sequence[tf.Tensor], terms: Sequence[tf.Tensor] = ()
   context = tf.distribute.get_replica_context()
   num = context.num_replicas_in_sync
   is_own = tf.range(num) == context.replica_id_in_sync_group  # [R]
-  # A sum in which others have zeros. float64 holds the values of other types.
+  # A sum in which others have zeros. float64 holds floats, and integers
+  # of up to 53 bits.
   spread = [tf.where(tf.reshape(is_own, [num, *[1] * t.shape.rank]), t,
                      tf.zeros([], t.dtype)) for t in parts]
   flat = [tf.reshape(tf.cast(t, tf.float64), [-1]) for t in [*spread, *terms]]
@@ -138,19 +139,17 @@ def gather(num_runs: int, nest: Any) -> Any:
   if count() == 1:
     return first(nest)
   is_one = num_runs == count()
-  return first(_gatherer(tf.distribute.get_strategy(), is_one)(nest))
+  # Kept with the strategy, as it is compiled.
+  gatherers = vars(tf.distribute.get_strategy()).setdefault(
+      "_learning_to_learn_gatherers", {})
+  if is_one not in gatherers:
+    gatherers[is_one] = on_each(functools.partial(_gather, is_one))
+  return first(gatherers[is_one](nest))
 
 
-@functools.cache  # As it is compiled.
-def _gatherer(strategy: tf.distribute.Strategy, is_one: bool
-              ) -> Callable[[Any], Any]:
-  del strategy  # It is in scope.
-
-  def of_replica(nest):
-    parts = [t[tf.newaxis] if is_one else t for t in tf.nest.flatten(nest)]
-    return tf.nest.pack_sequence_as(nest, combine(parts)[0])
-
-  return on_each(of_replica)
+def _gather(is_one: bool, nest: Any) -> Any:
+  parts = [t[tf.newaxis] if is_one else t for t in tf.nest.flatten(nest)]
+  return tf.nest.pack_sequence_as(nest, combine(parts)[0])
 
 
 def of_workers(value: int) -> np.ndarray:

@@ -78,8 +78,8 @@ def unless_exploded(
     objective: See `objectives.meta_loss`.
     without_second: Returns the meta-gradient without, which is used if
       `gradients` are not finite, or their norm is more than `MAX_RATIO` times
-      its norm, and more than ten times the sum of the sizes of the losses, or
-      with "log", ten times their number.
+      its norm, and more than ten times the sum over T of the mean size of the
+      losses, or with "log", 10 (T + 1).
   """
   def choose() -> list[tf.Tensor]:
     others = without_second()

@@ -262,9 +262,12 @@ def as_gradient(gradient: Any, parameter: Parameter
     raise ValueError(f"The gradient of {name!r} is of type "
                      f"{gradient.dtype.name}, but must be of a floating-point "
                      "type.")
-  if not shape.is_compatible_with(gradient.shape):
-    raise ValueError(f"The gradient of {name!r} has shape {gradient.shape}, "
-                     f"but the parameter has {shape}.")
+  given = gradient.shape
+  if isinstance(gradient, tf.IndexedSlices):  # Its own shape may be unknown.
+    given = shape[:1].concatenate(gradient.values.shape[1:])
+  if not shape.is_compatible_with(given):
+    raise ValueError(f"The gradient of {name!r} has shape {given}, but the "
+                     f"parameter has {shape}.")
   if isinstance(gradient, tf.IndexedSlices):
     return _without_repetition(gradient, shape)
   return gradient if gradient.shape.is_fully_defined() else (

@@ -142,16 +142,18 @@ class Trainer:
     minimize = functools.partial(
         self.optimizer.meta_minimize, problem, settings.unroll_length,
         settings.learning_rate, self.net_assignments,
-        settings.second_derivatives, settings.jit_compile,
-        settings.sampled_coordinates, settings.max_gradient_norm,
-        settings.objective, estimator=settings.estimator,
+        second_derivatives=settings.second_derivatives,
+        jit_compile=settings.jit_compile,
+        num_sampled=settings.sampled_coordinates,
+        max_gradient_norm=settings.max_gradient_norm,
+        objective=settings.objective, estimator=settings.estimator,
         perturbation_stddev=settings.perturbation_stddev,
         perturbation_pairs=settings.perturbation_pairs)
     step = minimize(
-        self._compiled[0].meta_step.optimizer if self._compiled else None)
+        adam=self._compiled[0].meta_step.optimizer if self._compiled else None)
     imitation_step = minimize(
-        step.optimizer,
-        baselines.BY_NAME[settings.teacher](settings.teacher_learning_rate)
+        adam=step.optimizer,
+        teacher=baselines.BY_NAME[settings.teacher](settings.teacher_learning_rate)
     ) if settings.imitation else step
     evaluate = evaluation.Evaluator(
         step.network, problem, settings.num_steps, settings.jit_compile)

@@ -77,10 +77,10 @@ def vectorized(function: Callable[..., Any], batched: bool
       return tf.vectorized_map(lambda args: function(*args), args, warn=False)
     except (TypeError, ValueError) as error:
       raise ValueError(
-          "TensorFlow cannot vectorize this problem over several runs. Make "
-          "one run at a time (--num_tasks=1, --estimator=backprop). The cause "
-          "may be a loop or a branch in its loss: a recurrent layer can do "
-          "without by unroll=True. TensorFlow says: "
+          "TensorFlow cannot vectorize this problem over several runs. Train "
+          "on one run at a time (num_tasks=1, estimator='backprop'). The cause "
+          "may be a loop or a branch in sample or loss: a recurrent layer can "
+          "do without by unroll=True. TensorFlow says: "
           f"{str(error).splitlines()[0]}"
           ) from error
 
@@ -109,9 +109,7 @@ def loss_and_gradients(
       loss = _loss(problem, params, *args)
     gradients = tape.gradient(
         loss, params, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    # The reshape turns tf.IndexedSlices, of embeddings say, into tensors.
-    return loss, tf.nest.map_structure(
-        lambda g, p: tf.reshape(g, p.shape), gradients, params)
+    return loss, _dense(gradients, params)
 
   return vectorized(loss_and_gradients, run.is_batched)(
       run.params, run.constants, run.seed, run.step)
@@ -129,9 +127,18 @@ def hessian_product(problem: problems.Problem, run: Run,
   with tf.GradientTape(watch_accessed_variables=False) as tape:
     tape.watch(run.params)
     _, gradients = loss_and_gradients(problem, run)
-  return tape.gradient(
+  products = tape.gradient(
       gradients, run.params, vector,
       unconnected_gradients=tf.UnconnectedGradients.ZERO)
+  return _dense(products, run.params)
+
+
+def _dense(gradients: problems.Params,
+           params: problems.Params) -> problems.Params:
+  """Returns gradients as tensors, also those of embeddings."""
+  # The reshape turns tf.IndexedSlices into tensors.
+  return tf.nest.map_structure(
+      lambda g, p: tf.reshape(g, p.shape), gradients, params)
 
 
 def apply_network(

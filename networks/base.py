@@ -123,7 +123,7 @@ class Network(snt.Module, abc.ABC):
 
   @property
   def needs_params(self) -> bool:
-    """Whether updates depend on the parameters: `step` is to be called."""
+    """Whether `prepare` reads the parameters; if so, callers call `step`."""
     return False
 
   def update_rows(self, inputs: Any, state: State) -> tuple[Any, State]:
@@ -136,7 +136,10 @@ class Network(snt.Module, abc.ABC):
 
   def step(self, gradients: Params, state: State,
            params: Params | None) -> tuple[Params, State]:
-    """Makes one step, as `__call__` does, with the parameters before it."""
+    """Makes one step, as `__call__` does, with the parameters before it.
+
+    Networks that read the parameters override `prepare`, not this method.
+    """
     updates, state = self.update_rows(*self.prepare(gradients, state, params))
     return self.from_rows(updates, gradients), state
 

@@ -86,8 +86,8 @@ class StandardDeepLSTM(base.Network):
     self._initializers = initializers.Initializers(
         initializer, self.variable_names, seed)
     self.lstms: list[lstm.LSTM] = []
-    self._num_extra = 0  # Inputs that a subclass adds, of the first layer and
-    # of the last one.
+    # Inputs that a subclass adds to the first layer and to the last one.
+    self._num_extra = 0
     self._linear: Any = None  # A snt.Linear once the variables exist.
     self._dense: Any = None  # The same, if there is a dense layer.
 

@@ -62,7 +62,7 @@ def factory(net: str, net_options: Any = (),
   network = cls(**options)
   if saved is not None:
     _check_options(network, given, saved, net_path)
-    _check_layers(network, saved.weights, net_path)
+    _check_variables(network, saved.weights, net_path)
     if saved.weights:
       network = cls(**options | {"initializer": saved.weights})
   return network
@@ -151,13 +151,13 @@ def _check_options(network: base.Network, given: Mapping[str, Any],
                        f"net_options has {name}={value!r}.")
 
 
-def _check_layers(network: base.Network, layers: Mapping[str, Any],
-                  net_path: files.Path | None) -> None:
-  """Raises ValueError if a file lacks layers of its network."""
-  if not isinstance(network, deep_lstm.StandardDeepLSTM):
-    return
-  needed = sorted(network.variable_names)
-  if sorted(layers) != needed:
+def _check_variables(network: base.Network, saved: weights.Weights,
+                     net_path: files.Path | None) -> None:
+  """Raises ValueError if a file lacks variables of its network."""
+  needed = getattr(network, "variable_names", {})  # Others have none.
+  held = {layer: sorted(arrays) for layer, arrays in saved.items()}
+  if held != {layer: sorted(names) for layer, names in needed.items()}:
     raise ValueError(
-        f"{net_path} holds the weights of {sorted(layers)}, but a network of "
-        f"layers={network.options['layers']} needs those of {needed}.")
+        f"{net_path} holds the weights {held}, but its network, a "
+        f"{type(network).__name__} of the options {network.options}, needs "
+        f"{needed}.")

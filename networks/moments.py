@@ -50,9 +50,9 @@ class RunningMoments:
         moments.peaks, moments.step + 1)
     fastest = self.unbiased(moments)[1][0]  # [D, N]
     parts = [fastest] if len(sizes) == 1 else tf.split(fastest, sizes, axis=1)
-    sizes_now = [tf.reduce_mean(p) * tf.ones_like(p[:1]) for p in parts]
+    levels = [tf.reduce_mean(p) * tf.ones_like(p[:1]) for p in parts]
     return moments._replace(
-        peaks=tf.maximum(moments.peaks, tf.concat(sizes_now, 1)))
+        peaks=tf.maximum(moments.peaks, tf.concat(levels, 1)))
 
   def unbiased(self, moments: Moments) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the means [K, D, N] and squares [L, D, N], corrected.

@@ -8,7 +8,7 @@ A configuration is data. The functions here return changed copies of it, and
 `make` builds the networks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 import os
 import pathlib
 from typing import Any
@@ -44,13 +44,18 @@ def make(net_config: NetConfig) -> dict[str, base.Network]:
     FileNotFoundError: See `networks.factory`.
   """
   for key, config in net_config.items():
-    if not isinstance(config, Mapping) or not (
-        {"net"} <= config.keys() <= {"net", "net_options", "net_path"}):
-      raise ValueError(
-          f"The configuration of network {key!r} is {config!r}, but must be a "
-          "dictionary with net, and perhaps net_options and net_path, such as "
-          "{'net': 'Adam', 'net_options': {'learning_rate': 0.1}}.")
+    _check(key, config, {"net"})
   return {key: factory(**config) for key, config in net_config.items()}
+
+
+def _check(key: str, config: Any, needed: Set[str] = frozenset()) -> None:
+  """Raises a ValueError if the configuration of a network has another form."""
+  if not isinstance(config, Mapping) or not (
+      needed <= config.keys() <= {"net", "net_options", "net_path"}):
+    raise ValueError(
+        f"The configuration of network {key!r} is {config!r}, but must be a "
+        "dictionary with net, and perhaps net_options and net_path, such as "
+        "{'net': 'Adam', 'net_options': {'learning_rate': 0.1}}.")
 
 
 def with_seed(net_config: NetConfig, seed: int) -> NetConfig:
@@ -152,6 +157,8 @@ def from_folder(path: files.Path,
                      "of the networks by id; net_assignments is another "
                      "argument.")
   if net_config:
+    for key, config in net_config.items():
+      _check(key, config)
     loaded: NetConfig = {
         key: {**_class_of(path, key), **config,
               "net_path": filename(path, key)}
@@ -201,7 +208,8 @@ def with_arrays(networks: Mapping[str, base.Network]
 
 def _initializer(network: base.Network) -> dict[str, Any]:
   """Returns the option that holds the weights; none if there are no weights."""
-  create_variables(network)
+  if not network.variables:
+    create_variables(network)
   layers = {
       layer: {field: array.tolist() for field, array in fields.items()}
       for layer, fields in arrays(network).items()}

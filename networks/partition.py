@@ -59,6 +59,10 @@ class Partition(base.Network):
     self._names: dict[str, tuple[str, ...]] | None = None
     if assignments is not None:
       self._names = _checked(assignments, networks)
+      if not self._names:
+        raise ValueError(
+            "net_assignments is empty, but must give parameters to a network; "
+            "None gives all of them to the only one.")
     elif len(networks) != 1:
       raise ValueError(
           f"net_assignments is None, but the networks are {sorted(networks)}: "

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from l2lgd import checks
-from networks import moments, preprocess
+from networks import elementwise, preprocess
 
 _NONLINEARITIES = {"linear": tf.identity, "tanh": tf.tanh}
 _MAX_DIRECTION = 3.  # A bound, which momenta seldom reach.
@@ -76,8 +76,9 @@ class Postprocessing:
     self._max_size = (
         None if max_size is None else checks.positive("max_size", max_size))
     if max_size is not None and (min_size is None or max_size < min_size):
-      raise ValueError(f"max_size is {max_size}, but must be None or at least "
-                       f"min_size, which is {min_size}.")
+      raise ValueError(f"max_size is {max_size}, but must be " + (
+          "None, as min_size is." if min_size is None else
+          f"at least min_size, which is {min_size}."))
     self._weight_decay = checks.fraction("weight_decay", weight_decay)
     self._log_range = checks.finite("log_range", log_range, 0.)
     self.num_outputs = 2 if log_range else 1
@@ -111,7 +112,8 @@ class Postprocessing:
     if self._min_size is not None:
       size = tf.concat([
           tf.ones_like(p[:1]) * tf.clip_by_value(
-              moments.rms(p), self._min_size, self._max_size or np.inf)
+              elementwise.root(tf.reduce_mean(p**2)), self._min_size,
+              self._max_size or np.inf)
           for p in params], 1)
     if direction is not None:
       moved = tf.cast(direction != 0., direction.dtype)

@@ -88,7 +88,7 @@ def _make(specification: Mapping[str, Any]) -> base.Problem:
   unknown = set(specification) - {"name", "options"}
   if unknown or "name" not in specification:
     raise ValueError(f"problems has {dict(specification)}, but a dictionary "
-                     "must have the keys 'name' and 'options'.")
+                     "must have the key 'name', and may have 'options'.")
   name = checks.one_of("name", specification["name"], _BY_NAME)
   make, names = _BY_NAME[name]
   options = {names.get(key, key): value

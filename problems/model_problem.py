@@ -116,20 +116,14 @@ class ModelProblem(supervised.Supervised):
     return losses * tf.cast(weights, losses.dtype)  # [B]
 
   def _check(self, seed: tf.Tensor) -> None:
-    """Computes a loss and its gradient, and names the step that fails."""
+    """Computes a loss, and names the step that fails."""
     params, constants = self.sample(seed)
     dtypes = sorted({p.dtype.name for p in params.values()})
     if dtypes not in (["float32"], ["float64"]):
       raise ValueError(
           f"The weights are of {', '.join(dtypes)}, but must all be of "
           "float32, as they are with the policy mixed_float16, or of float64.")
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-      tape.watch(params)
-      loss = self._checked_loss(params, constants, seed)
-    if all(g is None for g in tape.gradient(loss, list(params.values()))):
-      raise ValueError(
-          "The loss has no gradient with respect to any weight: neither loss_fn"
-          " nor the model may leave TensorFlow, or round.")
+    self._checked_loss(params, constants, seed)
 
   def _checked_loss(self, params: base.Params, constants: base.Constants,
                     seed: tf.Tensor) -> tf.Tensor:

@@ -48,10 +48,13 @@ class Quadratic(base.Problem):
     self._batch_size = checks.positive_integer("batch_size", batch_size)
     self._num_dims = checks.positive_integer("num_dims", num_dims)
     self._stddev = checks.finite("stddev", stddev, minimum=0.)
-    self._dtype = tf.as_dtype(dtype)
-    if not self._dtype.is_floating:
-      raise ValueError(
-          f"dtype is {self._dtype.name}, but must be a floating-point type.")
+    try:
+      self._dtype = tf.as_dtype(dtype)
+      if not self._dtype.is_floating:
+        raise TypeError
+    except TypeError:
+      raise ValueError(f"dtype is {dtype!r}, but must be a floating-point "
+                       "type.") from None
     self._draw = _COEFFICIENTS[
         checks.one_of("distribution", distribution, _COEFFICIENTS)]
     self._separate = separate

@@ -29,8 +29,10 @@ class RandomScaling(base.Problem):
       r: The largest absolute value of the logarithm of a scale.
 
     Raises:
-      ValueError: `r` is not positive.
+      ValueError: `problem` is no problem, or `r` is not positive.
     """
+    if not isinstance(problem, base.Problem):
+      raise ValueError(f"problem is {problem!r}, but must be a Problem.")
     self._problem = problem
     self._r = checks.positive("r", r)
 

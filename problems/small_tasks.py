@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from l2lgd import philox
+from l2lgd import checks, philox
 from problems import (
     base,
     classification,
@@ -60,6 +60,7 @@ def small_task(index: int, data_dir: str | None = None, split: str = "train",
   if not isinstance(index, numbers.Integral) or index < 0:
     raise ValueError(
         f"index is {index!r}, but must be an integer of at least 0.")
+  checks.one_of("split", split, datasets.sources.SPLITS)
   rng = np.random.default_rng(index)
   kind = _KINDS[index % len(_KINDS)]
   if kind is None:
@@ -100,6 +101,7 @@ def wide_task(index: int, data_dir: str | None = None, split: str = "train",
     OSError: See `datasets.mnist.read`.
   """
   network = _member(_WIDE, index)
+  checks.one_of("split", split, datasets.sources.SPLITS)
   has_digits = data_dir is not None or download
   return _SmallNetwork(
       _digits(data_dir, split, download, _SIDE) if has_digits

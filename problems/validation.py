@@ -18,7 +18,8 @@ _LIBRARY = tuple(
 _OF_THE_SEED = (
     "when it is called again with the same seed, but all random numbers must "
     "be drawn from the seed, as tf.random.stateless_normal does.")
-_SEEDS = [(0, i) for i in range(16)]  # The first that is finite ends it.
+_SEEDS = [(0, i) for i in range(16)]  # The check ends at the first
+# whose loss and gradient are finite.
 # By `id`, as a problem, such as a dataclass, need not be hashable.
 _checked: weakref.WeakValueDictionary[int, base.Problem] = (
     weakref.WeakValueDictionary())
@@ -35,9 +36,12 @@ def check(problem: base.Problem) -> None:
     problem: The problem.
 
   Raises:
-    ValueError: Its parameters or its loss are not what they must be, cannot be
-      computed, or are not finite for each of a few seeds.
+    ValueError: It is no problem, or its parameters or its loss are not what
+      they must be, cannot be computed, or are not finite for each of a few
+      seeds.
   """
+  if not isinstance(problem, base.Problem):
+    raise ValueError(f"problem is {problem!r}, but must be a Problem.")
   if id(problem) in _checked:
     return
   for seed in _SEEDS:
@@ -125,7 +129,7 @@ def _fault(problem: base.Problem, seed: tf.Tensor) -> str | None:
                      "return a tuple of parameters and constants.")
   params = _checked_params(name, drawn[0])
   constants = _checked_constants(name, drawn[1])
-  if not _are_equal(drawn, problem.sample(seed)):
+  if not _are_equal(drawn, computed(f"{name}.sample", problem.sample, seed)):
     raise ValueError(f"{name}.sample returns other values {_OF_THE_SEED}")
   with tf.GradientTape(watch_accessed_variables=False) as tape:
     tape.watch(params)
@@ -135,8 +139,10 @@ def _fault(problem: base.Problem, seed: tf.Tensor) -> str | None:
                        params)
   if all(g is None for g in gradients.values()):
     raise ValueError(f"{name}.loss has no gradient with respect to any "
-                     "parameter: it must be made of TensorFlow's operations.")
-  if not _are_equal(loss, problem.loss(params, constants, seed)):
+                     "parameter: it must be made of TensorFlow's operations, "
+                     "and must not round.")
+  if not _are_equal(loss, computed(f"{name}.loss", problem.loss, params,
+                                   constants, seed)):
     raise ValueError(f"{name}.loss returns other values {_OF_THE_SEED}")
   if not _is_finite(loss):
     value = f"is {loss.numpy()}" if loss.shape.rank == 0 else "has nan or inf"
@@ -154,9 +160,10 @@ def _fault(problem: base.Problem, seed: tf.Tensor) -> str | None:
 
 def _are_equal(values: Any, others: Any) -> bool:
   """Returns whether nested numbers are the same, up to rounding."""
-  return all(
+  values, others = _numbers(values), _numbers(others)
+  return [v.shape for v in values] == [o.shape for o in others] and all(
       np.allclose(a, b, rtol=1e-4, equal_nan=True)
-      for a, b in zip(_numbers(values), _numbers(others), strict=True))
+      for a, b in zip(values, others))
 
 
 def _numbers(values: Any) -> list[np.ndarray]:

@@ -1,5 +1,6 @@
 """Tests of the choice of what XLA compiles."""
 
+import itertools
 from unittest import mock
 
 from absl.testing import absltest, parameterized
@@ -52,6 +53,17 @@ class Mask(problems.Problem):
     return tf.reduce_sum(tf.boolean_mask(params["x"], is_kept)**2)
 
 
+class MaskedSample(problems.Problem):
+  """As many constants as the seed tells."""
+
+  def sample(self, seed):
+    is_kept = tf.random.stateless_uniform([8], seed, alg="philox") < 0.5
+    return {"x": tf.ones([])}, tf.boolean_mask(tf.ones([8]), is_kept)
+
+  def loss(self, params, constants, seed):
+    return params["x"]**2 * (1. + tf.reduce_sum(constants))
+
+
 class Loop(problems.Simple):
   """A loop whose length depends on the point; XLA knows it for one run."""
 
@@ -102,9 +114,10 @@ class SideBySideTest(parameterized.TestCase):
     self.assertEqual(compilation.can_vectorize(problem, run), expected)
 
   def test_runs_whose_tensors_differ_in_size_are_made_one_after_another(self):
-    for jit_compile in (False, None):
+    for problem, jit_compile in itertools.product(
+        (Mask(), MaskedSample()), (False, None)):
       losses = evaluation.Evaluator(
-          networks.Sgd(0.1), Mask(), 2, jit_compile)(range(4)).losses
+          networks.Sgd(0.1), problem, 2, jit_compile)(range(4)).losses
       self.assertTrue(np.isfinite(losses).all())
       self.assertGreater(len({*losses[:, 0].tolist()}), 1)
 
@@ -129,7 +142,7 @@ class SideBySideTest(parameterized.TestCase):
     meta_step = meta.MetaOptimizer().meta_minimize(Branch(), 2)
     with self.assertRaisesRegex(
         ValueError, "^TensorFlow cannot vectorize this problem over several ru"
-        "ns. Make one run at a time"):
+        "ns. Train on one run at a time"):
       meta_step.train(meta_step.reset(tf.constant([[1, 2], [3, 4]])))
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import pathlib
-import shutil
 import tarfile
 import tempfile
 from unittest import mock
@@ -101,16 +100,6 @@ class Cifar10Test(parameterized.TestCase):
     np.testing.assert_array_equal(
         labels, self.records["test_batch.bin"][:, 0])
     self.assertEqual(os.listdir(f"{self.root}/new"), ["cifar-10-batches-bin"])
-
-  def test_download_that_another_process_has_finished_is_taken(self):
-    def replace(source, target):
-      if source.endswith("-bin"):
-        shutil.copytree(source, target)
-      return os_replace(source, target)
-
-    os_replace = os.replace
-    with mock.patch.object(os, "replace", side_effect=replace):
-      self.test_download_makes_the_folder()
 
   def test_download_of_another_checksum_leaves_nothing(self):
     with self.assertRaisesRegex(OSError, "could not be downloaded.*hash"):

@@ -3,12 +3,16 @@
 import hashlib
 import os
 import pathlib
+import shutil
 import tempfile
+import threading
 from unittest import mock
 
 from absl.testing import absltest
 import numpy as np
+import tensorflow as tf
 
+from l2lgd import files
 from problems.datasets import mnist
 from tests import fake_data
 
@@ -39,6 +43,25 @@ class DownloadTest(absltest.TestCase):
     self.origin.unlink()
     mnist.read(str(self.dir), "train", download=True)
     mnist.read(str(self.dir), "train")
+
+  def test_download_of_another_process_is_awaited_and_taken(self):
+    self.dir.mkdir(parents=True)
+    reader = threading.Thread(
+        target=mnist.read, args=(str(self.dir), "test", True))
+    with mock.patch.object(tf.keras.utils, "get_file") as get_file:
+      with files.in_turn(self.dir):  # As the other process does.
+        reader.start()
+        reader.join(0.1)
+        self.assertTrue(reader.is_alive())
+        shutil.copy(self.origin, self.dir / "mnist.npz")
+      reader.join()
+    get_file.assert_not_called()
+
+  def test_rest_of_a_download_that_was_killed_is_removed(self):
+    rest = self.dir / ".download-mnist.npz"
+    rest.mkdir(parents=True)
+    (rest / "origin.npz").write_bytes(b"half")
+    self.test_download_makes_the_file()
 
   def test_default_directory_is_that_of_keras(self):
     with mock.patch.dict(os.environ, KERAS_HOME=str(self.root / "keras")):

@@ -4,6 +4,7 @@ import os
 import pathlib
 import pickle
 import tempfile
+import zipfile
 
 from absl.testing import absltest, parameterized
 import numpy as np
@@ -148,7 +149,7 @@ class FactoryTest(parameterized.TestCase):
     weights.write(self.file, weights.Saved(
         {}, COORDINATEWISE, {"layers": [4]}, {}))
     with self.assertRaisesRegex(
-        ValueError, r"the weights of \[\], but a network of layers=\[4\]"):
+        ValueError, r"the weights {}, but its network.* needs {'lstm_1': "):
       networks.factory(COORDINATEWISE, {}, self.file)
 
   def test_file_notes_what_it_was_trained_on(self):
@@ -234,6 +235,23 @@ class FactoryTest(parameterized.TestCase):
       network = networks.factory(
           COORDINATEWISE, {"layers": asked[0]}, self.file)
       network.initial_state({"x": tf.ones([2])})
+
+  def test_file_that_lacks_a_variable_is_refused(self):
+    self.save()
+    rest = f"{self.file}.rest"
+    with zipfile.ZipFile(self.file) as file, zipfile.ZipFile(
+        rest, "w") as without:
+      for name in file.namelist():
+        if name != "lstm_1/w_gates.npy":
+          without.writestr(name, file.read(name))
+    with self.assertRaisesRegex(
+        ValueError, rf"{rest} holds the weights .*'lstm_1': \['b_gates'\]"):
+      networks.factory(COORDINATEWISE, net_path=rest)
+
+  def test_hand_designed_optimizer_has_no_weights_in_a_file(self):
+    self.save_legacy((4,))
+    with self.assertRaisesRegex(ValueError, "holds the weights .* needs {}"):
+      networks.factory("Adam", net_path=self.file)
 
   def test_legacy_file_of_another_preprocessing_is_refused(self):
     self.save_legacy((4,))

@@ -1,5 +1,6 @@
 """Tests that parameters are optimized together as they are one by one."""
 
+import itertools
 import os
 from unittest import mock
 
@@ -8,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 import meta
-from meta import groups
+from meta import groups, unroll
 import networks
 from tests.toy_training import FolderTest, loop, make_model
 
@@ -118,6 +119,25 @@ class GroupsTest(FolderTest):
       values.append(table.numpy())
     np.testing.assert_allclose(*values, rtol=1e-6)
     np.testing.assert_array_equal(values[0][::2][:2], 1.)
+
+  def test_rows_of_another_length_are_refused_before_anything_moves(self):
+    first, table = tf.Variable([1., 2.]), tf.Variable(tf.ones([5, 2]))
+    with self.assertRaisesRegex(
+        ValueError, r"has shape \(5, 3\), but the parameter has \(5, 2\)"):
+      make("momenta").apply(
+          [tf.ones([2]), tf.IndexedSlices(tf.ones([1, 3]), tf.constant([0]))],
+          [first, table])
+    np.testing.assert_array_equal(first, [1., 2.])
+
+  def test_only_a_few_sets_of_parameters_are_compiled(self):
+    step = groups.Step({"cw": lstm()}, [[]] * 5)
+    with mock.patch.object(
+        unroll, "compiled", side_effect=unroll.compiled) as compiled:
+      of_places = step.compiled(lambda places: len(places))
+      for _ in range(2):
+        for places in itertools.combinations(range(5), 2):  # 10 sets.
+          self.assertEqual(of_places(places)(), 2)
+    self.assertEqual(compiled.call_count, 8)
 
   def test_states_that_are_skipped_stay(self):
     optimizer, parameters = make("momenta"), variables()

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 import meta
-from meta import meta_gradient, objectives, second_order, unroll
+from meta import evaluation, meta_gradient, objectives, second_order, unroll
 import problems
 from tests import assertions, eager, toys
 
@@ -23,6 +23,15 @@ def poisoned(run):
 
 
 class UnrollerTest(parameterized.TestCase):
+
+  def test_network_and_problem_must_be_such(self):
+    optimizer = meta.LearnedOptimizer.load("paper-quadratic")
+    with self.assertRaisesRegex(
+        ValueError, "network is a LearnedOptimizer, but must be a Network"):
+      evaluation.Evaluator(optimizer, toys.Regression(), 3)
+    with self.assertRaisesRegex(
+        ValueError, "problem is <class .*, but must be a Problem"):
+      meta.MetaOptimizer(net=SMALL).meta_loss(problems.Quadratic, 3)
 
   def test_is_the_unroll(self):
     problem = toys.Regression()

@@ -101,6 +101,10 @@ class PartitionTest(parameterized.TestCase):
         ValueError, "net_assignments is None, but the networks are"):
       partition.Partition({key: self.networks[key] for key in keys})
 
+  def test_assignments_must_not_be_empty(self):
+    with self.assertRaisesRegex(ValueError, "net_assignments is empty"):
+      partition.Partition(self.networks, [])
+
   @parameterized.parameters("b", [[("b", "y")]], [[("b",)]], [{"b": ["y"]}])
   def test_anything_but_pairs_is_refused(self, assignments):
     with self.assertRaisesRegex(ValueError, "net_assignments has .* be pairs"):

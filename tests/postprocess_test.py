@@ -69,9 +69,21 @@ class PostprocessingTest(parameterized.TestCase):
         None, [tf.constant(p) for p in params])
     np.testing.assert_allclose(size, [[2., 2., 0.2, 0.2]])
 
+  def test_parameter_of_zeros_has_a_finite_derivative(self):
+    @tf.function(jit_compile=True)  # XLA divides by the root of zero.
+    def derivative(params):
+      with tf.GradientTape() as tape:
+        tape.watch(params)
+        size = postprocess.Postprocessing(min_size=0.2).prepare(
+            None, [params]).size
+      return tape.gradient(size, params)
+    np.testing.assert_array_equal(
+        derivative(tf.zeros([1, 3])), np.zeros([1, 3]))
+
   @parameterized.parameters(
-      ({"max_size": 1.}, "max_size is 1.0, but must be None or at least min_s"),
-      ({"min_size": 2., "max_size": 1.}, "max_size is 1.0, but must be None "),
+      ({"max_size": 1.}, "max_size is 1.0, but must be None, as min_size is"),
+      ({"min_size": 2., "max_size": 1.},
+       "max_size is 1.0, but must be at least min_size, which is 2.0"),
       ({"nonlinearity": "relu"}, "nonlinearity is 'relu', but must be one of"),
       ({"nominal_step": -1}, "nominal_step is -1, but must be"),
       ({"min_size": 0}, "min_size is 0, but must be a positive number"),

@@ -114,7 +114,7 @@ class EnsembleTest(parameterized.TestCase):
        r"^name is 'rosenbrock', but must be one of \['cifar10', 'ensemble', "
        r"'mnist', 'quadratic', 'simple', 'simple_multi_optimizer'\]"),
       ({"options": {}}, r"^problems has {'options': {}}, but a dictionary must "
-       "have the keys 'name' and 'options'"),
+       "have the key 'name', and may have 'options'"),
       ({"name": "simple", "weight": 2.}, "must have the keys 'name'"),
       ({"name": "simple", "options": {"num_dims": 2}},
        r"^options of 'simple' has the keys \['num_dims'\], but"),

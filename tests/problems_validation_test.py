@@ -100,6 +100,15 @@ class CheckTest(parameterized.TestCase):
         r"they must be tensors, or \(\) if there are none"):
       problems.check(Given(None, drawn=(X, constants)))
 
+  def test_parameters_of_changing_sizes_are_refused(self):
+    sizes = iter([2, 3])
+    class Growing(Given):
+      def sample(self, seed):
+        return {"x": tf.zeros([next(sizes)])}, ()
+    with self.assertRaisesRegex(
+        ValueError, "^Growing.sample returns other values when it is called"):
+      problems.check(Growing(X))
+
   def test_sample_that_needs_the_value_of_its_seed_is_refused(self):
     with self.assertRaisesRegex(
         ValueError, r"^OfNumPy.sample raises TypeError at .*_test.py:\d+: int"):

@@ -4,7 +4,7 @@ from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
-from meta import meta_step, unroll
+from meta import compilation, meta_step, unroll
 import networks
 import problems
 from tests import assertions, toys
@@ -116,9 +116,16 @@ class UnrollTest(parameterized.TestCase):
         Rows(), unroll.start(network, Rows(), 0))
     np.testing.assert_array_equal(
         gradients["x"], [[2., 4.], [0., 0.], [20., 24.]])
-    step = meta_step.MetaStep(network, Rows(), 2, 0.01)
-    losses, _ = step.step(step.reset(0))
-    self.assertTrue(np.isfinite(losses).all())
+    run = unroll.start(network, Rows(), 0)
+    np.testing.assert_array_equal(
+        unroll.hessian_product(Rows(), run, {"x": tf.ones([3, 2])})["x"],
+        [[2., 2.], [0., 0.], [4., 4.]])
+    for second_derivatives in (False, True):
+      self.assertTrue(
+          compilation.choose(network, Rows(), run, second_derivatives).unroll)
+      step = meta_step.MetaStep(network, Rows(), 2, 0.01, second_derivatives)
+      losses, _ = step.step(step.reset(0))
+      self.assertTrue(np.isfinite(losses).all())
 
   def test_parameters_without_a_gradient_stay_put(self):
     class Partial(problems.Simple):

@@ -11,7 +11,6 @@ from absl.testing import absltest, parameterized
 import numpy as np
 
 from l2lgd.commands import cluster
-from meta import replicas
 from tests import processes, programs, run_files
 
 TRAIN = ("train.py", "--problem=simple", "--num_steps=4", "--unroll_length=2",
@@ -126,17 +125,6 @@ class ClusterTest(programs.TestCase):
     with mock.patch.dict(os.environ, TF_CONFIG=value):
       self.assert_error(
           programs.run("train"), "TF_CONFIG is .*, but must be such as")
-
-  @parameterized.parameters((True, ["read", "wait"]), (False, ["wait", "read"]))
-  def test_first_process_downloads_while_the_others_wait(self, first, expected):
-    events = []
-    with (programs.given_flags("train", "--download"),
-          mock.patch.object(replicas, "is_first_worker", return_value=first),
-          mock.patch.object(replicas, "of_workers",
-                            side_effect=lambda _: events.append("wait"))):
-      with cluster.downloads():
-        events.append("read")
-    self.assertEqual(events, expected)
 
   def test_port_that_is_taken_is_told(self):
     with socket.create_server(("", 0)) as taken:

@@ -78,17 +78,6 @@ def shared(num_runs: int) -> Iterator[None]:
     yield
 
 
-@contextlib.contextmanager
-def downloads() -> Iterator[None]:
-  """Lets the others wait until the first process has downloaded the data."""
-  waits = FLAGS.download and not replicas.is_first_worker()
-  if waits:
-    replicas.of_workers(0)
-  yield
-  if FLAGS.download and not waits:
-    replicas.of_workers(0)
-
-
 def _num_slurm_tasks() -> int:
   return int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
 

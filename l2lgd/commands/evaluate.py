@@ -73,8 +73,7 @@ def main() -> None:
     options.check_positive(
         "num_steps", "num_epochs", "learning_rate", "tuning_epochs")
     experiment = options.experiment()
-    with cluster.downloads():
-      problem = options.make_problem(experiment, FLAGS.split)
+    problem = options.make_problem(experiment, FLAGS.split)
     if replicas.is_first_worker():
       check_outputs(problem)
     optimizers, evaluators = make_optimizers(experiment, problem)

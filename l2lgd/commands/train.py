@@ -11,6 +11,7 @@ import meta
 from meta import (
     evolution,
     experiments,
+    objectives,
     pretrained_networks,
     recipes,
     replicas,
@@ -58,7 +59,7 @@ flags.DEFINE_integer("decay_epochs", None, "Epochs in which the learning rate "
                      "decays to 0, as half a cosine.")
 flags.DEFINE_float("max_gradient_norm", None,
                    "Norm to which larger meta-gradients are clipped.")
-flags.DEFINE_enum("objective", "sum", ["sum", "log"],
+flags.DEFINE_enum("objective", "sum", list(objectives.NAMES),
                   "Whether the meta-loss is the sum of the losses or of their "
                   "logarithms.")
 flags.DEFINE_integer("min_num_steps", None,
@@ -148,8 +149,7 @@ def train(found: Mapping[str, experiments.Experiment],
   """
   experiment = next(iter(found.values()))
   net_options = parse_net_options()
-  with cluster.downloads():
-    by_name = make_problems(found)
+  by_name = make_problems(found)
   optimizer = meta.MetaOptimizer(**initial_config(experiment, net_options))
   meta.train(
       by_name if len(by_name) > 1 else by_name[FLAGS.problem], optimizer,

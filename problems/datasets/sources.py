@@ -2,17 +2,20 @@
 
 from collections.abc import Sequence
 import os
+import shutil
 import tarfile
-import tempfile
 import zipfile
 
 import numpy as np
 import tensorflow as tf
 
+from l2lgd import files
+
 SPLITS = ("train", "validation", "test")
 
 
-def directory(data_dir: str | None, name: str, download: bool) -> str:
+def directory(data_dir: str | None, name: str, download: bool,
+              of_keras: str = "datasets") -> str:
   """Returns the directory of a data set.
 
   Args:
@@ -20,6 +23,7 @@ def directory(data_dir: str | None, name: str, download: bool) -> str:
       is the directory of Keras, which only a download may use.
     name: Name of the data set, for the error.
     download: Whether the data set may be downloaded.
+    of_keras: Where Keras has it, within its own directory.
 
   Raises:
     ValueError: `data_dir` is None, and nothing may be downloaded.
@@ -30,8 +34,8 @@ def directory(data_dir: str | None, name: str, download: bool) -> str:
           f"data_dir is None, but must be the directory that holds {name}. "
           f"Set it with --data_dir, or have {name} downloaded with --download.")
     data_dir = os.path.join(
-        os.environ.get("KERAS_HOME", "~/.keras"), "datasets")
-  return os.path.expanduser(data_dir)
+        os.environ.get("KERAS_HOME", "~/.keras"), of_keras)
+  return os.path.expanduser(data_dir) or "."
 
 
 def part(split: str, num_validation: int) -> slice:
@@ -83,6 +87,8 @@ def has_array(path: str, name: str) -> bool:
 def download(url: str, checksum: str, path: str, extract: bool = False) -> None:
   """Downloads a file or a folder. Nothing is at the path until it is complete.
 
+  Of several processes, one downloads, and the others wait.
+
   Args:
     url: Where the file is.
     checksum: The checksum that it must have, SHA-256 or MD5.
@@ -94,22 +100,23 @@ def download(url: str, checksum: str, path: str, extract: bool = False) -> None:
     OSError: The file could not be downloaded.
   """
   folder, name = os.path.split(path)
+  scratch = os.path.join(folder, f".download-{name}")
   try:
     os.makedirs(folder, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        prefix=".download-", dir=folder) as scratch:
-      file = tf.keras.utils.get_file(
-          os.path.basename(url), url, file_hash=checksum, cache_dir=scratch,
-          cache_subdir="")
-      if extract:
-        with tarfile.open(file) as archive:
-          archive.extractall(scratch, filter="data")
-        file = os.path.join(scratch, name)
+    with files.in_turn(folder):
+      if os.path.exists(path):  # Another process has downloaded it.
+        return
       try:
+        file = tf.keras.utils.get_file(
+            os.path.basename(url), url, file_hash=checksum, cache_dir=scratch,
+            cache_subdir="")
+        if extract:
+          with tarfile.open(file) as archive:
+            archive.extractall(scratch, filter="data")
+          file = os.path.join(scratch, name)
         os.replace(file, path)
-      except OSError:
-        if not (extract and os.path.isdir(path)):  # By another process.
-          raise
+      finally:
+        shutil.rmtree(scratch, ignore_errors=True)
   except Exception as error:  # Keras raises plain Exceptions.
     reason = str(error).rstrip(".")
     raise OSError(f"{url} could not be downloaded to {path}: {reason}. Put "

@@ -40,7 +40,7 @@ def read(layers: Sequence[str], data_dir: str | None,
     ValueError: An argument is out of its range, or the file is broken.
     OSError: The file is not there, or could not be downloaded.
   """
-  data_dir = sources.directory(data_dir, "VGG-19", download)
+  data_dir = sources.directory(data_dir, "VGG-19", download, "models")
   npz = os.path.join(data_dir, "vgg19_conv.npz")
   if os.path.exists(npz):
     names = ["mean_rgb", *(f"{layer}_{kind}"
@@ -79,8 +79,8 @@ def _read_keras(layers: Sequence[str], data_dir: str,
   if not os.path.exists(path):
     if not download:
       raise FileNotFoundError(
-          f"No VGG-19 under {data_dir}. Put vgg19_conv.npz there, or have it "
-          "downloaded with --download.")
+          f"No VGG-19 under {data_dir}. Put vgg19_conv.npz there, or have "
+          "the weights of Keras downloaded with --download.")
     sources.download(URL, MD5, path)
   try:
     model = tf.keras.applications.VGG19(weights=path, include_top=False)
