@@ -71,12 +71,12 @@ class Preprocessing(abc.ABC):
     del memory
     return None
 
-  def clipped(self, gradients: tf.Tensor) -> tf.Tensor | None:
-    """Returns which gradients are clipped, bool; None if none ever is.
+  def clipped(self, rows: tf.Tensor) -> tf.Tensor | None:
+    """Returns which gradients [D, N] are clipped, bool; None if none ever is.
 
     To the network, gradients that are clipped look alike, or nearly so.
     """
-    del gradients
+    del rows
     return None
 
 
@@ -116,8 +116,8 @@ class Clamp(Preprocessing):
     del memory
     return [tf.clip_by_value(rows, self._min, self._max)]
 
-  def clipped(self, gradients: tf.Tensor) -> tf.Tensor:
-    return (gradients < self._min) | (gradients > self._max)
+  def clipped(self, rows: tf.Tensor) -> tf.Tensor:
+    return (rows < self._min) | (rows > self._max)
 
 
 class LogAndSign(Preprocessing):
@@ -148,8 +148,8 @@ class LogAndSign(Preprocessing):
     return [tf.maximum(log / self._k, -1.),
             tf.clip_by_value(rows * slope, -1., 1.)]
 
-  def clipped(self, gradients: tf.Tensor) -> tf.Tensor:
-    return tf.abs(gradients) < np.exp(-self._k)
+  def clipped(self, rows: tf.Tensor) -> tf.Tensor:
+    return tf.abs(rows) < np.exp(-self._k)
 
 
 def _epsilon(dtype: tf.DType) -> Any:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import meta
 from meta import unroll
+import networks
 from tests import devices, toys
 from tests.toy_training import (
   NET,
@@ -255,6 +256,13 @@ class LearnedOptimizerTest(FolderTest):
                                 "parameter 'w': give net_assignments"):
       meta.LearnedOptimizer.load(folder).apply(
           [tf.ones([])], [tf.Variable(0., name="w")])
+
+  def test_weights_of_float64_are_refused(self):
+    network = networks.CoordinateWiseDeepLSTM((2,))
+    network.initial_state({"x": tf.zeros([1], tf.float64)})
+    with self.assertRaisesRegex(
+        ValueError, "network 'cw' has weights of float64, but .* in float32"):
+      meta.LearnedOptimizer({"cw": network})
 
   def test_kernels_are_refused_by_their_shape(self):
     folder = self.enter_context(tempfile.TemporaryDirectory())
