@@ -85,8 +85,8 @@ def _bounded(scale: float, nominal_step: float,
 # weights are, and the steps that suit them.
 _GENERAL = _bounded(0.06, 0.03, {"time_scales": (10, 100, 1000)},
                     min_size=0.03, max_size=1)
-# For the problem that it is trained on.
-_OF_ONE_PROBLEM = _bounded(0.02, 0.01, {"absolute": True})
+DEFAULT_NETWORK = _bounded(0.02, 0.01, {"absolute": True})
+"""The network that `l2l-train` takes for a problem of the user."""
 
 
 def _paper_quadratic(net: str, batch_size: int) -> Experiment:
@@ -234,7 +234,7 @@ def _of_user(name: str) -> Experiment:
       return made._replace(make_problem=_checked(
           name, user_problems.guarded(name, made.make_problem)))
   return Experiment(
-      _checked(name, function), {"cw": _OF_ONE_PROBLEM},
+      _checked(name, function), {"cw": DEFAULT_NETWORK},
       learning_rate=0.003, options=options)
 
 
