@@ -87,7 +87,7 @@ class VerdictsTest(parameterized.TestCase):
     self.assertEqual(found.describe(),
                      "not distinguishable from Adam (0.0033 ± 0.009 below)")
     self.assertRegex(verdicts.judge(make_panel(), {"": runs}).reason,
-                     r"^LSTM is not distinguishable from Adam \([^)]*\)\. ")
+                     r"^LSTM is not distinguishable from Adam \([^)]*\)\.$")
 
   def test_fewer_runs_need_more_standard_errors(self):
     # Of the pairs, p is 0.09 with four runs, and 0.02 with eight.
@@ -160,11 +160,12 @@ class VerdictsTest(parameterized.TestCase):
     found = verdicts.judge(make_panel(draws="updates"), {"": make_runs()})
     self.assertEqual(found.word, "shown")
 
-  def test_reason_has_all_learned_optimizers(self):
+  def test_reason_is_about_the_first_and_others_about_the_rest(self):
     found = verdicts.judge(make_panel(), {"": make_runs()})
     self.assertRegex(
         found.reason, r"^LSTM is .* below Adam, and ahead of all "
-        r"hand-designed optimizers from step 2 on\. other is .* Adam")
+        r"hand-designed optimizers from step 2 on\.$")
+    self.assertRegex(found.others, "^other is .* Adam")
 
   def test_only_rival_is_not_all(self):
     found = verdicts.judge(make_panel(rivals=("Adam",)), {"": make_runs()})

@@ -79,6 +79,11 @@ class Section(NamedTuple):
     """Why the verdict is what it is."""
     return self.verdict.reason if self.verdict else self.error or ""
 
+  @property
+  def others(self) -> str:
+    """What there is to say about the other learned optimizers."""
+    return self.verdict.others if self.verdict else ""
+
 
 def make_section(
     key: str, panel: table.Panel,

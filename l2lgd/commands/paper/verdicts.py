@@ -55,7 +55,8 @@ class Verdict(NamedTuple):
   """Whether a panel is as in the paper."""
   word: str  # "reproduced", "better", "not reproduced"; "shown" of a picture;
   # "ahead", "behind" or "even" where the paper has no such panel.
-  reason: str  # A sentence.
+  reason: str  # A sentence about the first learned optimizer.
+  others: str = ""  # Sentences about the others.
 
 
 def difference(panel: table.Panel, label: str, runs: Records,
@@ -152,9 +153,10 @@ def judge(panel: table.Panel, runs: Mapping[str, Records]) -> Verdict:
             "not reproduced")
   if len(differences) == 1:
     ((label, setting),) = panel.settings.items()
-    return Verdict(word, " ".join(
+    reason, *others = (
         _describe(panel, label, runs[label], other)
-        for other in setting.learned if other not in panel.rivals))
+        for other in setting.learned if other not in panel.rivals)
+    return Verdict(word, reason, " ".join(others))
   rivals = " and ".join(sorted({d.best for d in differences}))
   return Verdict(word, f"{name} is significantly below {rivals} in {num_ahead} "
                  f"of {len(differences)} settings.")
