@@ -75,9 +75,8 @@ class LearnedOptimizer(snt.Module):
         assigned, as for checkpoints, outside of replicas, by all processes.
 
     Raises:
-      ValueError: A network joins parameters, as `networks.LSTMWithGAC` does,
-        or has weights of another type than float32; or see
-        `networks.Partition`.
+      ValueError: A network joins parameters, as `networks.LSTMWithGAC` does;
+        or see `networks.Partition`.
     """
     super().__init__(name or "learned_optimizer")
     networks.Partition(nets, net_assignments)  # Checks the arguments.
@@ -88,12 +87,6 @@ class LearnedOptimizer(snt.Module):
             "of a parameter depend on the others. It cannot be a "
             "LearnedOptimizer, which may get them one by one: call the network "
             "itself with all gradients.")
-      dtypes = {v.dtype.name for v in network.variables} - {"float32"}
-      if dtypes:
-        raise ValueError(
-            f"The network {key!r} has weights of {', '.join(sorted(dtypes))}, "
-            "but a LearnedOptimizer computes in float32: save the network, and "
-            "load it.")
     self.networks = dict(nets)
     self.net_assignments = None if net_assignments is None else tuple(
         (key, tuple(names)) for key, names in net_assignments)

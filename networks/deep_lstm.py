@@ -212,7 +212,9 @@ class StandardDeepLSTM(base.Network):
       if self._linear.w.dtype != dtype:
         raise ValueError(
             f"The parameters are of type {dtype.name}, but must be of type "
-            f"{self._linear.w.dtype.name}, as the weights of the network.")
+            f"{self._linear.w.dtype.name}, as the weights of the network. (A "
+            "LearnedOptimizer computes in float32, and so do networks that "
+            "have been saved and loaded.)")
       return
     num_features += self._num_extra
     if self._dense_size is not None:

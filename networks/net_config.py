@@ -208,8 +208,7 @@ def with_arrays(networks: Mapping[str, base.Network]
 
 def _initializer(network: base.Network) -> dict[str, Any]:
   """Returns the option that holds the weights; none if there are no weights."""
-  if not network.variables:
-    create_variables(network)
+  create_variables(network)
   layers = {
       layer: {field: array.tolist() for field, array in fields.items()}
       for layer, fields in arrays(network).items()}

@@ -260,9 +260,10 @@ class LearnedOptimizerTest(FolderTest):
   def test_weights_of_float64_are_refused(self):
     network = networks.CoordinateWiseDeepLSTM((2,))
     network.initial_state({"x": tf.zeros([1], tf.float64)})
+    variable = tf.Variable([1.], dtype=tf.float64)
     with self.assertRaisesRegex(
-        ValueError, "network 'cw' has weights of float64, but .* in float32"):
-      meta.LearnedOptimizer({"cw": network})
+        ValueError, "must be of type float64, as the weights .*and loaded"):
+      meta.LearnedOptimizer({"cw": network}).apply([variable], [variable])
 
   def test_kernels_are_refused_by_their_shape(self):
     folder = self.enter_context(tempfile.TemporaryDirectory())
