@@ -195,7 +195,7 @@ class TrainTest(programs.EagerTestCase):
                           "--optimizer=L2L,Sgd", "--tune", "--tuning_epochs=1")
     self.assert_done(result)
     self.assertRegex(
-        result.stdout, rf"\A{DEVICE}Split test\n.*\nSplit validation\n(.*\n)+"
+        result.stdout, rf"\A{DEVICE}Split test\n(?![\s\S]*Split)(.*\n)+"
         r"Evaluating on own_split:make_problem \(split test\): 1 runs of 2 ")
 
 
