@@ -50,11 +50,11 @@ class Quadratic(base.Problem):
     self._stddev = checks.finite("stddev", stddev, minimum=0.)
     try:
       self._dtype = tf.as_dtype(dtype)
-      if not self._dtype.is_floating:
-        raise TypeError
-    except TypeError:
-      raise ValueError(f"dtype is {dtype!r}, but must be a floating-point "
-                       "type.") from None
+    except TypeError as error:
+      raise ValueError(f"dtype is {dtype!r}, but must be a type.") from error
+    if not self._dtype.is_floating:
+      raise ValueError(
+          f"dtype is {self._dtype.name}, but must be a floating-point type.")
     self._draw = _COEFFICIENTS[
         checks.one_of("distribution", distribution, _COEFFICIENTS)]
     self._separate = separate

@@ -115,7 +115,7 @@ class EnsembleTest(parameterized.TestCase):
        r"'mnist', 'quadratic', 'simple', 'simple_multi_optimizer'\]"),
       ({"options": {}}, r"^problems has {'options': {}}, but a dictionary must "
        "have the key 'name', and may have 'options'"),
-      ({"name": "simple", "weight": 2.}, "must have the keys 'name'"),
+      ({"name": "simple", "weight": 2.}, "must have the key 'name', and may"),
       ({"name": "simple", "options": {"num_dims": 2}},
        r"^options of 'simple' has the keys \['num_dims'\], but"),
       ({"name": "quadratic", "options": {"dims": 2}},

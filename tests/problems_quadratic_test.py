@@ -103,10 +103,10 @@ class QuadraticTest(parameterized.TestCase):
       ("batch_size", 0), ("batch_size", 2.5), ("batch_size", True),
       ("num_dims", -1), ("num_dims", "3"), ("num_dims", None),
       ("stddev", -0.1), ("stddev", float("nan")), ("stddev", float("inf")),
-      ("stddev", "small"), ("dtype", tf.int32),
+      ("stddev", "small"), ("dtype", tf.int32), ("dtype", "real"),
       ("distribution", "cauchy"), ("distribution", None))
   def test_bad_argument_is_named(self, name, value):
-    shown = "int32" if name == "dtype" else repr(value)
+    shown = "int32" if value == tf.int32 else repr(value)
     with self.assertRaisesRegex(ValueError, f"^{name} is {shown}, but must"):
       quadratic.Quadratic(**{name: value})
 
