@@ -72,15 +72,11 @@ def can_vectorize(problem: problems.Problem, run: unroll.Run) -> bool:
   operations = seeded.operation_types(sample.graph) | _operations(problem, run)
   if not _OF_ANY_SIZE.isdisjoint(operations):
     return False
-
-  def make_runs(run_seeds, runs):
-    return (unroll.vectorized(problem.sample, True)(run_seeds),
-            unroll.loss_and_gradients(problem, runs))
-
   runs = tf.nest.map_structure(lambda t: tf.stack([t, t]), run)
+  function = tf.function(
+      functools.partial(unroll.loss_and_gradients, problem), autograph=False)
   try:
-    tf.function(make_runs, autograph=False).get_concrete_function(
-        runs.seed, runs)
+    function.get_concrete_function(runs)
   except ValueError:
     return False
   return True
