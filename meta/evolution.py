@@ -25,7 +25,7 @@ class Particles(NamedTuple):
   params: problems.Params  # [2 P, ...]: the runs with phi + epsilon, one of
   # each pair, then those with phi - epsilon.
   state: networks.State  # [2 P, ...]
-  sums: tuple[tf.Tensor, ...]  # For each variable xi, [P, ...]: the sum of the
+  sums: tuple[tf.Tensor, ...]  # For each variable, [P, ...]: xi, the sum of the
   # epsilon of each pair since the run started.
 
 

@@ -18,6 +18,7 @@ from problems import (
     quadratic,
     random_scaling,
 )
+from problems.datasets import sources
 
 _NUM_CLASSES = 10
 _ACTIVATIONS: list[layers.Activation] = [
@@ -60,7 +61,7 @@ def small_task(index: int, data_dir: str | None = None, split: str = "train",
   if not isinstance(index, numbers.Integral) or index < 0:
     raise ValueError(
         f"index is {index!r}, but must be an integer of at least 0.")
-  checks.one_of("split", split, datasets.sources.SPLITS)
+  checks.one_of("split", split, sources.SPLITS)
   rng = np.random.default_rng(index)
   kind = _KINDS[index % len(_KINDS)]
   if kind is None:
@@ -101,7 +102,7 @@ def wide_task(index: int, data_dir: str | None = None, split: str = "train",
     OSError: See `datasets.mnist.read`.
   """
   network = _member(_WIDE, index)
-  checks.one_of("split", split, datasets.sources.SPLITS)
+  checks.one_of("split", split, sources.SPLITS)
   has_digits = data_dir is not None or download
   return _SmallNetwork(
       _digits(data_dir, split, download, _SIDE) if has_digits

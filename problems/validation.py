@@ -18,8 +18,8 @@ _LIBRARY = tuple(
 _OF_THE_SEED = (
     "when it is called again with the same seed, but all random numbers must "
     "be drawn from the seed, as tf.random.stateless_normal does.")
-_SEEDS = [(0, i) for i in range(16)]  # The check ends at the first
-# whose loss and gradient are finite.
+# The check ends at the first whose loss and gradient are finite.
+_SEEDS = [(0, i) for i in range(16)]
 # By `id`, as a problem, such as a dataclass, need not be hashable.
 _checked: weakref.WeakValueDictionary[int, base.Problem] = (
     weakref.WeakValueDictionary())

@@ -20,7 +20,6 @@ from meta import (
     replicas,
     results,
     seeds,
-    shared_evaluator,
     tensorboard,
 )
 import networks
@@ -167,22 +166,18 @@ def make_optimizers(
       problem, FLAGS.num_steps, learned, {} if tune else {
           name: baselines.BY_NAME[name](FLAGS.learning_rate)
           for name in hand_designed}, hand_designed if tune else [],
-      functools.partial(make_tuner, problem),
+      functools.partial(
+          tuner_lib.Tuner, num_runs=FLAGS.tuning_epochs, settings={
+              flag: FLAGS[flag].value for flag in (
+                  "problem", *experiments.OF_CLASSIFIER, "num_steps",
+                  "tuning_epochs")},
+          filename=FLAGS.output and tuning_file()),
       options.jit_compile()).find
   found = {name: find(name) for each in names
            for name in (learned if each == "L2L" else [each])}
   return ({name: network for name, (network, _) in found.items()
            if network is not None},
           {name: evaluator for name, (_, evaluator) in found.items()})
-
-
-def make_tuner(problem: problems.Problem,
-               shared: shared_evaluator.SharedEvaluator) -> tuner_lib.Tuner:
-  """Returns what searches for rates, and keeps them beside the CSV file."""
-  settings = {flag: FLAGS[flag].value for flag in (
-      "problem", *experiments.OF_CLASSIFIER, "num_steps", "tuning_epochs")}
-  return tuner_lib.Tuner(problem, shared, FLAGS.tuning_epochs, settings,
-                         FLAGS.output and tuning_file())
 
 
 def tuning_file() -> str:

@@ -20,8 +20,9 @@ class Optimizers:
   def __init__(self, problem: problems.Problem, num_steps: int,
                learned: Mapping[str, networks.Network],
                fixed: Mapping[str, networks.Network], tuned: Sequence[str],
-               make_tuner: Callable[[shared_evaluator.SharedEvaluator],
-                                    tuner_lib.Tuner],
+               make_tuner: Callable[
+                   [problems.Problem, shared_evaluator.SharedEvaluator],
+                   tuner_lib.Tuner],
                jit_compile: bool | None = None):
     """Computes nothing yet.
 
@@ -32,8 +33,8 @@ class Optimizers:
       fixed: Hand-designed optimizers by name, with the options that they have
         in the comparison.
       tuned: Names of hand-designed optimizers whose options are searched for.
-      make_tuner: Returns what searches for them, when it is needed, with
-        what evaluates them.
+      make_tuner: Returns what searches for them on the problem, when it is
+        needed, with what evaluates them.
       jit_compile: See `evaluation.Evaluator`.
     """
     self._problem = problem
@@ -70,4 +71,4 @@ class Optimizers:
 
   @functools.cached_property
   def _tuner(self) -> tuner_lib.Tuner:
-    return self._make_tuner(self._shared)
+    return self._make_tuner(self._problem, self._shared)

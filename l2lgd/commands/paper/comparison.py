@@ -140,7 +140,7 @@ def _make_optimizers(comparison: Comparison, problem: problems.Problem,
       {n: baselines.BY_NAME[n](**rates[n])
        for n in hand_designed if n in rates},
       [n for n in hand_designed if n not in rates], functools.partial(
-          tuner_lib.Tuner, problem, num_runs=setting.tuning_runs, settings={},
+          tuner_lib.Tuner, num_runs=setting.tuning_runs, settings={},
           filename=os.path.join(comparison.folder, "tuning.json")))
 
 

@@ -80,9 +80,10 @@ class Section(NamedTuple):
     return self.verdict.reason if self.verdict else self.error or ""
 
   @property
-  def others(self) -> str:
-    """What there is to say about the other learned optimizers."""
-    return self.verdict.others if self.verdict else ""
+  def text(self) -> str:
+    """The reason, and what there is to say of other learned optimizers."""
+    others = self.verdict.others if self.verdict else ""
+    return f"{self.reason} {others}".rstrip()
 
 
 def make_section(
