@@ -38,6 +38,15 @@ class DownloadTest(absltest.TestCase):
     self.assertEqual((self.dir / "mnist.npz").read_bytes(),
                      self.origin.read_bytes())
 
+  def test_file_is_downloaded_beside_its_place(self):
+    # From another file system, it could not be moved there in one step.
+    def copy(name: str, *args: object, cache_dir: str, **kwargs: object) -> str:
+      return shutil.copy(self.origin, pathlib.Path(cache_dir) / name)
+
+    with mock.patch.object(tf.keras.utils, "get_file", copy):
+      mnist.read(str(self.dir), "test", download=True)
+    self.assertEqual(os.listdir(self.dir), ["mnist.npz"])
+
   def test_second_call_does_not_download(self):
     mnist.read(str(self.dir), "test", download=True)
     self.origin.unlink()

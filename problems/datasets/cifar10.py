@@ -12,6 +12,8 @@ URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
 _FOLDER = "cifar-10-batches-bin"
 _PYTHON_FOLDER = "cifar-10-batches-py"  # Pickles, which could run any code.
+_REMEDY = (f"Delete the .bin files, with their folder {_FOLDER} if they are in "
+           "one, and download them again, for instance with --download.")
 _RECORD = 1 + 3 * 32 * 32  # Bytes: the label; red, green and blue.
 
 
@@ -75,14 +77,12 @@ def _read_batch(path: str) -> np.ndarray:
   """Returns the records of a batch, [n, 3073]."""
   if not os.path.exists(path):
     raise FileNotFoundError(
-        f"No {path}: the folder of CIFAR-10 is incomplete. Delete it, and "
-        "download it again, for instance with --download.")
+        f"No {path}: the files of CIFAR-10 are incomplete. {_REMEDY}")
   size = os.path.getsize(path)
   if not size or size % _RECORD:
     raise ValueError(
-        f"{path} has {size} bytes, but must have {_RECORD} for each image. It "
-        "may be truncated: delete its folder, and download it again, for "
-        "instance with --download.")
+        f"{path} has {size} bytes, but must have {_RECORD} for each image: it "
+        f"may be truncated. {_REMEDY}")
   records = np.fromfile(path, np.uint8).reshape([-1, _RECORD])
   if records[:, 0].max() > 9:
     raise ValueError(f"{path} has the label {records[:, 0].max()}, but labels "

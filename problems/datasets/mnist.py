@@ -92,22 +92,24 @@ def _read_idx(path: str) -> np.ndarray:
     with (gzip.open if path.endswith(".gz") else open)(path, "rb") as file:
       content = file.read()
   except (OSError, EOFError, zlib.error) as error:
-    raise ValueError(f"{path} cannot be read: {error!r}.") from error
+    raise ValueError(
+        f"{path} cannot be read: {error!r}. {sources.DAMAGED}") from error
   # Two zeros, the type (8 is uint8), the rank; big-endian sizes; the data.
   rank = 3 if "idx3" in os.path.basename(path) else 1
   magic = bytes([0, 0, 8, rank])
   if content[:4] != magic:
     raise ValueError(
         f"{path} begins with the bytes [{content[:4].hex(' ')}], but must "
-        f"begin with [{magic.hex(' ')}].")
+        f"begin with [{magic.hex(' ')}]. {sources.DAMAGED}")
   start = 4 + 4 * rank
   if len(content) < start:
-    raise ValueError(f"{path} ends within its header of {start} bytes.")
+    raise ValueError(f"{path} ends within its header of {start} bytes. "
+                     f"{sources.DAMAGED}")
   shape = struct.unpack(f">{rank}I", content[4:start])
   if len(content) - start != math.prod(shape):
     raise ValueError(
         f"{path} has {len(content) - start} bytes of data, but must have "
-        f"{math.prod(shape)} according to its header.")
+        f"{math.prod(shape)} according to its header. {sources.DAMAGED}")
   return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from l2lgd import files
 
 SPLITS = ("train", "validation", "test")
+DAMAGED = "It may be damaged: delete it, and copy or download it again."
 
 
 def directory(data_dir: str | None, name: str, download: bool,
@@ -63,7 +64,7 @@ def read_npz(path: str, names: Sequence[str]) -> list[np.ndarray]:
   with open(path, "rb") as file:
     if not zipfile.is_zipfile(file):
       raise ValueError(
-          f"{path} is not an .npz file: it is not a zip archive.")
+          f"{path} is not an .npz file: it is not a zip archive. {DAMAGED}")
     file.seek(0)  # The check leaves it near the end.
     try:
       with np.load(file, allow_pickle=False) as arrays:
@@ -71,7 +72,8 @@ def read_npz(path: str, names: Sequence[str]) -> list[np.ndarray]:
         if not missing:
           return [arrays[name] for name in names]
     except Exception as error:  # A broken header may even be a TokenError.
-      raise ValueError(f"{path} cannot be read: {error!r}.") from error
+      raise ValueError(
+          f"{path} cannot be read: {error!r}. {DAMAGED}") from error
   raise ValueError(f"{path} lacks the arrays {missing}.")
 
 
@@ -107,6 +109,7 @@ def download(url: str, checksum: str, path: str, extract: bool = False) -> None:
       if os.path.exists(path):  # Another process has downloaded it.
         return
       try:
+        os.makedirs(scratch, exist_ok=True)  # Keras would take another folder.
         file = tf.keras.utils.get_file(
             os.path.basename(url), url, file_hash=checksum, cache_dir=scratch,
             cache_subdir="")

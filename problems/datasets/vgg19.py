@@ -85,7 +85,8 @@ def _read_keras(layers: Sequence[str], data_dir: str,
   try:
     model = tf.keras.applications.VGG19(weights=path, include_top=False)
   except Exception as error:  # Of Keras or of h5py.
-    raise ValueError(f"{path} cannot be read: {error!r}.") from error
+    raise ValueError(
+        f"{path} cannot be read: {error!r}. {sources.DAMAGED}") from error
   arrays = {"mean_rgb": np.array(_MEAN_RGB)}
   for layer in layers:
     block, number = layer.removeprefix("conv").split("_")
