@@ -13,7 +13,7 @@ from absl.testing import absltest
 import numpy as np
 
 from l2lgd import files
-from l2lgd.commands.paper import jobs, report, table, trainings
+from l2lgd.commands.paper import jobs, records, report, table, trainings
 from meta import plots, tuning
 from tests import fake_data, programs, run_files
 
@@ -253,18 +253,18 @@ class ReproduceTest(programs.EagerTestCase):
     with (mock.patch.object(jobs, "train", train),
           mock.patch.dict(trainings.TRAINING, {"paper-quadratic": training})):
       self.assert_done(self.reproduce("--panels=4", "--retrain"))
+    one, two = (folder.with_name(f"stage-{records.key(stages[:i])}")
+                for i in (1, 2))
     self.assertEqual(found, [
-        ["--seed=3", f"--save_path={folder}-1", "--resume"],
-        ["--seed=4", f"--save_path={folder}-2", "--resume",
-         f"--init={folder}-1"],
+        ["--seed=3", f"--save_path={one}", "--resume"],
+        ["--seed=4", f"--save_path={two}", "--resume", f"--init={one}"],
         ["--num_epochs=600", f"--save_path={folder}", "--resume",
-         f"--init={folder}-2"]])
+         f"--init={two}"]])
     self.assertIn("--retrain", self.read("index.html"))
 
   def test_network_that_is_trained_further_is_trained_once(self):
     first, second, third = {"seed": 1}, {"seed": 2}, {"seed": 3}
-    stages = {"long": [first, second], "one": [first],
-              "longer": [first, third]}
+    stages = {"long": [first, second, third], "longer": [first, second, second]}
     table.PANELS["one"] = table.PANELS["one"]._replace(settings={
         "": self.setting(learned={name: name for name in stages})})
     with (mock.patch.object(jobs, "train") as train,
@@ -272,12 +272,16 @@ class ReproduceTest(programs.EagerTestCase):
               name: trainings.Training(1., s) for name, s in stages.items()})):
       self.reproduce("--panels=4", "--retrain")
     folder = self.output / "trained"
+    # They are named by what they are, whichever networks need them.
+    one, two = (f"{folder}/stage-{records.key(part)}"
+                for part in ([first], [first, second]))
     self.assertEqual([call.args[0] for call in train.call_args_list], [[
-        ["--seed=1", f"--save_path={folder}/one", "--resume"],
-        ["--seed=2", f"--save_path={folder}/long", "--resume",
-         f"--init={folder}/one"],
-        ["--seed=3", f"--save_path={folder}/longer", "--resume",
-         f"--init={folder}/one"]]])
+        ["--seed=1", f"--save_path={one}", "--resume"],
+        ["--seed=2", f"--save_path={two}", "--resume", f"--init={one}"],
+        ["--seed=3", f"--save_path={folder}/long", "--resume",
+         f"--init={two}"],
+        ["--seed=2", f"--save_path={folder}/longer", "--resume",
+         f"--init={two}"]]])
 
   def test_training_that_fails_is_the_reason(self):
     self.network = "paper-mnist-long"
@@ -295,10 +299,21 @@ class ReproduceTest(programs.EagerTestCase):
                       "--retrain needs the data: add --data_dir or --download")
 
   def test_output_is_of_one_program_at_a_time(self):
-    self.output.mkdir()
-    with files.locked("--output", self.output):
+    results = self.output / "results"
+    results.mkdir(parents=True)
+    with files.locked("--output", results):
       self.assert_error(self.reproduce("--panels=one"),
-                        f"--output is {self.output}, to which another program")
+                        f"--output is {results}, to which another program")
+
+  def test_output_may_be_the_folder_of_the_data(self):
+    def download(*args):
+      del args
+      with files.in_turn(self.output):
+        return {}
+
+    self.run_jobs.side_effect = download
+    self.reproduce("--panels=one")
+    self.run_jobs.assert_called_once()
 
 
 class ArtTest(programs.EagerTestCase):

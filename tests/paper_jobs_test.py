@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import tempfile
 from unittest import mock
 
@@ -58,6 +59,14 @@ class JobsTest(parameterized.TestCase):
   def test_training_that_fails_has_its_reason(self):
     with self.assertRaisesRegex(ValueError, "l2l-train failed: .*problem"):
       jobs.train([["--problem=unknown"]], 1., self.fail)
+
+  def test_training_that_is_killed_says_so(self):
+    with mock.patch.object(subprocess, "Popen") as start:
+      start.return_value.stderr.read.return_value = "a warning"
+      start.return_value.wait.return_value = -9
+      with self.assertRaisesRegex(
+          ValueError, "l2l-train failed: its exit status is -9"):
+        jobs.train([["--problem=simple"]], 1., self.fail)
 
   def test_cores_are_counted(self):
     with mock.patch.object(

@@ -36,8 +36,11 @@ def main() -> int:
   with program.user_errors():
     panels = choose()
     output = files.expand(FLAGS.output)
-    files.make_folder(output)
-    with files.locked("--output", output):
+    results = os.path.join(output, "results")
+    files.make_folder(results)
+    # Not the output folder itself: it may be that of the data, too, which is
+    # locked while they are downloaded.
+    with files.locked("--output", results):
       sections = make_page(panels, output)
   for section in sections:
     print(f"{section.panel.title}: {section.word}. {section.reason}")
@@ -113,7 +116,7 @@ def with_networks_of(panels: Mapping[str, table.Panel],
                      output: str) -> dict[str, table.Panel]:
   """Returns panels with networks that are trained in the output folder."""
   return map_settings(panels, lambda setting: setting._replace(learned={
-      name: os.path.join(output, "trained", path)
+      name: os.path.join(os.path.abspath(output), "trained", path)
       for name, path in setting.learned.items()}))
 
 
@@ -127,14 +130,13 @@ def make_trainings(panels: Mapping[str, table.Panel]) -> dict[str, jobs.Job]:
            for panel in panels.values()
            for setting in panel.settings.values()
            for folder in setting.learned.values()}
-  # Folders by what is trained in them, so far.
-  paths = {str(training.stages): folder for folder, training in found.items()}
   groups: dict[str, dict[str, list[str]]] = {}  # Flags by folder.
   first: dict[str, str] = {}  # Of each network.
   for folder, training in found.items():
     before = None
     for i, stage in enumerate(training.stages, 1):
-      path = paths.setdefault(str(training.stages[:i]), f"{folder}-{i}")
+      path = folder if i == len(training.stages) else os.path.join(
+          os.path.dirname(folder), f"stage-{records.key(training.stages[:i])}")
       group = groups.setdefault(first.setdefault(folder, path), {})
       group.setdefault(path, training_flags(stage, path) + (
           [f"--init={before}"] if before else []))

@@ -146,8 +146,9 @@ def train(argvs: Sequence[Sequence[str]], cost: float,
         [sys.executable, "-c", code, *argv], stdin=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True)
     stderr = process.stderr.read() if process.stderr else ""
-    if process.wait():
-      raise ValueError(f"l2l-train failed: {stderr}")
+    if status := process.wait():
+      reason = stderr if status == 1 else f"its exit status is {status}"
+      raise ValueError(f"l2l-train failed: {reason}")
   report(cost)
 
 
