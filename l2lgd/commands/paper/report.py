@@ -66,8 +66,8 @@ class Section(NamedTuple):
       return ""
     if not self.commands:
       return " The learning rates were searched before."
-    setting = next(iter(self.panel.settings.values()))
-    return f" Other runs at each learning rate searched: {setting.tuning_runs}."
+    return (" Other runs at each learning rate searched: "
+            f"{self.panel.setting.tuning_runs}.")
 
   @property
   def word(self) -> str:

@@ -49,9 +49,14 @@ class Panel(NamedTuple):
   note: str = ""  # What to know about our runs.
 
   @property
+  def setting(self) -> Setting:
+    """The first setting, for what all have in common."""
+    return next(iter(self.settings.values()))
+
+  @property
   def num_steps(self) -> int:
-    """Updates in a run, as many in all settings."""
-    return next(iter(self.settings.values())).num_steps
+    """Updates in a run."""
+    return self.setting.num_steps
 
   def published_loss(self, label: str, name: str, step: int) -> float | None:
     """Returns the loss of an optimizer in the paper, if it is known.

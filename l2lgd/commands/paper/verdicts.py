@@ -179,7 +179,7 @@ def _rivals(panel: table.Panel, label: str) -> Sequence[str]:
 
 def learned_name(panel: table.Panel) -> str:
   """Returns the optimizer that the verdict is about."""
-  return next(iter(next(iter(panel.settings.values())).learned))
+  return next(iter(panel.setting.learned))
 
 
 def _comparisons(panel: table.Panel, runs: Mapping[str, Records], name: str
