@@ -17,8 +17,8 @@ import tabulate
 import tensorflow as tf
 
 from benchmarks import timing
-from l2lgd import philox
-from l2lgd.commands import console, options, program
+from l2lgd import checks, philox
+from l2lgd.commands import console, program
 import meta
 
 FLAGS = flags.FLAGS
@@ -30,7 +30,7 @@ _MODES = ("eager", "function", "compiled")
 def main() -> None:
   console.print_device()
   with program.user_errors():
-    options.check_positive("repeats")
+    checks.positive_integer("--repeats", FLAGS.repeats)
   rows = [[num_variables, size, mode, *measure(num_variables, size, mode)]
           for num_variables, size in _MODELS for mode in _MODES]
   print(tabulate.tabulate(

@@ -295,6 +295,11 @@ class EvaluateTest(programs.EagerTestCase):
         r"'Nesterov', 'Rprop', 'Adagrad', 'RMSProp', 'Adam', 'BFGS', "
         r"'L-BFGS'\]")
 
+  def test_flags_are_checked_before_data_are_read(self):
+    self.assert_error(
+        programs.run("evaluate", "--problem=paper-mnist", "--optimizer=Adma"),
+        "--optimizer has 'Adma'")
+
   def test_path_without_the_learned_optimizer_is_refused(self):
     self.assert_error(
         programs.run("evaluate", *SGD, "--path=general"),

@@ -99,7 +99,7 @@ class OptionsTest(programs.TestCase):
       with self.subTest(value=value):
         self.assert_error(
             programs.run(program, *argv, f"--{name}={value}"),
-            f"--{name} is {value}, but must be positive")
+            f"--{name} is {value}, but must be a positive number")
         self.assertFalse(os.path.exists(path))
 
   def test_flags_of_the_data_reach_the_problem(self):

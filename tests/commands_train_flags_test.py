@@ -52,24 +52,35 @@ class FlagsTest(programs.TestCase):
         [10000, None, False, 100])
 
   def test_every_setting_has_a_flag(self):
-    settings = meta.Settings(
-        num_steps=6, unroll_length=3, learning_rate=0.5,
-        second_derivatives=True, num_tasks=2, sampled_coordinates=50,
-        stagger=True, seed=7,
-        evaluation_period=11, evaluation_epochs=13, jit_compile=False,
-        decay_epochs=19, max_gradient_norm=0.25, objective="log",
-        min_num_steps=3, problem_weights=[1., 0.5], patience=2,
-        keep_last=True, restart_from_best=True, curriculum=[3, 6],
-        imitation=0.25, teacher="Momentum", teacher_learning_rate=0.125,
-        estimator="pes", perturbation_stddev=0.5, perturbation_pairs=3)
-    for name, default in meta.Settings()._asdict().items():
-      self.assertNotEqual(getattr(settings, name), default)
-    passed = self.passed(
-        *(f"--{name}=" + json.dumps(value).strip('[]"')
-          for name, value in settings._asdict().items()),
-        "--num_epochs=17", "--log_period=19", f"--save_path={self.folder}/run",
-        "--resume")
-    self.assertEqual(passed["settings"], settings)
+    sets = (  # They exclude one another.
+        ("quadratic", {
+            "num_steps": 6, "unroll_length": 3, "learning_rate": 0.5,
+            "second_derivatives": True, "num_tasks": 2, "stagger": True,
+            "seed": 7, "evaluation_period": 11, "evaluation_epochs": 13,
+            "jit_compile": False, "decay_epochs": 19,
+            "max_gradient_norm": 0.25, "objective": "log", "patience": 2,
+            "keep_last": True, "restart_from_best": True}),
+        ("quadratic,simple", {
+            "sampled_coordinates": 50, "min_num_steps": 40,
+            "problem_weights": [1., 0.5], "imitation": 0.25,
+            "teacher": "Momentum", "teacher_learning_rate": 0.125}),
+        ("quadratic", {
+            "curriculum": [3, 6], "estimator": "pes",
+            "perturbation_stddev": 0.5, "perturbation_pairs": 3}))
+    defaults = meta.Settings()._asdict()
+    left = set(defaults)
+    for problem, values in sets:
+      settings = meta.Settings(**values)
+      passed = self.passed(f"--problem={problem}", *(
+          f"--{name}=" + json.dumps(value).strip('[]"')
+          for name, value in values.items()))
+      self.assertEqual(passed["settings"], settings)
+      left -= {name for name in values if values[name] != defaults[name]}
+    self.assertEmpty(left)
+
+  def test_arguments_of_a_training_have_flags(self):
+    passed = self.passed("--num_epochs=17", "--log_period=19",
+                         f"--save_path={self.folder}/run", "--resume")
     self.assertEqual(
         [passed[name] for name in (
             "num_epochs", "save_path", "resume", "log_period")],
@@ -137,6 +148,8 @@ class FlagsTest(programs.TestCase):
       (("--problem_weights=1,many",),
        "--problem_weights has 'many', but must be numbers"),
       (("--curriculum=3,six",), "--curriculum has 'six', but must be whole"),
+      (("--curriculum=20,40", "--num_steps=60"),
+       "--num_steps has no effect with --curriculum"),
       (("--curriculum=3,2",), r"curriculum is \[3, 2\], but must be incre"),
       (("--problem_weights=1,2",), r"problem_weights is \[1.0, 2.0\], but must "
        "be as many numbers as there are problems, 1"),
@@ -147,6 +160,11 @@ class FlagsTest(programs.TestCase):
       (("--recipe=cake",), "recipe.*cake"))
   def test_flags_that_do_not_fit_are_refused(self, argv, message):
     self.assert_error(programs.run("train", *argv), message)
+
+  def test_settings_are_checked_before_data_are_read(self):
+    self.assert_error(
+        programs.run("train", "--problem=paper-mnist", "--imitation=2"),
+        r"imitation is 2.0, but must be in \[0, 1\]")
 
   def test_recipe_gives_the_defaults_of_flags(self):
     passed = self.passed("--problem=paper-quadratic", "--num_epochs=70",

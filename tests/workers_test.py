@@ -135,7 +135,7 @@ class ClusterTest(programs.TestCase):
             "opened: .* Give another one")
 
   @parameterized.parameters(
-      ("0", {}, "num_workers is 0, but must be positive"),
+      ("0", {}, "num_workers is 0, but must be a positive integer"),
       ("2", {"TF_CONFIG": "{}"}, "num_workers is 2, but must be 1 where"))
   def test_number_of_processes_is_checked(self, num, environment, message):
     with mock.patch.dict(os.environ, environment):

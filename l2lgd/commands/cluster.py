@@ -62,7 +62,8 @@ def shared(num_runs: int) -> Iterator[None]:
   if is_described():
     with _lost_connections(), _connect().scope():
       replicas.check_same("The flags, or the versions of this library or of "
-                          "TensorFlow,", _checksum())
+                          "TensorFlow,", _checksum(),
+                          "start all of them in the same way")
       with contextlib.ExitStack() as stack:
         if not replicas.is_first_worker():
           stack.enter_context(contextlib.redirect_stdout(

@@ -72,9 +72,11 @@ def main() -> None:
     options.check_positive(
         "num_steps", "num_epochs", "learning_rate", "tuning_epochs")
     experiment = options.experiment()
-    problem = options.make_problem(experiment, FLAGS.split)
     if replicas.is_first_worker():
-      check_outputs(problem)
+      check_outputs()
+    problem = options.make_problem(experiment, FLAGS.split)
+    if FLAGS.pictures and not isinstance(problem, problems.NeuralArt):
+      raise ValueError(f"--pictures is for neural art, not {FLAGS.problem}.")
     optimizers, evaluators = make_optimizers(experiment, problem)
     seed = FLAGS.seed
     if seed is None:
@@ -104,10 +106,8 @@ def main() -> None:
       plot(problem, optimizers, evaluations, run_seeds)
 
 
-def check_outputs(problem: problems.Problem) -> None:
+def check_outputs() -> None:
   """Checks, before any work, that files and folders can be written."""
-  if FLAGS.pictures and not isinstance(problem, problems.NeuralArt):
-    raise ValueError(f"--pictures is for neural art, not {FLAGS.problem}.")
   names, tune = optimizer_names()
   if FLAGS.plot_updates and set(names) <= set(quasi_newton.METHODS):
     raise ValueError(f"--plot_updates is for optimizers that are given "
@@ -161,11 +161,10 @@ def make_optimizers(
   """
   names, tune = optimizer_names()
   learned = make_learned_optimizers(experiment) if "L2L" in names else {}
-  hand_designed = [name for name in names if name in baselines.BY_NAME]
+  options_of_all = None if tune else {"learning_rate": FLAGS.learning_rate}
   find = optimizers_lib.Optimizers(
-      problem, FLAGS.num_steps, learned, {} if tune else {
-          name: baselines.BY_NAME[name](FLAGS.learning_rate)
-          for name in hand_designed}, hand_designed if tune else [],
+      problem, FLAGS.num_steps, learned,
+      {name: options_of_all for name in names if name in baselines.BY_NAME},
       functools.partial(
           tuner_lib.Tuner, num_runs=FLAGS.tuning_epochs, settings={
               flag: FLAGS[flag].value for flag in (

@@ -1,6 +1,6 @@
 """The optimizers of a comparison, learned, hand-designed and quasi-Newton."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 import functools
 from typing import Any
 
@@ -19,10 +19,8 @@ class Optimizers:
 
   def __init__(self, problem: problems.Problem, num_steps: int,
                learned: Mapping[str, networks.Network],
-               fixed: Mapping[str, networks.Network], tuned: Sequence[str],
-               make_tuner: Callable[
-                   [problems.Problem, shared_evaluator.SharedEvaluator],
-                   tuner_lib.Tuner],
+               hand_designed: Mapping[str, Mapping[str, Any] | None],
+               make_tuner: Callable[..., tuner_lib.Tuner],
                jit_compile: bool | None = None):
     """Computes nothing yet.
 
@@ -30,23 +28,24 @@ class Optimizers:
       problem: The problem.
       num_steps: See `evaluation.Evaluator`.
       learned: The learned optimizers by name.
-      fixed: Hand-designed optimizers by name, with the options that they have
-        in the comparison.
-      tuned: Names of hand-designed optimizers whose options are searched for.
-      make_tuner: Returns what searches for them on the problem, when it is
-        needed, with what evaluates them.
+      hand_designed: The options of hand-designed optimizers by name; None of
+        those whose options are searched for.
+      make_tuner: Returns what searches for them, when it is needed; it is given
+        the problem and what evaluates them, as `tuner.Tuner` is.
       jit_compile: See `evaluation.Evaluator`.
     """
     self._problem = problem
     self._num_steps = num_steps
     self._learned = learned
-    self._fixed = fixed
+    self._hand_designed = hand_designed
     self._make_tuner = make_tuner
     self._jit_compile = jit_compile
     # All candidates, so that results do not depend on which are left to do.
-    self._shared = shared_evaluator.SharedEvaluator(
-        [*fixed.values(), *tuner_lib.candidates(tuned)], problem, num_steps,
-        jit_compile)
+    self._shared = shared_evaluator.SharedEvaluator([
+        network for name, options in hand_designed.items() for network in (
+            [baselines.BY_NAME[name](**options)] if options
+            else tuner_lib.candidates(name))],
+        problem, num_steps, jit_compile)
 
   def find(self, name: str, options: Mapping[str, Any] | None = None
            ) -> tuple[networks.Network | None, Evaluator]:
@@ -65,8 +64,9 @@ class Optimizers:
       network = self._learned[name]
       return network, evaluation.Evaluator(
           network, self._problem, self._num_steps, self._jit_compile)
+    options = options or self._hand_designed[name]
     network = (baselines.BY_NAME[name](**options) if options
-               else self._fixed.get(name) or self._tuner.best(name))
+               else self._tuner.best(name))
     return network, self._shared.of(network)
 
   @functools.cached_property

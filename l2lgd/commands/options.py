@@ -1,13 +1,13 @@
 """Flags that the programs share, and what they mean."""
 
 from collections.abc import Callable, Mapping, Sequence
-import math
 import os
 import sys
 from typing import Any
 
 from absl import flags
 
+from l2lgd import checks
 from l2lgd.commands import data
 from meta import experiments
 import problems
@@ -47,9 +47,8 @@ def check_positive(*names: str) -> None:
     ValueError: One is not.
   """
   for name in names:
-    value = FLAGS[name].value
-    if value is not None and not 0 < value < math.inf:
-      raise ValueError(f"--{name} is {value}, but must be positive.")
+    if FLAGS[name].value is not None:
+      checks.positive(f"--{name}", FLAGS[name].value)
 
 
 def experiment() -> experiments.Experiment:

@@ -120,6 +120,8 @@ def main() -> int:
     found = options.experiments_by_name(problem_names())
     experiment = next(iter(found.values()))
     settings = make_settings(experiment)
+    settings.check()  # Before anything is downloaded.
+    settings.check_problems(len(found))
     with cluster.shared(settings.num_tasks):
       console.print_device()
       train(found, settings, interrupts)
@@ -136,6 +138,9 @@ def check_dependent_flags() -> None:
     if FLAGS[flag].present and not has_effect:
       raise ValueError(f"--{flag} has no effect without --{other}: add this, "
                        f"or leave --{flag} out.")
+  if FLAGS["num_steps"].present and FLAGS.curriculum is not None:
+    raise ValueError("--num_steps has no effect with --curriculum: leave one "
+                     "of them out.")
 
 
 def train(found: Mapping[str, experiments.Experiment],

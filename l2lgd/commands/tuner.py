@@ -1,6 +1,5 @@
 """The hand-designed optimizers of a comparison, and their learning rates."""
 
-from collections.abc import Sequence
 import functools
 from typing import Any
 
@@ -22,9 +21,9 @@ def tuned_options(name: str) -> set[str]:
           options}
 
 
-def candidates(names: Sequence[str]) -> list[networks.Network]:
-  """Returns hand-designed optimizers, each with all options that are tuned."""
-  return [baselines.BY_NAME[name](**tuned) for name in names
+def candidates(name: str) -> list[networks.Network]:
+  """Returns a hand-designed optimizer with each of the options to search."""
+  return [baselines.BY_NAME[name](**tuned)
           for tuned in _TUNED_OPTIONS.get(name, [{}])]
 
 

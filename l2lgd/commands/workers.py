@@ -18,6 +18,7 @@ from typing import IO, Any
 from absl import flags
 import tensorflow as tf
 
+from l2lgd import checks
 from l2lgd.commands import cluster, program
 
 FLAGS = flags.FLAGS
@@ -35,9 +36,7 @@ def run(main: Callable[[], int | None]) -> None:
   @functools.wraps(main)
   def start() -> int | None:
     with program.user_errors():
-      if FLAGS.num_workers < 1:
-        raise ValueError(
-            f"--num_workers is {FLAGS.num_workers}, but must be positive.")
+      checks.positive_integer("--num_workers", FLAGS.num_workers)
       if FLAGS.num_workers > 1 and cluster.is_described():
         raise ValueError(
             f"--num_workers is {FLAGS.num_workers}, but must be 1 where "
@@ -126,7 +125,7 @@ class _Workers:
     cause = causes[0]
     self._errors[cause].seek(0)
     text = self._errors[cause].read()
-    if not text:
+    if codes[cause] != 1 or not text:
       end = ("no longer answered" if cause in hung else
              f"has ended with status {codes[cause]}")
       text = (f"error: Process {cause} of {len(self._processes)} {end}: "

@@ -59,7 +59,7 @@ class Comparison(NamedTuple):
     setting, made = self.setting, self.num_made(name)
     runs = setting.num_runs - made
     if not made and name in baselines.BY_NAME and name not in self.rates:
-      num_rates = 13 * len(tuner_lib.candidates([name]))
+      num_rates = 13 * len(tuner_lib.candidates(name))
       runs += num_rates * setting.tuning_runs
     learned, hand_designed = table.SECONDS_PER_STEP.get(
         setting.problem, (.001, .001))
@@ -132,16 +132,13 @@ def compute(comparison: Comparison, report: Callable[[float], None]) -> None:
 def _make_optimizers(comparison: Comparison, problem: problems.Problem,
                      learned: Mapping[str, networks.Network]
                      ) -> optimizers_lib.Optimizers:
-  setting, rates = comparison.setting, comparison.rates
-  hand_designed = [
-      n for n in setting.hand_designed if n in baselines.BY_NAME]
+  setting = comparison.setting
   return optimizers_lib.Optimizers(
       problem, setting.num_steps, learned,
-      {n: baselines.BY_NAME[n](**rates[n])
-       for n in hand_designed if n in rates},
-      [n for n in hand_designed if n not in rates], functools.partial(
-          tuner_lib.Tuner, num_runs=setting.tuning_runs, settings={},
-          filename=os.path.join(comparison.folder, "tuning.json")))
+      {name: comparison.rates.get(name) for name in setting.hand_designed
+       if name in baselines.BY_NAME}, functools.partial(
+           tuner_lib.Tuner, num_runs=setting.tuning_runs, settings={},
+           filename=os.path.join(comparison.folder, "tuning.json")))
 
 
 def _draw(comparison: Comparison, filename: str, problem: Any,
