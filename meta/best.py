@@ -9,9 +9,9 @@ import tensorflow as tf
 from meta import settings as settings_lib
 
 _MIN_VALIDATIONS = 3  # In a stage of the curriculum, after the first.
-_MIN_RATIO = 1e-6  # A smaller final loss, relative to the initial one, counts
-# as this one, so that no problem drowns the others; so does one that is
-# negative by rounding.
+# A smaller final loss, relative to the initial one, counts as this one, so that
+# no problem drowns the others; so does one that is negative by rounding.
+_MIN_RATIO = 1e-6
 _WORST = float(np.finfo(np.float64).max)  # Of all scores.
 
 

@@ -72,11 +72,15 @@ def can_vectorize(problem: problems.Problem, run: unroll.Run) -> bool:
   operations = seeded.operation_types(sample.graph) | _operations(problem, run)
   if not _OF_ANY_SIZE.isdisjoint(operations):
     return False
+
+  def start_and_differentiate(runs: unroll.Run) -> Any:
+    return (unroll.vectorized(problem.sample, True)(runs.seed),
+            unroll.loss_and_gradients(problem, runs))
+
   runs = tf.nest.map_structure(lambda t: tf.stack([t, t]), run)
-  function = tf.function(
-      functools.partial(unroll.loss_and_gradients, problem), autograph=False)
   try:
-    function.get_concrete_function(runs)
+    tf.function(start_and_differentiate, autograph=False
+                ).get_concrete_function(runs)
   except ValueError:
     return False
   return True

@@ -182,7 +182,7 @@ class EvolutionStep(meta_step.MetaStep):
   def _values(self, losses: tf.Tensor) -> tf.Tensor:
     """Returns meta-losses, [1 + 2 P], up to what is a constant for a pair."""
     if self._objective == "log":
-      terms = objectives.logarithms(losses, batched=True)
+      terms = objectives.logarithms(losses, 2)
     else:
       terms = tf.reduce_mean(losses, list(range(2, losses.shape.rank)))
     return tf.reduce_sum(terms, 1)

@@ -93,7 +93,7 @@ class Guard(snt.Module):
       variable.assign(tf.zeros_like(variable))
 
   def step(self, pairs: Sequence[tuple[Any, slots.Parameter]],
-           update: Callable[[], None], learning_rate: Any = 1.) -> None:
+           update: Callable[[], None], learning_rate: Any) -> None:
     """Makes the step of an optimizer, or the safe one.
 
     Args:

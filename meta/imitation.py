@@ -109,9 +109,9 @@ class ImitationStep(meta_step.MetaStep):
         imitation_gradient, num_sampled=num_sampled))
 
   def _meta_loss(self, losses: tf.Tensor, run: unroll.Run) -> tf.Tensor:
-    del losses
-    return tf.add_n([tf.reduce_mean(unroll.flat(state.losses))
-                     for state in run.state.values()])
+    return tf.add_n([
+        tf.cast(tf.reduce_mean(unroll.flat(state.losses)), losses.dtype)
+        for state in run.state.values()])
 
 
 def imitation_gradient(

@@ -117,6 +117,7 @@ class MetaOptimizer:
     """
     checks.one_of("estimator", estimator, evolution.ESTIMATORS)
     nets = self.networks
+    partition = _partition(nets, net_assignments)
     step_class: Callable[..., meta_step.MetaStep] = meta_step.MetaStep
     if teacher is not None:
       step_class, second_derivatives = imitation.ImitationStep, False
@@ -125,16 +126,16 @@ class MetaOptimizer:
         raise ValueError(
             f"net_assignments is {net_assignments!r}, but with a teacher each "
             "parameter must have one network, as updates of several add up.")
-      nets = {key: imitation.Student(network, teacher)
-              for key, network in nets.items()}
+      partition = _partition({
+          key: imitation.Student(network, teacher)
+          for key, network in nets.items()}, net_assignments)
     elif estimator != "backprop":
       step_class = functools.partial(
           evolution.EvolutionStep, persistent=estimator == "pes",
           stddev=perturbation_stddev, num_pairs=perturbation_pairs)
     return step_class(
-        _partition(nets, net_assignments), problem, len_unroll,
-        learning_rate, second_derivatives, jit_compile, num_sampled,
-        max_gradient_norm, objective, adam)
+        partition, problem, len_unroll, learning_rate, second_derivatives,
+        jit_compile, num_sampled, max_gradient_norm, objective, adam)
 
   def save(self, path: files.Path, trained_on: dict[str, Any] | None = None,
            net_assignments: networks.Assignments | None = None) -> list[str]:

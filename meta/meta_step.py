@@ -186,11 +186,13 @@ class MetaStep(Unroller):
             "derivatives, which depend on all coordinates.")
     super().__init__(
         network, problem, len_unroll, second_derivatives, jit_compile)
-    if any(v.dtype == tf.float16 for v in network.trainable_variables):
+    small = {v.dtype.name for v in network.trainable_variables
+             if v.dtype.size < 4}
+    if small:  # Adam's second moments would vanish, or its decay be 1.
       raise ValueError(
           "The parameters of the problem, and with them the weights of the "
-          "network, are of type float16, but must be of type float32, float64 "
-          "or bfloat16: Adam's mean squares of meta-gradients would be 0.")
+          f"network, are of type {', '.join(sorted(small))}, but must be of "
+          "type float32 or float64: Adam cannot train smaller ones.")
     checks.keras_backend()
     if adam is None:
       # As in TensorFlow 1, epsilon is outside the bias correction.

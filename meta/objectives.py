@@ -28,13 +28,13 @@ def meta_loss(losses: tf.Tensor, objective: str = "sum",
   """
   if objective == "sum":
     return tf.reduce_sum(losses) / losses[0].shape.num_elements()
-  logs = logarithms(losses, batched)
+  logs = logarithms(losses, 1 + batched)
   return tf.reduce_sum(logs - logs[0]) / logs[0].shape.num_elements()
 
 
-def logarithms(losses: tf.Tensor, batched: bool) -> tf.Tensor:
-  """Returns log(f + epsilon), [T + 1] or [T + 1, K], of the means f over S."""
-  means = tf.reduce_mean(losses, list(range(1 + batched, losses.shape.rank)))
+def logarithms(losses: tf.Tensor, num_axes: int) -> tf.Tensor:
+  """Returns log(f + epsilon), where f are means over all but the first axes."""
+  means = tf.reduce_mean(losses, list(range(num_axes, losses.shape.rank)))
   return tf.math.log(means + _EPSILON)
 
 
@@ -49,7 +49,7 @@ def derivatives_of(losses: tf.Tensor, objective: str, batched: bool
     return lambda gradients, t: gradients
   # Those of the logarithms. They are not numbers where a logarithm is not, so
   # that the meta-gradient of losses below 0 is dropped.
-  slopes = tf.exp(-logarithms(losses, batched))
+  slopes = tf.exp(-logarithms(losses, 1 + batched))
   scale = unroll.vectorized(
       lambda gradients, factor: tf.nest.map_structure(
           lambda g: g * tf.cast(factor, g.dtype), gradients), batched)

@@ -178,23 +178,23 @@ def contents(problem: problems.NeuralArt,
 
 
 def images(filename: str, problem: problems.NeuralArt, contents: np.ndarray,
-           results: Mapping[str, np.ndarray]) -> None:
+           painted: Mapping[str, np.ndarray]) -> None:
   """Draws content, style and the image of each optimizer, side by side.
 
   Args:
     filename: PNG file to write.
     problem: The problem that was optimized.
     contents: The photograph of each run, [runs, size, size, 3].
-    results: The images of the same runs by optimizer,
+    painted: The images of the same runs by optimizer,
       [runs, 1, size, size, 3].
   """
-  names = ["content", "style", *results]
+  names = ["content", "style", *painted]
   figure, grid = plt.subplots(
       len(contents), len(names), squeeze=False, layout="constrained",
       figsize=(1.4 * len(names), 1.5 * len(contents)))
   for i, (row, content) in enumerate(zip(grid, contents, strict=True)):
     pictures = [content, problem.style,
-                *(problem.picture({"image": r[i]}) for r in results.values())]
+                *(problem.picture({"image": r[i]}) for r in painted.values())]
     for axes, name, picture in zip(row, names, pictures, strict=True):
       axes.imshow(picture)
       axes.set_axis_off()

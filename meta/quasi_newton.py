@@ -56,9 +56,10 @@ class QuasiNewton:
     self._num_steps = checks.positive_integer("num_steps", num_steps)
     self._loss_at = tf.function(self._loss, autograph=False)
     self._mean_at = tf.function(self._mean_and_gradient, autograph=False)
+    self._is_random = tf.function(self._differs, autograph=False)
     self.is_compiled = False
     run = unroll.start(networks.Sgd(), problem, seed=0)
-    self._check(len(unroll.flat(run.params)), unroll.loss(problem, run))
+    self._check(run.params, unroll.loss(problem, run))
 
   def __call__(self, seeds: Sequence[int | tf.Tensor],
                progress: Callable = lambda x: x) -> evaluation.Evaluation:
@@ -79,13 +80,7 @@ class QuasiNewton:
     """Returns the losses [T + 1] and the final parameters of a run."""
     run = unroll.start(networks.Sgd(), self._problem, seed)
     start = unroll.flat(run.params)
-    # At some points, such as weights of 0, minibatches differ in their
-    # gradients, but not in their loss.
-    first, second = (unroll.loss_and_gradients(
-        self._problem, _at_step(run, t)) for t in (0, 1))
-    is_random = any(np.any(a != b) for a, b in zip(
-        *map(tf.nest.flatten, (first, second)), strict=True))
-    num_losses = tf.constant(self._num_steps if is_random else 1)
+    num_losses = tf.where(self._is_random(run), self._num_steps, 1)
     points = _minimize(
         lambda x: self._mean_at(run, tf.cast(x, start.dtype), num_losses),
         start.numpy(), self._method, self._num_steps)
@@ -94,8 +89,13 @@ class QuasiNewton:
             {name: p.numpy()
              for name, p in _at_point(run, points[-1]).params.items()})
 
-  def _check(self, num_coordinates: int, loss: tf.Tensor) -> None:
+  def _check(self, params: problems.Params, loss: tf.Tensor) -> None:
     """Raises ValueError if the problem is not for this method."""
+    types = sorted({p.dtype.name for p in params.values()})
+    if len(types) > 1:
+      raise ValueError(f"The parameters are of the types {types}, but must be "
+                       f"of one for {self._method}.")
+    num_coordinates = sum(p.shape.num_elements() for p in params.values())
     if tf.size(loss) != 1:
       raise ValueError(
           f"The problem has {len(loss)} functions in a run, but must have "
@@ -104,6 +104,22 @@ class QuasiNewton:
       raise ValueError(
           f"The parameters have {num_coordinates} coordinates, but must have "
           f"at most {_MAX_COORDINATES} for BFGS: use L-BFGS.")
+
+  def _differs(self, run: unroll.Run) -> tf.Tensor:
+    """Returns whether the function differs from step to step."""
+    def values(step: int | tf.Tensor) -> list[tf.Tensor]:
+      # At some points, such as weights of 0, minibatches differ in their
+      # gradients, but not in their loss.
+      return tf.nest.flatten(unroll.loss_and_gradients(
+          self._problem, _at_step(run, step)))
+
+    def body(t, differs):
+      differences = [tf.reduce_any(a != b) for a, b in zip(values(t), first)]
+      return t + 1, differs | tf.reduce_any(differences)
+
+    first = values(0)
+    _, differs = unroll.while_loop(self._num_steps, body, False)
+    return differs
 
   def _loss(self, run: unroll.Run, x: tf.Tensor) -> tf.Tensor:
     """Returns the loss at a point, shape [] or [1]."""
@@ -146,5 +162,5 @@ def _at_point(run: unroll.Run, x: tf.Tensor) -> unroll.Run:
       run.params, [tf.reshape(x, p.shape) for x, p in zip(parts, flat)]))
 
 
-def _at_step(run: unroll.Run, step: int) -> unroll.Run:
-  return run._replace(step=tf.constant(step))
+def _at_step(run: unroll.Run, step: int | tf.Tensor) -> unroll.Run:
+  return run._replace(step=tf.convert_to_tensor(step))

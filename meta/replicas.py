@@ -33,10 +33,13 @@ def check_variables(variables: Sequence[tf.Variable]) -> None:
   extended = tf.distribute.get_strategy().extended
   others = [v.name for v in variables
             if not extended.variable_created_in_scope(v)]
-  if others:
+  if others and tf.distribute.has_strategy():
     raise ValueError(
         f"The variables {others} were made outside of the scope of the "
         "distribution strategy: make the networks in it.")
+  if others:
+    raise ValueError(f"The variables {others} were made in the scope of a "
+                     "distribution strategy: use the networks in it.")
 
 
 def on_each(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -168,15 +171,16 @@ def wait_for_all() -> None:
     of_workers(0)  # Whoever is cut off from this message has all before it.
 
 
-def check_same(what: str, value: int) -> None:
+def check_same(what: str, value: int, remedy: str) -> None:
   """Raises a ValueError, in every process, if a number differs between them.
 
   Args:
     what: What it stands for, in words.
     value: The number of this process.
+    remedy: What to do if it differs, in words.
   """
   values = np.unique(of_workers(value)).tolist()
   if len(values) > 1:
     wait_for_all()
-    raise ValueError(f"{what} differ between the processes ({values}): start "
-                     "all of them in the same way.")
+    raise ValueError(
+        f"{what} differ between the processes ({values}): {remedy}.")

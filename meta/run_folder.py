@@ -95,7 +95,7 @@ class RunFolder(recorders.Recorder):
 
   def _restore(self) -> None:
     """Restores the last checkpoint that can be read, if there is any."""
-    errors: dict[str, Exception] = {}
+    damaged: tuple[str, Exception] | None = None  # The last one.
     for filename in reversed(_find_checkpoints(self._path)):
       try:
         self._manager.checkpoint.restore(filename).assert_consumed()
@@ -105,9 +105,10 @@ class RunFolder(recorders.Recorder):
             f"{filename} is of other networks, or of parameters of other "
             "names: resume the run with its own. (Keras names layers anew "
             "each time that a program makes them, unless you do.)") from error
-      except (tf.errors.OpError, IndexError) as error:  # It is damaged.
-        errors[filename] = error
-    for filename, cause in errors.items():
+      except (tf.errors.OpError, IndexError) as error:
+        damaged = damaged or (filename, error)
+    if damaged:
+      filename, cause = damaged
       raise OSError(
           f"Cannot read {filename}: {cause}. Copy it again, or delete the "
           "folder of the checkpoints, and the run starts anew.") from cause

@@ -79,8 +79,9 @@ def _export(network: networks.Network, folder: str,
   inputs = {name: tf.TensorSpec(shape, tf.float32, name)
             for name in ("gradients", "parameters")
             if name == "gradients" or network.needs_params}
-  specs = inputs | {name: tf.TensorSpec(t.shape, t.dtype, name)
-           for name, t in start.structured_outputs.items()}
+  specs = inputs | {
+      name: tf.TensorSpec(t.shape, t.dtype, name)
+      for name, t in start.structured_outputs.items()}
   module = tf.Module()
   module.network = network
   tf.saved_model.save(module, folder, {

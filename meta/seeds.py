@@ -45,7 +45,7 @@ def stack(seeds: Sequence[int | tf.Tensor]) -> tf.Tensor:
   return tf.stack(tensors) if len(tensors) > 1 else tensors[0]
 
 
-def derive(seed: int | tf.Tensor, purpose: str, index: int) -> tf.Tensor:
+def derive(seed: int, purpose: str, index: int) -> tf.Tensor:
   """Returns the seed of a run; no two purposes share their functions.
 
   Args:

@@ -68,8 +68,7 @@ class Slots:
     dense = []
     for gradient, variable in zip(gradients, variables, strict=True):
       group, place, _ = self[variable]
-      if (isinstance(gradient, tf.IndexedSlices) and group.step.has_coordinates
-          and not tf.distribute.has_strategy()):
+      if isinstance(gradient, tf.IndexedSlices) and group.step.has_coordinates:
         group.update_rows(place, gradient, variable, learning_rate)
       else:
         dense.append((gradient, variable))

@@ -151,9 +151,10 @@ class Trainer:
         perturbation_pairs=settings.perturbation_pairs)
     step = minimize(
         adam=self._compiled[0].meta_step.optimizer if self._compiled else None)
+    make_teacher = baselines.BY_NAME[settings.teacher]
     imitation_step = minimize(
         adam=step.optimizer,
-        teacher=baselines.BY_NAME[settings.teacher](settings.teacher_learning_rate)
+        teacher=make_teacher(settings.teacher_learning_rate)
     ) if settings.imitation else step
     evaluate = evaluation.Evaluator(
         step.network, problem, settings.num_steps, settings.jit_compile)

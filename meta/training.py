@@ -94,7 +94,9 @@ def train(
       folder = stack.enter_context(contextlib.closing(run_folder.RunFolder(
           save_path, trainer, description | settings._asdict(), resume)))
       recorders = [*recorders, folder]
-    replicas.check_same("The checkpoints in save_path", trainer.num_epochs)
+    replicas.check_same(
+        "The checkpoints in save_path", trainer.num_epochs,
+        "give all of them the same folder, which each must be able to read")
     if not replicas.is_first_worker():
       recorders = []
     _follow(trainer, num_epochs, recorders, folder, log_period, should_stop)

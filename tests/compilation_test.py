@@ -74,6 +74,19 @@ class Loop(problems.Simple):
         lambda i, y: (i + 1, 0.9 * y), (0, x**2), maximum_iterations=3)[1]
 
 
+class FromDataset(problems.Simple):
+  """The factor is an element of a data set, which one run reads at a time."""
+
+  def sample(self, seed):
+    params, _ = super().sample(seed)
+    factors = tf.data.Dataset.from_tensor_slices([1., 2., 3.])
+    factor = factors.skip(tf.cast(seed[1] % 3, tf.int64)).take(1)
+    return params, factor.get_single_element()
+
+  def loss(self, params, constants, seed):
+    return constants * params["x"]**2
+
+
 class ChooseTest(parameterized.TestCase):
 
   def choose(self, problem, num_gpus, seed=0):
@@ -107,7 +120,8 @@ class ChooseTest(parameterized.TestCase):
 class SideBySideTest(parameterized.TestCase):
 
   @parameterized.parameters(
-      (toys.Regression, True), (Loop, True), (Branch, False), (Mask, False))
+      (toys.Regression, True), (Loop, True), (Branch, False), (Mask, False),
+      (FromDataset, False))
   def test_problem_can_be_vectorized(self, make_problem, expected):
     problem = make_problem()
     run = unroll.start(networks.Sgd(), problem, 0)

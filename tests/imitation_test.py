@@ -183,6 +183,15 @@ class StepTest(parameterized.TestCase):
               problems.Simple(), 2, teacher=networks.Adam(0.1),
               net_assignments=[("one", ["x"]), ("two", ["x"])])
 
+  def test_networks_of_two_types_have_a_teacher(self):
+    eager.run_eagerly(self)
+    config = {"net": "CoordinateWiseDeepLSTM", "net_options": {"layers": (2,)}}
+    step = meta.MetaOptimizer(one=config, two=config).meta_minimize(
+        toys.TwoTypes(), 2, teacher=networks.Adam(0.1),
+        net_assignments=[("one", ["a"]), ("two", ["b"])])
+    info, _ = step.train(step.reset(0))
+    self.assertGreater(info.meta_loss, 0.)
+
   def test_teacher_is_hand_designed(self):
     with self.assertRaisesRegex(
         ValueError, "teacher is a CoordinateWiseDeepLSTM, but must be a hand"):

@@ -1,5 +1,6 @@
 """Tests of the learned optimizer and its training."""
 
+import functools
 import os
 import tempfile
 
@@ -109,7 +110,9 @@ class MetaOptimizerTest(parameterized.TestCase):
       ([[("net", ["x"]), ("net", ["x"])]], "network 'net' twice"))
   def test_bad_assignments_are_named(self, assignments, message):
     optimizer = meta.MetaOptimizer(net=SMALL)
-    for method in (optimizer.meta_loss, optimizer.meta_minimize):
+    imitate = functools.partial(
+        optimizer.meta_minimize, teacher=networks.Adam(0.1))
+    for method in (optimizer.meta_loss, optimizer.meta_minimize, imitate):
       with self.assertRaisesRegex(ValueError, message):
         method(problems.Simple(), 2, net_assignments=assignments[0])
 

@@ -211,19 +211,9 @@ class MetaStepTest(parameterized.TestCase):
 
   @parameterized.parameters(False, True)
   def test_networks_of_two_types_train(self, second_derivatives):
-
-    class TwoTypes(problems.Problem):
-
-      def sample(self, seed):
-        return {"a": tf.ones([3]), "b": tf.ones([2], tf.float64)}, ()
-
-      def loss(self, params, constants, seed):
-        return tf.reduce_sum(params["a"]**2) + tf.cast(
-            tf.reduce_sum(params["b"]**2), tf.float32)
-
     eager.run_eagerly(self)
     step = meta.MetaOptimizer(one=SMALL, two=SMALL).meta_minimize(
-        TwoTypes(), 3, net_assignments=[("one", ["a"]), ("two", ["b"])],
+        toys.TwoTypes(), 3, net_assignments=[("one", ["a"]), ("two", ["b"])],
         second_derivatives=second_derivatives, max_gradient_norm=1e-3)
     before = [v.numpy() for v in step.network.trainable_variables]
     info, _ = step.train(step.reset(0))
@@ -320,12 +310,13 @@ class MetaStepTest(parameterized.TestCase):
       meta.MetaOptimizer(net=SMALL).meta_minimize(
           problems.Simple(), 2, max_gradient_norm=value)
 
-  def test_weights_of_float16_are_refused(self):
+  @parameterized.parameters(tf.float16, tf.bfloat16)
+  def test_weights_of_two_bytes_are_refused(self, dtype):
     with self.assertRaisesRegex(
-        ValueError, "^The parameters of the problem, .* are of type float16, "
-        "but must be of type float32, float64 or bfloat16"):
+        ValueError, "^The parameters of the problem, .* are of type "
+        f"{dtype.name}, but must be of type float32 or float64"):
       meta.MetaOptimizer(net=SMALL).meta_minimize(
-          problems.Quadratic(1, 2, dtype=tf.float16), 2)
+          problems.Quadratic(1, 2, dtype=dtype), 2)
 
   def test_unknown_objective_is_named(self):
     with self.assertRaisesRegex(

@@ -5,6 +5,7 @@ import numpy as np
 from scipy import optimize
 import tensorflow as tf
 
+from l2lgd import philox
 from meta import quasi_newton, unroll
 import networks
 import problems
@@ -72,6 +73,27 @@ class QuasiNewtonTest(parameterized.TestCase):
     self.assertGreater(
         np.mean(np.sign(scores) == np.sign(problem.inputs[:, 0])), 0.95)
 
+  def test_minibatches_of_which_the_first_are_the_same_are_all_used(self):
+
+    class Means(problems.Simple):
+
+      def loss(self, params, constants, seed):
+        target = philox.integers([], seed, 2)
+        return (params["x"] - tf.cast(target, tf.float32))**2
+
+    problem = Means()
+
+    def targets(seed):
+      run = unroll.start(networks.Sgd(), problem, seed)
+      at_zero = run._replace(params={"x": tf.zeros([])})
+      return [float(unroll.loss(problem, at_zero._replace(step=tf.constant(t))))
+              for t in range(5)]
+
+    seed = next(s for s in range(20) if len({*targets(s)[:2]}) == 1
+                and len({*targets(s)}) == 2)
+    _, params = quasi_newton.QuasiNewton("BFGS", problem, 5)([seed])
+    self.assertAlmostEqual(params["x"][0], np.mean(targets(seed)), places=5)
+
   def test_same_seeds_give_the_same_numbers(self):
     evaluate = quasi_newton.QuasiNewton("BFGS", toys.Regression(), 3)
     self.assertFalse(evaluate.is_compiled)
@@ -90,6 +112,11 @@ class QuasiNewtonTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, "^The problem has 2 functions in"):
       quasi_newton.QuasiNewton(
           "BFGS", problems.Quadratic(2, 3, separate=True), 3)
+
+  def test_parameters_of_two_types_are_refused(self):
+    with self.assertRaisesRegex(
+        ValueError, r"are of the types \['float32', 'float64'\], but must"):
+      quasi_newton.QuasiNewton("BFGS", toys.TwoTypes(), 3)
 
   def test_too_many_coordinates_are_refused_for_bfgs(self):
     with self.assertRaisesRegex(ValueError, "have 4097 coordinates, .*L-BFGS"):

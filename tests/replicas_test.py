@@ -92,6 +92,14 @@ class ReplicasTest(parameterized.TestCase):
           ValueError, "outside of the scope .* make the networks in it"):
         optimizer.meta_loss(PROBLEM, 1)
 
+  def test_networks_of_a_scope_are_not_used_outside_of_it(self):
+    optimizer = make_optimizer()
+    with tf.distribute.MirroredStrategy(["cpu:0"]).scope():
+      optimizer.networks["net"].initial_state({"x": tf.zeros([1])})
+    with self.assertRaisesRegex(
+        ValueError, "in the scope of a distribution strategy: use the net"):
+      optimizer.meta_loss(PROBLEM, 1)
+
   def test_evaluation_is_shared_out(self):
     for a, b in zip(devices.run(2, evaluate), evaluate(), strict=True):
       np.testing.assert_allclose(a, b, rtol=1e-5)

@@ -63,6 +63,17 @@ class Regression(problems.Problem):
     return tf.reduce_mean((outputs - targets)**2)
 
 
+class TwoTypes(problems.Problem):
+  """A function of parameters of float32 and of float64."""
+
+  def sample(self, seed):
+    return {"a": tf.ones([3]), "b": tf.ones([2], tf.float64)}, ()
+
+  def loss(self, params, constants, seed):
+    return tf.reduce_sum(params["a"]**2) + tf.cast(
+        tf.reduce_sum(params["b"]**2), tf.float32)
+
+
 class Logistic(problems.Problem):
   """A logistic regression from weights of 0, where all minibatches are alike.
 
