@@ -84,11 +84,13 @@ class Momentum(elementwise.Elementwise):
 
 
 class Nesterov(Momentum):
-  """Nesterov's accelerated gradient (1983), Sutskever et al. 2013, 3 and 4.
+  """Nesterov's accelerated gradient (1983).
 
-  They take the gradient at theta + mu v. That point, not theta, is what the
-  parameters hold here (Bengio et al. 2013), as in `optim.nag`; from one step to
-  the next, it moves by mu v_{t+1} - epsilon g.
+  Equations 3 and 4 of Sutskever et al. 2013, which take the gradient at
+  theta + mu v. That point, not theta, is what the parameters hold here (Bengio
+  et al. 2013), so that losses are those at that point, as those of Torch's
+  `optim.nag` are. From one step to the next, it moves by
+  mu v_{t+1} - epsilon g.
   """
 
   @staticmethod

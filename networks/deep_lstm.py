@@ -120,13 +120,14 @@ class StandardDeepLSTM(base.Network):
           f"The parameters are of the types {types}, but all that a network "
           "optimizes must be of one.")
     rows = self.to_rows(params)
-    memory = self._preprocess.initial_memory(rows)
-    self._build(self._features(rows, memory).shape[0], rows.dtype)
+    none = rows[:, :0]  # Their number is enough to count the features.
+    self._build(self._features(
+        none, self._preprocess.initial_memory(none)).shape[0], rows.dtype)
     num_rows = rows.shape[1]
     if num_rows is None:  # This is traced for any number of rows.
       num_rows = tf.shape(rows)[1]
     return (*(snt.LSTMState(*[tf.zeros([h, num_rows], rows.dtype)] * 2)
-              for h in self._layers), *memory)
+              for h in self._layers), *self._preprocess.initial_memory(rows))
 
   def __call__(self, gradients: base.Params,
                state: base.State) -> tuple[base.Params, base.State]:
@@ -212,9 +213,10 @@ class StandardDeepLSTM(base.Network):
       if self._linear.w.dtype != dtype:
         raise ValueError(
             f"The parameters are of type {dtype.name}, but must be of type "
-            f"{self._linear.w.dtype.name}, as the weights of the network. (A "
-            "LearnedOptimizer computes in float32, and so do networks that "
-            "have been saved and loaded.)")
+            f"{self._linear.w.dtype.name}, as the weights of the network, "
+            "which takes the type of the first parameters that it is given. "
+            "(A LearnedOptimizer computes in float32, and so does a network "
+            "that has been copied or pickled.)")
       return
     num_features += self._num_extra
     if self._dense_size is not None:

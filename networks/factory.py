@@ -47,7 +47,12 @@ def factory(net: str, net_options: Any = (),
     FileNotFoundError: The file does not exist.
   """
   cls = _CLASSES[checks.one_of("net", net, _CLASSES)]
-  given = dict(net_options)
+  try:
+    given = dict(net_options)
+  except (TypeError, ValueError) as error:
+    raise ValueError(
+        f"net_options is {net_options!r}, but must be a dictionary of the "
+        "network's options.") from error
   saved = None if net_path is None else _read(net, net_path)
   options = given if saved is None else {**(saved.net_options or {}), **given}
   known = _parameters(cls)

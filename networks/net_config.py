@@ -80,7 +80,8 @@ def with_options(net_config: NetConfig,
     net_config: The networks. Those without layers, the hand-designed ones, stay
       as they are.
     net_options: The options to replace; the others are kept. Another
-      `preprocess_name` also drops the options of the old preprocessing.
+      `preprocess_name` also drops the options of the old preprocessing, and
+      those of the postprocessing, which may depend on it.
 
   Raises:
     ValueError: No network is a learned one.
@@ -91,6 +92,7 @@ def with_options(net_config: NetConfig,
       options = dict(config["net_options"])
       if "preprocess_name" in net_options:
         options.pop("preprocess_options", None)
+        options.pop("postprocess_options", None)
       replaced[key] = {**config, "net_options": {**options, **net_options}}
   if not replaced:
     raise ValueError(
@@ -156,15 +158,12 @@ def from_folder(path: files.Path,
     raise ValueError(f"net_config is {net_config!r}, but must be a dictionary "
                      "of the networks by id; net_assignments is another "
                      "argument.")
-  if net_config:
-    for key, config in net_config.items():
-      _check(key, config)
-    loaded: NetConfig = {
-        key: {**_class_of(path, key), **config,
-              "net_path": filename(path, key)}
-        for key, config in net_config.items()}
-  else:
-    loaded = with_weights({key: {} for key in keys}, path)
+  configs = net_config or {key: {} for key in keys}
+  for key, config in configs.items():
+    _check(key, config)
+  loaded = {key: {**_class_of(path, key), **config,
+                  "net_path": filename(path, key)}
+            for key, config in configs.items()}
   for key, config in loaded.items():
     if "net" not in config:
       raise ValueError(

@@ -75,8 +75,8 @@ def read(filename: files.Path) -> Saved:
 
   Raises:
     FileNotFoundError: The file does not exist.
-    ValueError: It is not a complete weight file, or it would build something
-      other than arrays. Nothing that it names has been run.
+    ValueError: It is a folder, or not a complete weight file, or it would build
+      something other than arrays. Nothing that it names has been run.
   """
   try:
     with open(files.expand(filename), "rb") as file:
@@ -85,6 +85,9 @@ def read(filename: files.Path) -> Saved:
     raise FileNotFoundError(
         f"No weight file {str(filename)!r}. Train a network first, or give the "
         "path of a trained one.") from error
+  except IsADirectoryError as error:
+    raise ValueError(f"{str(filename)!r} is a folder, but must be a weight "
+                     "file, such as the cw.l2l in it.") from error
   parse = _parse_zip if data.startswith(_ZIP_MAGIC) else _parse_legacy
   try:
     saved = parse(data)

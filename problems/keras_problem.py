@@ -53,6 +53,8 @@ class KerasProblem(model_problem.ModelProblem):
         (or nests of arrays), or a `tf.data.Dataset` of single examples. A third
         array, shape [n], holds sample weights: each loss is multiplied by its
         weight, and the mean is over the number of examples, as in Keras.
+        Minibatches are drawn by position, so that a `Dataset` must have the
+        same order each time: shuffle it with a seed, or not at all.
       batch_size: Number of examples in a minibatch, B.
 
     Raises:

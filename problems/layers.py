@@ -206,7 +206,8 @@ def _normal(shape: Sequence[int], stddev: float) -> Draw:
 def _normalize(x: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
   """Returns x with each channel normalized over all other axes."""
   beta = tf.reshape(beta, [-1])  # [C]
-  images = tf.reshape(x, [x.shape[0], -1, 1, x.shape[-1]])  # [B, H * W, 1, C]
+  shape = tf.shape(x)
+  images = tf.reshape(x, [shape[0], -1, 1, x.shape[-1]])  # [B, H * W, 1, C]
   normal, _, _ = tf.compat.v1.nn.fused_batch_norm(
       images, tf.ones_like(beta), beta, epsilon=_EPSILON)
-  return tf.reshape(normal, x.shape)
+  return tf.reshape(normal, shape)

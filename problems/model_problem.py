@@ -63,8 +63,11 @@ class ModelProblem(supervised.Supervised):
     impure = seeded.impure_operations(graph)
     if impure:
       raise ValueError(
-          f"The loss runs {', '.join(impure)}, which keep a state, but must "
-          "depend on nothing but the weights, the minibatch and the seed.")
+          f"The loss, or what draws the initial weights, runs "
+          f"{', '.join(impure)}, but must depend on nothing but the weights, "
+          "the minibatch and the seed. (Of TensorFlow's random numbers, "
+          "tf.random.normal, truncated_normal and uniform of floats are drawn "
+          "from the seed.)")
     validation.check(self)
     self._check_examples()
 

@@ -191,6 +191,12 @@ class FactoryTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, f"^net_options has {message}"):
       networks.factory(net, options)
 
+  @parameterized.parameters(None, "abc", 3)
+  def test_options_of_another_form_are_named(self, options):
+    with self.assertRaisesRegex(
+        ValueError, f"^net_options is {options!r}, but must be a dictionary"):
+      networks.factory("Adam", options)
+
   @parameterized.parameters(
       (COORDINATEWISE, {}, "layers"), ("KernelDeepLSTM", {"layers": ()},
                                        "kernel_shape"))

@@ -262,7 +262,7 @@ class LearnedOptimizerTest(FolderTest):
     network.initial_state({"x": tf.zeros([1], tf.float64)})
     variable = tf.Variable([1.], dtype=tf.float64)
     with self.assertRaisesRegex(
-        ValueError, "must be of type float64, as the weights .*and loaded"):
+        ValueError, "must be of type float64, as the weights .*it is given"):
       meta.LearnedOptimizer({"cw": network}).apply([variable], [variable])
 
   def test_kernels_are_refused_by_their_shape(self):

@@ -247,6 +247,15 @@ class WithOptionsTest(parameterized.TestCase):
           (options["preprocess_name"], options.get("preprocess_options")),
           expected)
 
+  def test_another_preprocessing_has_no_steps_of_the_old_momentum(self):
+    config = {"cw": {"net": "CoordinateWiseDeepLSTM", "net_options": {
+        "layers": (2,), "preprocess_name": "RNNprop",
+        "postprocess_options": {"nominal_step": 0.1}}}}
+    config = net_config.with_options(config, {
+        "preprocess_name": "LogAndSign", "preprocess_options": {"k": 5}})
+    self.assertNotIn("postprocess_options", config["cw"]["net_options"])
+    net_config.make(config)  # It is refused with a nominal step.
+
   def test_networks_that_are_all_hand_designed_are_refused(self):
     with self.assertRaisesRegex(
         ValueError, r"^net_options is \{'scale': 1\}, but none of the networks "

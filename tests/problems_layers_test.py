@@ -41,6 +41,14 @@ class LayersTest(parameterized.TestCase):
         layer.apply({"n/beta": beta.reshape([1] * len(axes) + [4])}, x),
         expected, rtol=1e-4, atol=1e-4)
 
+  def test_batch_norm_takes_batches_of_any_size(self):
+    layer = layers.batch_norm("n", 1, 1, 1, 4)
+    params, x = {"n/beta": normal(1, 1, 1, 4)}, normal(B, 5, 6, 4)
+    apply = tf.function(
+        lambda x: layer.apply(params, x), autograph=False,
+        input_signature=[tf.TensorSpec([None, 5, 6, 4])])
+    np.testing.assert_allclose(apply(x), layer.apply(params, x), rtol=1e-6)
+
   def test_recurrent_layer_ends_with_its_last_state(self):
     layer = layers.recurrent("r", 4, 5)
     x, w, u, b = normal(B, 6, 4), normal(4, 5), normal(5, 5), normal(5)

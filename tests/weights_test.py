@@ -168,6 +168,11 @@ class WeightsTest(weight_files.FileTestCase):
         weights.read(self.file).weights, _saved().weights)
     self.assertEqual(os.listdir(self.folder), ["net.l2l"])
 
+  def test_folder_says_what_to_do(self):
+    folder = os.path.dirname(self.file)
+    with self.assertRaisesRegex(ValueError, f"'{folder}' is a folder, but"):
+      weights.read(folder)
+
   def test_absent_file_says_what_to_do(self):
     with self.assertRaisesRegex(
         FileNotFoundError, f"{re.escape(self.file)}.*Train a network first"):
