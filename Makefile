@@ -3,15 +3,16 @@
 # API pages are up to date, and `make docs` writes these pages.
 # `make paper DATA_DIR=DIR` makes the figures of the paper again, in hours;
 # with FLAGS=--quick, from few runs.
-# All of them first install what they need into .venv.
+# All of them first install what they need into $(VENV).
 
 PYTHON ?= python3
+VENV ?= .venv
 RUN := runs/paper-quadratic
-BIN := .venv/bin
+BIN := $(VENV)/bin
 
 .PHONY: train paper test lint docs
 
-train: .venv/installed
+train: $(VENV)/installed
 	$(BIN)/python train.py --problem=paper-quadratic --save_path=$(RUN) \
 	    --num_epochs=600 --decay_epochs=600 --max_gradient_norm=1 \
 	    --evaluation_period=100 --evaluation_epochs=4 --resume
@@ -19,22 +20,22 @@ train: .venv/installed
 	    --optimizer=L2L,Adam --learning_rate=1.5 --num_epochs=10 --seed=0 \
 	    --output=$(RUN)/losses.csv --plot=$(RUN)/losses.png
 
-paper: .venv/installed
+paper: $(VENV)/installed
 	$(BIN)/python reproduce.py $(if $(DATA_DIR),--data_dir="$(DATA_DIR)") $(FLAGS)
 
-test: .venv/installed
+test: $(VENV)/installed
 	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=worksteal
 
-lint: .venv/installed
+lint: $(VENV)/installed
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/python docs/generate_api.py --check
 
-docs: .venv/installed
+docs: $(VENV)/installed
 	$(BIN)/python docs/generate_api.py
 
-.venv/installed: requirements.txt requirements-dev.txt
-	$(PYTHON) -m venv .venv
+$(VENV)/installed: requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check \
 	    -r requirements-dev.txt
 	touch $@
