@@ -7,7 +7,7 @@ import sonnet as snt
 import tensorflow as tf
 
 from l2lgd import checks
-from meta import learned_optimizer, slots
+from meta import gradient_pairs, learned_optimizer
 from networks import moments
 
 _DECAY = 0.99  # Of the running mean of the norms.
@@ -65,7 +65,7 @@ class Guard(snt.Module):
     return self.num_rejected, self._sum, self._weight
 
   def apply(self, gradients: Sequence[tf.Tensor | None],
-            parameters: Sequence[slots.Parameter]) -> None:
+            parameters: Sequence[gradient_pairs.Parameter]) -> None:
     """Updates the parameters by one step.
 
     Args:
@@ -79,7 +79,7 @@ class Guard(snt.Module):
     gradients, parameters = [*gradients], [*parameters]  # They are read twice.
     is_learned = isinstance(
         self.optimizer, learned_optimizer.LearnedOptimizer)
-    self.step(slots.pairs(gradients, parameters),
+    self.step(gradient_pairs.pairs(gradients, parameters),
               lambda: self.optimizer.apply(gradients, parameters),
               self.optimizer.learning_rate if is_learned else 1.)
 
@@ -92,7 +92,7 @@ class Guard(snt.Module):
     for variable in self.statistics:
       variable.assign(tf.zeros_like(variable))
 
-  def step(self, pairs: Sequence[tuple[Any, slots.Parameter]],
+  def step(self, pairs: Sequence[tuple[Any, gradient_pairs.Parameter]],
            update: Callable[[], None], learning_rate: Any) -> None:
     """Makes the step of an optimizer, or the safe one.
 
@@ -127,10 +127,10 @@ class Guard(snt.Module):
 
     tf.cond(tf.math.is_finite(norm) & (is_first | is_usual), accept, reject)
 
-  def _step(self, gradient: Any, parameter: slots.Parameter,
+  def _step(self, gradient: Any, parameter: gradient_pairs.Parameter,
             factor: tf.Tensor) -> None:
     """Makes the safe step of a parameter."""
-    variable = slots.variable_of(parameter)
+    variable = gradient_pairs.variable_of(parameter)
     g = tf.cast(tf.convert_to_tensor(gradient), tf.float32)
     size = tf.maximum(moments.rms(tf.cast(variable, tf.float32)), _MIN_SIZE)
     update = self._step_size * size * tf.math.divide_no_nan(g, moments.rms(g))

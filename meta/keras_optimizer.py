@@ -6,8 +6,8 @@ from typing import Any
 import tensorflow as tf
 
 from l2lgd import checks
+from meta import gradient_pairs, learned_optimizer, pretrained_networks
 from meta import guard as guard_lib
-from meta import learned_optimizer, pretrained_networks, slots
 import networks
 from networks import net_config as net_config_lib
 
@@ -84,8 +84,8 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
     if self.built:
       return
     self._learned.create_states(  # Which may refuse them.
-        [slots.parameter_name(v) for v in variables],
-        [*map(slots.variable_of, variables)])
+        [gradient_pairs.parameter_name(v) for v in variables],
+        [*map(gradient_pairs.variable_of, variables)])
     super().build(variables)
     for states in self._learned.states:
       for state in states:
@@ -98,9 +98,9 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
                            trainable_variables: list[tf.keras.Variable],
                            learning_rate: tf.Tensor) -> None:
     # Not `update_step`: one call is for all parameters.
-    variables = [*map(slots.variable_of, trainable_variables)]
-    gradients = slots.sum_over_replicas(
-        [*map(slots.as_gradient, grads, trainable_variables)])
+    variables = [*map(gradient_pairs.variable_of, trainable_variables)]
+    gradients = gradient_pairs.sum_over_replicas(
+        [*map(gradient_pairs.as_gradient, grads, trainable_variables)])
 
     def update():
       self._learned.update(gradients, variables, learning_rate)

@@ -9,7 +9,7 @@ import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
-from meta import groups, pretrained_networks, slots
+from meta import gradient_pairs, groups, pretrained_networks, slots
 import networks
 from networks import net_config as net_config_lib
 from networks import weights
@@ -138,7 +138,7 @@ class LearnedOptimizer(snt.Module):
                       states, self._shard)
 
   def apply(self, gradients: Sequence[tf.Tensor | None],
-            parameters: Sequence[slots.Parameter]) -> None:
+            parameters: Sequence[gradient_pairs.Parameter]) -> None:
     """Updates the parameters by one step.
 
     Args:
@@ -157,15 +157,15 @@ class LearnedOptimizer(snt.Module):
         for a parameter.
     """
     gradients, parameters = map(
-        list, zip(*slots.pairs(gradients, parameters)))
+        list, zip(*gradient_pairs.pairs(gradients, parameters)))
     replica = tf.distribute.get_replica_context()
     if replica is None:
       raise ValueError("apply was called in the scope of a distribution "
                        "strategy. Call it in the function that the strategy's "
                        "run() calls, or outside the scope.")
-    gradients = slots.sum_over_replicas(gradients)
-    names = [slots.parameter_name(p) for p in parameters]
-    variables = [*map(slots.variable_of, parameters)]
+    gradients = gradient_pairs.sum_over_replicas(gradients)
+    names = [gradient_pairs.parameter_name(p) for p in parameters]
+    variables = [*map(gradient_pairs.variable_of, parameters)]
     # All states first, as one of the parameters may be refused.
     replica.merge_call(lambda _, args: self.create_states(names, args),
                        args=(variables,))
