@@ -113,12 +113,13 @@ class QuasiNewton:
       return tf.nest.flatten(unroll.loss_and_gradients(
           self._problem, _at_step(run, step)))
 
-    def body(t, differs):
-      differences = [tf.reduce_any(a != b) for a, b in zip(values(t), first)]
-      return t + 1, differs | tf.reduce_any(differences)
+    def body(t, previous, differs):
+      current = values(t)
+      changes = [tf.reduce_any(a != b) for a, b in zip(current, previous)]
+      return t + 1, current, differs | (t > 0) & tf.reduce_any(changes)
 
-    first = values(0)
-    _, differs = unroll.while_loop(self._num_steps, body, False)
+    # From the loop itself, as values from elsewhere may be rounded otherwise.
+    *_, differs = unroll.while_loop(self._num_steps, body, values(0), False)
     return differs
 
   def _loss(self, run: unroll.Run, x: tf.Tensor) -> tf.Tensor:
