@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from benchmarks import timing
 import meta
+from meta import evaluation
 import networks
 import problems
 from tests import programs
@@ -46,12 +47,13 @@ class EngineTest(programs.TestCase):
 
   def test_engine_measures_an_experiment(self):
     engine.FLAGS.compare = 1
-    with mock.patch.object(engine, "floor", return_value=[1., 2., 3.]):
+    with (mock.patch.object(engine, "floor", return_value=[1., 2., 3.]),
+          mock.patch.object(evaluation, "_max_coordinates", return_value=4)):
       results = engine.measure("simple")
     self.assertEqual((results["coordinates"], results["num_steps"]), (1, 2))
     # Two steps and two ends of unrolls; two steps of a run.
     self.assertEqual(results["train_floor"], 2 * (2. + 3.) + (2 + 2) * 1.)
-    self.assertLessEqual(results["evaluate_floor"], 2 * (2. + 1.))
+    self.assertEqual(results["evaluate_floor"], 2 * (2. + 1.) / 4)
     self.assertIn("sampled", results)
     for name, value in results.items():
       self.assertGreaterEqual(value, 0., name)
@@ -64,20 +66,27 @@ class EngineTest(programs.TestCase):
     self.assertLen(timings, 2)
 
   def test_growth_is_per_coordinate_and_step(self):
-    results = engine.measure_growth(20, 3)
+    with mock.patch.object(
+        timing, "in_turn", return_value=[timing.Timing(6., 1.)]):
+      results = engine.measure_growth(20, 3)
     self.assertEqual((results["coordinates"], results["unroll_length"]),
                      (20, 3))
-    self.assertGreater(results["seconds"], 0.)
+    self.assertEqual(results["seconds"], 0.1)
 
-  @parameterized.parameters(0, [[[1, 2], [3, 4]]])
-  def test_floor_is_of_optimizee_network_and_derivatives(self, seed):
+  @parameterized.parameters((0, 1), ([[1, 2], [3, 4]], 2))
+  def test_floor_is_of_optimizee_network_and_derivatives(self, seed, n):
     meta_step = meta.MetaOptimizer(net={
         "net": "CoordinateWiseDeepLSTM", "net_options": {"layers": (3, 2)}}
         ).meta_minimize(problems.Simple(), 1, jit_compile=False)
-    seconds = engine.floor(meta_step, meta_step.reset(
-        tf.constant(seed) if seed else seed))
-    self.assertLen(seconds, 3)
-    self.assertTrue((np.array(seconds) > 0.).all())
+    with mock.patch.object(engine, "alone", return_value=1.) as alone:
+      seconds = engine.floor(meta_step, meta_step.reset(
+          tf.constant(seed) if n > 1 else seed))
+    # Of each layer: one product and three nonlinearities; two products.
+    self.assertEqual([*seconds], [1., 2 * (1. + 3.), 2 * 2.])
+    shapes = [call.args[1].shape.as_list() for call in alone.call_args_list
+              if tf.is_tensor(call.args[1])]
+    self.assertIn([4, 12], shapes)  # Weights of the first layer.
+    self.assertIn([9, n], shapes)  # Sigmoids of n coordinates.
 
   def test_alone_is_the_time_of_one_call(self):
     self.assertGreater(engine.alone(tf.sin, tf.ones([2])), 0.)

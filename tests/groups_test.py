@@ -66,6 +66,8 @@ class GroupsTest(FolderTest):
       ("two networks", True), ("two networks", True, True))
   def test_one_call_does_what_one_for_each_parameter_does(
       self, kind, sparse, compiled=False):
+    if sparse and kind in ("momenta", "two networks"):
+      self.compile_up_to(100)
     together, one_by_one = variables(), variables()
     optimizer, others = make(kind), [make(kind) for _ in SHAPES]
     apply = tf.function(optimizer.apply, jit_compile=True,

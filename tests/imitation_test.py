@@ -113,6 +113,7 @@ class StepTest(parameterized.TestCase):
   def step(self, problem, num_unrolls=2, nets=None, assignments=None,
            **options):
     """A step, its results, and the run after it."""
+    eager.run_eagerly(self)
     optimizer = meta.MetaOptimizer(**nets or {"net": {
         "net": "CoordinateWiseDeepLSTM",
         "net_options": {"layers": (3,), "scale": 0.1}}})
@@ -187,7 +188,7 @@ class StepTest(parameterized.TestCase):
     eager.run_eagerly(self)
     config = {"net": "CoordinateWiseDeepLSTM", "net_options": {"layers": (2,)}}
     step = meta.MetaOptimizer(one=config, two=config).meta_minimize(
-        toys.TwoTypes(), 2, teacher=networks.Adam(0.1),
+        toys.TwoTypes(), 2, jit_compile=False, teacher=networks.Adam(0.1),
         net_assignments=[("one", ["a"]), ("two", ["b"])])
     info, _ = step.train(step.reset(0))
     self.assertGreater(info.meta_loss, 0.)

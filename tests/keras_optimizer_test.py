@@ -41,6 +41,7 @@ class KerasLearnedOptimizerTest(FolderTest):
     return model
 
   def test_losses_are_those_of_a_loop_bit_for_bit(self):
+    self.compile_up_to(100)
     self.assertEqual(
         fit(self.compiled()),
         loop(meta.LearnedOptimizer.load(self.path), make_model(),

@@ -66,6 +66,7 @@ class LearnedOptimizerTest(FolderTest):
     self.assertNotEqual(variables[0][0], 1.)
 
   def test_updates_are_those_of_the_unroll(self):
+    self.compile_up_to(100)
     problem = toys.Regression()
     network, = meta.LearnedOptimizer.load(self.path).networks.values()
     run = unroll.start(network, problem, 0)
@@ -81,6 +82,7 @@ class LearnedOptimizerTest(FolderTest):
 
   @parameterized.parameters({"autograph": True}, {"jit_compile": True})
   def test_losses_are_the_same_in_a_function(self, **options):
+    self.compile_up_to(100)
     np.testing.assert_allclose(
         loop(meta.LearnedOptimizer.load(self.path), make_model(), **options),
         loop(meta.LearnedOptimizer.load(self.path), make_model()), rtol=1e-5)

@@ -79,7 +79,8 @@ class UnrollerTest(parameterized.TestCase):
         traces.append(1)
         return super().loss(params, constants, seed)
 
-    step = meta.MetaOptimizer(net=SMALL).meta_minimize(Traced(), 3)
+    step = meta.MetaOptimizer(net=SMALL).meta_minimize(
+        Traced(), 3, jit_compile=False)
     _, run = step.step(step.reset(0))
     before = len(traces)
     step.step(run)
@@ -214,7 +215,8 @@ class MetaStepTest(parameterized.TestCase):
     eager.run_eagerly(self)
     step = meta.MetaOptimizer(one=SMALL, two=SMALL).meta_minimize(
         toys.TwoTypes(), 3, net_assignments=[("one", ["a"]), ("two", ["b"])],
-        second_derivatives=second_derivatives, max_gradient_norm=1e-3)
+        second_derivatives=second_derivatives, jit_compile=False,
+        max_gradient_norm=1e-3)
     before = [v.numpy() for v in step.network.trainable_variables]
     info, _ = step.train(step.reset(0))
     self.assertGreater(info.gradient_norm, 1e-3)

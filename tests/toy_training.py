@@ -4,11 +4,13 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+from unittest import mock
 
 from absl.testing import parameterized
 import tensorflow as tf
 
 import meta
+from meta import groups
 
 NET = {"net": "CoordinateWiseDeepLSTM", "net_options": {
     "layers": (4, 3), "preprocess_name": "LogAndSign",
@@ -65,6 +67,12 @@ class FolderTest(parameterized.TestCase):
     super().setUp()
     self.path = self.enter_context(tempfile.TemporaryDirectory())
     save_networks(self.path)
+    self.compile_up_to(0)  # To compile would take most of the time.
+
+  def compile_up_to(self, num_parameters):
+    """Lets XLA compile the steps of so many parameters."""
+    self.enter_context(
+        mock.patch.object(groups, "_MAX_COMPILED", num_parameters))
 
   def python(self, code, folder):
     """Runs code in a new process, with the folder as its argument."""
