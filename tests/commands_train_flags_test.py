@@ -23,7 +23,7 @@ FAST = ("--num_steps=2", "--unroll_length=2", "--evaluation_epochs=1",
         "--jit_compile=false")
 
 
-class FlagsTest(programs.TestCase):
+class FlagsTest(programs.EagerTestCase):
   """Tests of what the program passes to `meta.train`."""
 
   def setUp(self):

@@ -39,7 +39,7 @@ class TrainerTest(parameterized.TestCase):
         weights(trained), [v.numpy() for v in step.network.variables])
 
   @parameterized.parameters(
-      {"num_tasks": 1}, {"num_tasks": 2}, {"num_tasks": 2, "stagger": True},
+      {"num_tasks": 2, "stagger": True},
       {"min_num_steps": 2, "num_steps": 8})
   def test_traces_nothing_after_the_first_epoch(self, **options):
     problem = problems.Quadratic(2, 2)

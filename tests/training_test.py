@@ -277,17 +277,6 @@ class TrainingTest(parameterized.TestCase):
         self.assertEqual(after[name], content)
     self.assert_same_run(self.folder)
 
-  def test_staggered_run_is_resumed_as_if_it_never_was(self):
-    # Side by side, runs are always traced.
-    tf.config.run_functions_eagerly(False)
-    self.addCleanup(tf.config.run_functions_eagerly, True)
-    settings = SETTINGS._replace(num_tasks=2, stagger=True)
-    problem = problems.Simple()
-    expected = train(None, 3, settings, problem)
-    for num_epochs in (1, 3):
-      resumed = train(self.folder, num_epochs, settings, problem, resume=True)
-    assertions.assert_equal(variables(resumed), variables(expected))
-
   def test_training_stops_after_validations_without_improvement(self):
     settings = SETTINGS._replace(
         learning_rate=1e-30, evaluation_period=1, patience=2)
