@@ -63,11 +63,9 @@ class ModelProblem(supervised.Supervised):
     impure = seeded.impure_operations(graph)
     if impure:
       raise ValueError(
-          f"The loss, or what draws the initial weights, runs "
-          f"{', '.join(impure)}, but must depend on nothing but the weights, "
-          "the minibatch and the seed. (Of TensorFlow's random numbers, "
-          "tf.random.normal, truncated_normal and uniform of floats are drawn "
-          "from the seed.)")
+          "The loss, or what draws the initial weights, runs "
+          f"{', '.join(impure)}, which keeps a state, but must depend on "
+          "nothing but the weights, the minibatch and the seed.")
     validation.check(self)
     self._check_examples()
 

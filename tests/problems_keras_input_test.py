@@ -44,7 +44,7 @@ class BadInputTest(parameterized.TestCase):
           keras.Input([2]), keras.layers.ReLU()])}, "no trainable weights"),
       ({"model_fn": called(Lazy, INPUTS)}, "creates '.*' while it runs"),
       ({"model_fn": layers(normal_noise)},
-       "loss, or what draws .* runs RandomStandardNormal, but must depend"),
+       "runs RandomStandardNormal, which keeps a state"),
       ({"model_fn": layers(unseeded_noise)},
        "changes a variable that is not its own, as keras.random does without"),
       ({"data": (INPUTS[:, :2], TARGETS)},

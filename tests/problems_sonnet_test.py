@@ -214,12 +214,12 @@ class SonnetProblemTest(parameterized.TestCase):
       ({"module_fn": lambda: snt.Linear("x")}, "that can be called on the inp"),
       ({"module_fn": lambda: snt.Sequential([tf.tanh])},
        "has no trainable variables"),
-      ({"module_fn": Counting}, "runs AssignAddVariableOp, which keep a state"),
+      ({"module_fn": Counting}, "runs AssignAddVariableOp, which keeps a state"),
       ({"loss_fn": "mse"}, "loss_fn is 'mse', but must be a function"),
       ({"loss_fn": lambda t, y: (t - y)**2}, r"loss_fn returns float32 \[5, 2\]"
       ),
       ({"loss_fn": lambda t, y: y[:, 0] + tf.random.normal([5])},
-       "runs RandomStandardNormal, which keep a state"),
+       "runs RandomStandardNormal, which keeps a state"),
       ({"batch_size": 0}, "batch_size is 0"),
       ({"data": (INPUTS, TARGETS[:3])}, "must have the same number"))
   def test_what_cannot_work_is_named(self, arguments, message):

@@ -124,8 +124,10 @@ def make_trainings(panels: Mapping[str, table.Panel]) -> dict[str, jobs.Job]:
   """Returns the job that trains each network, by its folder.
 
   Networks that were trained further from the same one share a job, in which
-  that one is trained once.
+  that one is trained once. Its folder has its name, or that of its stages.
   """
+  names = {records.key(training.stages): name
+           for name, training in trainings.TRAINING.items()}
   found = {folder: trainings.TRAINING[os.path.basename(folder)]
            for panel in panels.values()
            for setting in panel.settings.values()
@@ -135,8 +137,9 @@ def make_trainings(panels: Mapping[str, table.Panel]) -> dict[str, jobs.Job]:
   for folder, training in found.items():
     before = None
     for i, stage in enumerate(training.stages, 1):
-      path = folder if i == len(training.stages) else os.path.join(
-          os.path.dirname(folder), f"stage-{records.key(training.stages[:i])}")
+      key = records.key(training.stages[:i])
+      path = os.path.join(
+          os.path.dirname(folder), names.get(key, f"stage-{key}"))
       group = groups.setdefault(first.setdefault(folder, path), {})
       group.setdefault(path, training_flags(stage, path) + (
           [f"--init={before}"] if before else []))
@@ -145,8 +148,9 @@ def make_trainings(panels: Mapping[str, table.Panel]) -> dict[str, jobs.Job]:
   for folder, path in first.items():
     cost = 60. * max(found[other].minutes for other in first
                      if first[other] == path)
-    made[folder] = jobs.Job(path, cost, jobs.train,
-                            ([*groups[path].values()], cost), f"{path}.log")
+    *_, last = groups[path]  # A stage has no name that says what it is.
+    made[folder] = jobs.Job(last, cost, jobs.train,
+                            ([*groups[path].values()], cost), f"{last}.log")
   return made
 
 

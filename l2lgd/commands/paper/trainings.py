@@ -70,10 +70,6 @@ _GENERAL_SMALL: Sequence[Mapping[str, Any]] = [{
     **_OF_HARD_TASKS, "learning_rate": 0.002, "num_epochs": 350, "seed": 6}, {
     **_OF_HARD_TASKS, "unroll_length": 200, "num_epochs": 150, "seed": 7}, {
     **_OF_LONG_UNROLLS, "num_epochs": 90, "evaluation_period": 90}]
-# Flags of further trainings of classifiers, with both activations.
-_OF_BOTH = {
-    **_OF_LONG_RUNS, "problem": "paper-mnist,paper-mnist-relu",
-    "problem_weights": "1,2", "keep_last": "true"}
 _CIFAR10_MOMENTA = {
     "net_options":
     '{"layers": [8], "preprocess_name": "NormalizedMomenta", '
@@ -102,13 +98,12 @@ TRAINING = {
         "problem": "paper-mnist", "num_epochs": 1000,
         "evaluation_period": 100}]),
     "paper-mnist-momenta": Training(110, _MNIST_MOMENTA),
-    "paper-mnist-long": Training(182, [*_GENERAL_SMALL[:5], {
-        **_OF_BOTH, "learning_rate": 0.002, "unroll_length": 100,
-        "num_steps": 1000, "min_num_steps": 100, "num_epochs": 240,
-        "evaluation_epochs": 4, "evaluation_period": 240, "seed": 1}, {
-        **_OF_BOTH, "learning_rate": 0.001, "unroll_length": 200,
-        "num_steps": 5000, "min_num_steps": 200, "num_epochs": 150,
-        "evaluation_epochs": 1, "seed": 2}]),
+    "paper-mnist-long": Training(247, [*_GENERAL_SMALL, {
+        **_OF_LONG_RUNS, "problem": "paper-mnist,paper-mnist-relu",
+        "problem_weights": "1,2", "learning_rate": 0.001,
+        "unroll_length": 1000, "num_steps": 10000, "min_num_steps": 1000,
+        "num_epochs": 60, "evaluation_epochs": 1, "evaluation_period": 60,
+        "keep_last": "true", "seed": 3}]),
     "general": Training(190, [{
         "problem": "small-tasks", "recipe": "general", "num_epochs": 6000,
         "evaluation_period": 3000, "seed": 1}, {
