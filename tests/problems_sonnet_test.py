@@ -214,7 +214,8 @@ class SonnetProblemTest(parameterized.TestCase):
       ({"module_fn": lambda: snt.Linear("x")}, "that can be called on the inp"),
       ({"module_fn": lambda: snt.Sequential([tf.tanh])},
        "has no trainable variables"),
-      ({"module_fn": Counting}, "runs AssignAddVariableOp, which keeps a state"),
+      ({"module_fn": Counting},
+       "runs AssignAddVariableOp, which keeps a state"),
       ({"loss_fn": "mse"}, "loss_fn is 'mse', but must be a function"),
       ({"loss_fn": lambda t, y: (t - y)**2}, r"loss_fn returns float32 \[5, 2\]"
       ),
