@@ -117,6 +117,9 @@ class MetaOptimizer:
     """
     checks.one_of("estimator", estimator, evolution.ESTIMATORS)
     nets = self.networks
+    if teacher is not None:
+      nets = {key: imitation.Student(network, teacher)
+              for key, network in nets.items()}
     partition = _partition(nets, net_assignments)
     step_class: Callable[..., meta_step.MetaStep] = meta_step.MetaStep
     if teacher is not None:
@@ -126,9 +129,6 @@ class MetaOptimizer:
         raise ValueError(
             f"net_assignments is {net_assignments!r}, but with a teacher each "
             "parameter must have one network, as updates of several add up.")
-      partition = _partition({
-          key: imitation.Student(network, teacher)
-          for key, network in nets.items()}, net_assignments)
     elif estimator != "backprop":
       step_class = functools.partial(
           evolution.EvolutionStep, persistent=estimator == "pes",

@@ -113,13 +113,15 @@ class QuasiNewton:
       return tf.nest.flatten(unroll.loss_and_gradients(
           self._problem, _at_step(run, step)))
 
-    def body(t, previous, differs):
+    def body(t, previous, _):
       current = values(t)
       changes = [tf.reduce_any(a != b) for a, b in zip(current, previous)]
-      return t + 1, current, differs | (t > 0) & tf.reduce_any(changes)
+      # Those of the loop alone, as others may be rounded otherwise.
+      return t + 1, current, (t > 0) & tf.reduce_any(changes)
 
-    # From the loop itself, as values from elsewhere may be rounded otherwise.
-    *_, differs = unroll.while_loop(self._num_steps, body, values(0), False)
+    *_, differs = tf.while_loop(
+        lambda t, _, differs: (t < self._num_steps) & ~differs, body,
+        (0, values(0), False))
     return differs
 
   def _loss(self, run: unroll.Run, x: tf.Tensor) -> tf.Tensor:

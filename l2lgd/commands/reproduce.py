@@ -148,7 +148,7 @@ def make_trainings(panels: Mapping[str, table.Panel]) -> dict[str, jobs.Job]:
   for folder, path in first.items():
     cost = 60. * max(found[other].minutes for other in first
                      if first[other] == path)
-    *_, last = groups[path]  # A stage has no name that says what it is.
+    *_, last = groups[path]  # The folder of a network, not of a stage.
     made[folder] = jobs.Job(last, cost, jobs.train,
                             ([*groups[path].values()], cost), f"{last}.log")
   return made
