@@ -37,9 +37,9 @@ PROBLEMS = {**small_problems.PROBLEMS, "regression": toys.Regression,
             "filters": toys.Filters}
 ONLY = {"standard": ("quadratic", "separate", "ensemble", "random_scaling"),
         "kernel": ("filters",)}  # The others take parameters of any shape.
-# For these problems, two networks are enough.
+# For these problems, three networks are enough.
 SLOW = dict.fromkeys(("cifar10", "neural_art", "keras", "sonnet"),
-                     ("log_and_sign", "adam"))
+                     ("log_and_sign", "partition", "adam"))
 PAIRS = [(net, problem) for net in NETWORKS for problem in PROBLEMS
          if problem in ONLY.get(net, PROBLEMS)
          and net in SLOW.get(problem, NETWORKS)]

@@ -1,6 +1,7 @@
 """Tests of the trained networks that come with the library."""
 
 import contextlib
+import itertools
 import os
 import pathlib
 import tempfile
@@ -16,6 +17,7 @@ from networks import net_config
 
 TRAINED = pathlib.Path(__file__).parents[1] / "trained"
 NAMES = sorted(path.name for path in TRAINED.iterdir())
+GENERAL = ("general", "general-small")
 JOINING = ("paper-mnist-gac", "paper-quadratic-gac", "paper-quadratic-ntm")
 
 
@@ -100,11 +102,11 @@ class PretrainedTest(parameterized.TestCase):
 
 
 class GeneralTest(parameterized.TestCase):
-  """The general optimizer does on any problem what makes it safe."""
+  """The general optimizers do on any problem what makes them safe."""
 
-  def steps(self, gradients):
+  def steps(self, name, gradients):
     """The updates of a few steps of a parameter, [steps, N]."""
-    optimizer = meta.LearnedOptimizer.load("general")
+    optimizer = meta.LearnedOptimizer.load(name)
     x, path = tf.Variable(tf.zeros(gradients.shape[1:])), []
     for gradient in gradients:
       optimizer.apply([tf.constant(gradient, tf.float32)], [x])
@@ -114,30 +116,33 @@ class GeneralTest(parameterized.TestCase):
   def gradients(self):
     return np.random.default_rng(0).standard_cauchy(size=[30, 50])
 
-  @parameterized.parameters(1e-6, 1e6)
-  def test_steps_do_not_depend_on_the_scale_of_the_loss(self, factor):
+  @parameterized.parameters(*itertools.product(GENERAL, (1e-6, 1e6)))
+  def test_steps_do_not_depend_on_the_scale_of_the_loss(self, name, factor):
     np.testing.assert_allclose(
-        self.steps(factor * self.gradients()), self.steps(self.gradients()),
-        rtol=1e-3, atol=1e-6)
+        self.steps(name, factor * self.gradients()),
+        self.steps(name, self.gradients()), rtol=1e-3, atol=1e-6)
 
-  def test_steps_are_bounded(self):
-    updates = self.steps(1e20 * self.gradients())
+  @parameterized.parameters(*GENERAL)
+  def test_steps_are_bounded(self, name):
+    updates = self.steps(name, 1e20 * self.gradients())
     before = np.cumsum(updates, axis=0) - updates
     size = np.clip(np.sqrt(np.mean(before**2, axis=1)), 0.03, 1.)
     np.testing.assert_array_less(
         np.max(np.abs(updates), axis=1),
         np.exp(4) * (0.06 + 3 * 0.03) * size * (1 + 1e-5))
 
-  def test_parameter_without_gradients_stays(self):
+  @parameterized.parameters(*GENERAL)
+  def test_parameter_without_gradients_stays(self, name):
     gradients = self.gradients()
     gradients[:, 7] = 0.
-    updates = self.steps(gradients)
+    updates = self.steps(name, gradients)
     np.testing.assert_array_equal(updates[:, 7], 0.)
     self.assertTrue(np.all(updates[:, 8] != 0.))
 
-  def test_parabola_is_minimized_at_every_scale(self):
+  @parameterized.parameters(*GENERAL)
+  def test_parabola_is_minimized_at_every_scale(self, name):
     for scale in (1e-4, 1., 1e4):
-      optimizer, x = meta.LearnedOptimizer.load("general"), tf.Variable([1., 2])
+      optimizer, x = meta.LearnedOptimizer.load(name), tf.Variable([1., 2])
       for _ in range(200):
         optimizer.apply([scale * x], [x])
       self.assertLess(np.max(np.abs(x)), 0.05)

@@ -15,12 +15,16 @@ from tests import assertions
 
 SEED = seeds.as_seed(5)
 
+MOMENTA = {"preprocess_name": "NormalizedMomenta", "preprocess_options": {},
+           "postprocess_options": {"nonlinearity": "tanh", "min_size": 0.1}}
+
 
 def float64_weights(name, scale=0.3, **kwargs):
   """A network whose rows have different derivatives."""
+  kwargs = {"preprocess_name": "LogAndSign", "preprocess_options": {"k": 1},
+            **kwargs}
   return getattr(networks, name)(
-      layers=(2, 3), scale=scale, preprocess_name="LogAndSign",
-      preprocess_options={"k": 1},
+      layers=(2, 3), scale=scale,
       initializer=tf.keras.initializers.RandomNormal(stddev=0.5, seed=1),
       **kwargs)
 
@@ -38,7 +42,17 @@ class Shapes(problems.Problem):
             }, ()
 
   def loss(self, params, constants, seed):
-    return tf.add_n([tf.reduce_sum(x**4 - x**2 + x) for x in params.values()])
+    return tf.add_n(self.losses(params))
+
+  def losses(self, params):
+    return [tf.reduce_sum(x**4 - x**2 + x) for x in params.values()]
+
+
+class Separate(Shapes):
+  """A function of each parameter, with a loss of its own."""
+
+  def loss(self, params, constants, seed):
+    return tf.stack(self.losses(params))
 
 
 class AllocateTest(parameterized.TestCase):
@@ -117,6 +131,10 @@ class MetaGradientTest(parameterized.TestCase):
 
   @parameterized.named_parameters(
       ("coordinates", lambda: float64_weights("CoordinateWiseDeepLSTM"),
+       Shapes(x=[5], y=[1])),
+      ("functions", lambda: float64_weights("CoordinateWiseDeepLSTM"),
+       Separate(x=[5], y=[1])),
+      ("memory", lambda: float64_weights("CoordinateWiseDeepLSTM", **MOMENTA),
        Shapes(x=[5], y=[1])),
       ("rows", lambda: float64_weights("StandardDeepLSTM", output_size=2),
        Shapes(x=[5, 2], y=[1, 2])),

@@ -11,12 +11,14 @@ class Training(NamedTuple):
   # from the networks of the one before.
 
 
-def _of_one_function(net: str) -> dict[str, Any]:
-  """Returns the flags of a training of networks with shared memory."""
-  return {"problem": f"paper-quadratic-{net}", "num_tasks": 128,
-          "num_epochs": 1200, "learning_rate": 0.003, "decay_epochs": 1200,
-          "max_gradient_norm": 1, "evaluation_period": 100,
-          "evaluation_epochs": 512}
+def _of_one_function(net: str, first_period: int) -> list[dict[str, Any]]:
+  """Returns the stages of a training of networks with shared memory."""
+  common = {"problem": f"paper-quadratic-{net}", "num_tasks": 128,
+            "num_epochs": 600, "learning_rate": 0.003, "decay_epochs": 600,
+            "max_gradient_norm": 1, "evaluation_epochs": 512}
+  return [{**common, "evaluation_period": first_period},
+          {**common, "evaluation_period": 50, "seed": 1}]
+
 
 
 # Flags of a second training, for runs that are longer than those of the first.
@@ -88,8 +90,8 @@ TRAINING = {
         "problem": "paper-quadratic", "num_tasks": 4, "num_epochs": 300,
         "decay_epochs": 300, "estimator": "pes", "objective": "log",
         "evaluation_period": 50, "evaluation_epochs": 10, "seed": 1}]),
-    "paper-quadratic-gac": Training(30, [_of_one_function("gac")]),
-    "paper-quadratic-ntm": Training(30, [_of_one_function("ntm")]),
+    "paper-quadratic-gac": Training(30, _of_one_function("gac", 100)),
+    "paper-quadratic-ntm": Training(22, _of_one_function("ntm", 50)),
     "paper-mnist-gac": Training(20, [{
         "problem": "paper-mnist-gac", "num_epochs": 500, "decay_epochs": 500,
         "max_gradient_norm": 1, "evaluation_period": 100,
