@@ -1,4 +1,4 @@
-"""Evaluates optimizers, learned and designed by hand, on a problem."""
+"""Evaluates optimizers, learned and hand-designed, on a problem."""
 
 from l2lgd.commands import evaluate
 

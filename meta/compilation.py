@@ -12,8 +12,8 @@ import networks
 import problems
 from problems import seeded
 
-# Operations whose results have as many elements as their values tell. Those of
-# several runs have no common shape.
+# Operations the shape of whose results depends on values: results of several
+# runs have no common shape.
 _OF_ANY_SIZE = {"DynamicPartition", "ListDiff", "Unique", "UniqueV2",
                 "UniqueWithCounts", "UniqueWithCountsV2", "Where"}
 

@@ -175,9 +175,10 @@ def _on_all_cores(function: Callable[[int], Any],
                   args: Sequence[int]) -> Generator[Any, None, None]:
   """Yields what a function returns for each argument, the first one alone.
 
-  A call leaves a part of the cores idle, and so there are as many at once. The
-  first may have to compile. Replicas, and a GPU, are busy with one. Where
-  functions run eagerly, TensorFlow changes what threads share.
+  One call does not keep all cores busy, so that as many are made at once as
+  there are cores, after the first one, which may have to compile. Replicas and
+  GPUs are busy with one call. Where functions run eagerly, TensorFlow changes
+  what threads share.
   """
   if (tf.distribute.has_strategy() or devices.has_gpu()
       or tf.config.functions_run_eagerly()):

@@ -106,8 +106,9 @@ def _without_repetition(gradient: tf.IndexedSlices, shape: tf.TensorShape
 
   It has a `dense_shape`, which it may have lacked.
   """
-  # Added to constant indices, 0 keeps XLA from counting the rows ahead, which
-  # contradicts its unknown number of rows then.
+  # XLA counts the different rows of constant indices when it compiles, and
+  # fails, as the number is unknown elsewhere. A sum with a computed 0 is not
+  # constant.
   zero = tf.minimum(tf.cast(tf.reduce_any(tf.math.is_nan(
       gradient.values[:1])), gradient.indices.dtype), 0)
   rows, places = tf.unique(gradient.indices + zero)

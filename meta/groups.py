@@ -17,8 +17,9 @@ MAX_COORDINATES = 2**17
 # faster, and takes long to compile.
 _MAX_COMPILED = 100
 
-# Sets of parameters with gradients for each of which XLA compiles a step. Where
-# there are more, they are others in each step, as with layers that are dropped.
+# XLA compiles a step for each set of parameters that have gradients, up to this
+# number. Where there are more sets, as with layers dropped at random, each step
+# may have a new one.
 _MAX_PROGRAMS = 8
 
 

@@ -116,7 +116,7 @@ class QuasiNewton:
     def body(t, previous, _):
       current = values(t)
       changes = [tf.reduce_any(a != b) for a, b in zip(current, previous)]
-      # Those of the loop alone, as others may be rounded otherwise.
+      # What was computed before the loop, for t = 0, may be rounded otherwise.
       return t + 1, current, (t > 0) & tf.reduce_any(changes)
 
     *_, differs = tf.while_loop(

@@ -30,8 +30,8 @@ class Validation(NamedTuple):
   epoch: int  # Number of epochs made so far.
   losses: np.ndarray  # Losses of the runs, shape [runs * S, T + 1].
   trace: diagnostics.Trace  # What the networks do in the first of the runs.
-  improved: bool  # Whether the networks are the best so far; see `best.Best`.
-  # Those of the first validation are, whatever their losses.
+  improved: bool  # Whether the networks are the best so far, as those of the
+  # first validation always are; see `best.Best`.
   seconds: float  # Time that a run took, on average.
   problem: str | None = None  # The problem, if networks are trained on several.
 

@@ -1,7 +1,9 @@
 """Problems: distributions over functions to be minimized.
 
 `Problem` is the contract. `KerasProblem` and `SonnetProblem` make problems of
-models; the others are those of the paper and small ones for tests.
+models. The others are those of the paper, small ones for tests, families of
+tasks on which general optimizers are trained, and wrappers of other problems.
+
 """
 
 from problems.base import Constants, Params, Problem

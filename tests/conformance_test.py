@@ -1,4 +1,4 @@
-"""Tests of every network on every problem."""
+"""Tests of networks on problems: every pair, but for slow problems."""
 
 import functools
 

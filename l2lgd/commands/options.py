@@ -102,7 +102,8 @@ def make_problems(found: Mapping[str, experiments.Experiment],
       values[flag] = FLAGS[flag].value
   if FLAGS.layers is not None:
     values["layers"] = integers("layers")
-  # Scripts may give the folder of all data to a problem without data.
+  # Of the library's problems, also those without data may be given the folder,
+  # as by scripts that give all programs the same flags.
   of_users = ("data_dir", "download") if ":" in FLAGS.problem else ()
   for flag in (*of_users, *experiments.OF_CLASSIFIER):
     if FLAGS[flag].present and not any(

@@ -173,7 +173,8 @@ def train(found: Mapping[str, experiments.Experiment],
 def images_of(names: Iterable[str]) -> dict[str, str]:
   """Returns which images the small and wide tasks have, if there are any.
 
-  They can do without files, so that nothing else tells the two.
+  They need no files, so that nothing else in the settings distinguishes the
+  two.
   """
   if not any(name.startswith(("small-", "wide-")) for name in names):
     return {}
