@@ -115,10 +115,9 @@ class Network(snt.Module, abc.ABC):
       params: The parameters before the step, for networks that read them.
 
     Returns:
-            The inputs of `update_rows`, and the state, changed only in what
+      The inputs of `update_rows`, and the state, changed only in what
       `update_rows` does not read. Tensors that stay as they are must be the
       same objects: replicas that share out states keep the others whole.
-
     """
     del params
     return gradients, state

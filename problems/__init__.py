@@ -3,7 +3,6 @@
 `Problem` is the contract. `KerasProblem` and `SonnetProblem` make problems of
 models. The others are those of the paper, small ones for tests, families of
 tasks on which general optimizers are trained, and wrappers of other problems.
-
 """
 
 from problems.base import Constants, Params, Problem
