@@ -5,6 +5,7 @@ arguments name the argument and its value, and return the value if it is right.
 """
 
 from collections.abc import Callable, Collection
+import json
 import math
 import numbers
 from typing import Any
@@ -28,6 +29,12 @@ def integer(name: str, value: Any) -> int:
 def positive_integers(name: str, values: Any) -> list[int]:
   """Returns a list, tuple or array of positive integers as a list."""
   return _each(positive_integer, name, values, "positive integers")
+
+
+def boolean(name: str, value: Any) -> bool:
+  """Returns the value, which must be True or False."""
+  _check(name, value, isinstance(value, bool | np.bool_), "True or False")
+  return bool(value)
 
 
 def finite(name: str, value: Any, minimum: float = -math.inf) -> float:
@@ -66,6 +73,15 @@ def one_of(name: str, value: Any, allowed: Collection[str]) -> str:
   _check(name, value, isinstance(value, str) and value in allowed,
          f"one of {sorted(allowed)}")
   return value
+
+
+def json_value(name: str, value: Any) -> Any:
+  """Returns a JSON value as it is read; NumPy's numbers become Python's."""
+  try:
+    return json.loads(json.dumps(value, default=lambda v: v.tolist()))
+  except (AttributeError, TypeError, ValueError) as error:
+    raise ValueError(f"{name} is {value!r}, but must hold JSON values alone."
+                     ) from error
 
 
 def keras_backend() -> None:

@@ -13,8 +13,17 @@ Path = str | os.PathLike[str]
 
 
 def expand(path: Path) -> str:
-  """Returns a path in which ~ is replaced by the home directory."""
-  return os.path.expanduser(os.fspath(path))
+  """Returns a path in which ~ is replaced by the home directory.
+
+  Raises:
+    ValueError: The path is an address, of which TensorFlow would write one part
+      elsewhere, and this library the other one here.
+  """
+  expanded = os.path.expanduser(os.fspath(path))
+  if "://" in expanded:
+    raise ValueError(f"{expanded!r} is an address, but must be a path on this "
+                     "machine: give one, and copy the files.")
+  return expanded
 
 
 def expand_exact(name: str, path: Path) -> str:

@@ -39,6 +39,7 @@ class Best:
       settings: The settings of the training.
       variables: The variables of the networks and of the meta-optimizer.
     """
+    self._is_logarithmic = settings.objective == "log"
     self._patience = settings.patience
     self._num_stages = (
         0 if settings.curriculum is None else len(settings.curriculum))
@@ -88,7 +89,7 @@ class Best:
     Args:
       losses: The losses of each problem, [runs, T + 1].
     """
-    score = _score(losses)
+    score = _score(losses, self._is_logarithmic)
     improved = bool(score < self._score.numpy())
     self._num_stale.assign(0 if improved else self._num_stale + 1)
     self._num_validations.assign_add(1)
@@ -123,25 +124,33 @@ def _assign(variables: Sequence[Any], values: Sequence[Any]) -> None:
     variable.assign(value.numpy())
 
 
-def _score(losses: Sequence[np.ndarray]) -> float:
+def _score(losses: Sequence[np.ndarray], is_logarithmic: bool) -> float:
   """Returns what `Best` compares.
 
   Functions that are not finite where they begin, as some of a problem may be,
   say nothing about the networks.
+
+  Args:
+    losses: The losses of each problem, [runs, T + 1].
+    is_logarithmic: Whether the meta-loss has the logarithms of the losses.
+
+  Raises:
+    ValueError: Losses are not above 0, but their logarithms are needed.
   """
   losses = [of_one[np.isfinite(of_one[:, 0])] for of_one in losses]
   if not all(map(len, losses)):
     return _WORST
   finals = [np.mean(of_one[:, -1], dtype=np.float64) for of_one in losses]
+  initials = [float(np.mean(of_one[:, 0], dtype=np.float64))
+              for of_one in losses]
+  if min(initials) <= 0. and (len(losses) > 1 or is_logarithmic):
+    raise ValueError(
+        f"The initial losses of the problems are {initials}, but must be above "
+        "0: " + ("their logarithms are the objective." if is_logarithmic else
+                 "several problems are compared by the logarithms of their "
+                 "losses."))
   score = float(finals[0])
   if len(losses) > 1:
-    initials = [float(np.mean(of_one[:, 0], dtype=np.float64))
-                for of_one in losses]
-    if min(initials) <= 0.:
-      raise ValueError(
-          f"The initial losses of the problems are {initials}, but must be "
-          "above 0: several problems are compared by the logarithms of their "
-          "losses.")
     with np.errstate(all="ignore"):
       ratios = np.divide(finals, initials)
       score = float(np.mean(np.log10(np.where(

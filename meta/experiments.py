@@ -217,8 +217,9 @@ def get(name: str) -> Experiment:
         {"cw": _GENERAL}, learning_rate=0.003, options=options)
   if name not in EXPERIMENTS:
     raise ValueError(
-        f"problem is {name!r}, but must be one of {list(EXPERIMENTS)}, "
-        "small-N, wide-N or hard-N (N is a number), or module:function.")
+        f"problem is {name!r}, but must be one of "
+        f"{[*EXPERIMENTS, *GROUPS]}, small-N, wide-N or hard-N (N is a "
+        "number), or module:function.")
   return EXPERIMENTS[name]
 
 

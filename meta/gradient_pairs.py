@@ -3,21 +3,22 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
+import keras
 import tensorflow as tf
 
-Parameter: TypeAlias = "tf.Variable | tf.keras.Variable"
+Parameter: TypeAlias = "tf.Variable | keras.Variable"
 
 
 def parameter_name(parameter: Parameter) -> str:
   """Returns the name by which a network is assigned to a parameter."""
-  if isinstance(parameter, tf.keras.Variable):
+  if isinstance(parameter, keras.Variable):
     return parameter.path
   return parameter.name.split(":")[0]
 
 
 def variable_of(parameter: Parameter) -> tf.Variable:
   """Returns TensorFlow's variable of a parameter."""
-  return (parameter.value if isinstance(parameter, tf.keras.Variable)
+  return (parameter.value if isinstance(parameter, keras.Variable)
           else parameter)
 
 
@@ -29,7 +30,7 @@ def pairs(gradients: Iterable[Any], parameters: Iterable[Parameter]
     ValueError: See `learned_optimizer.LearnedOptimizer.apply`.
   """
   for single in (gradients, parameters):
-    if tf.is_tensor(single) or isinstance(single, tf.keras.Variable):
+    if tf.is_tensor(single) or isinstance(single, keras.Variable):
       raise ValueError(
           f"Got a single {type(single).__name__}, but apply needs a list of "
           "gradients and one of parameters: apply([gradient], [parameter]).")
@@ -56,10 +57,18 @@ def sum_over_replicas(gradients: Sequence[tf.Tensor | tf.IndexedSlices]
   """Returns the sums over the replicas of the strategy in scope, if any.
 
   They are dense and of float32, as a strategy sums gradients of one type.
+
+  Raises:
+    ValueError: The call is in the scope of a strategy, but not in a replica.
   """
+  replica = tf.distribute.get_replica_context()
+  if replica is None:
+    raise ValueError("apply was called in the scope of a distribution "
+                     "strategy. Call it in the function that the strategy's "
+                     "run() calls, or outside the scope.")
   if not tf.distribute.has_strategy():
     return gradients
-  return tf.distribute.get_replica_context().all_reduce(
+  return replica.all_reduce(
       tf.distribute.ReduceOp.SUM,
       [tf.cast(tf.convert_to_tensor(g), tf.float32) for g in gradients])
 
@@ -72,7 +81,7 @@ def as_gradient(gradient: Any, parameter: Parameter
     ValueError: The gradient is None or does not fit the parameter, or the
       parameter is not a floating-point variable of known shape.
   """
-  if not isinstance(parameter, tf.Variable | tf.keras.Variable):
+  if not isinstance(parameter, tf.Variable | keras.Variable):
     raise ValueError(f"A parameter is {parameter!r}, but must be a variable.")
   name = parameter_name(parameter)
   dtype, shape = tf.as_dtype(parameter.dtype), tf.TensorShape(parameter.shape)

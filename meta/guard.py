@@ -52,6 +52,9 @@ class Guard(snt.Module):
       ValueError: An argument is not as described.
     """
     super().__init__(name)
+    if not callable(getattr(optimizer, "apply", None)):
+      raise ValueError(f"optimizer is {optimizer!r}, but must be an optimizer, "
+                       "such as meta.LearnedOptimizer.load(...).")
     self.optimizer = optimizer
     self.num_rejected = tf.Variable(0, trainable=False, dtype=tf.int64)
     self._factor = checks.finite("factor", factor, 1.)

@@ -3,6 +3,7 @@
 import numbers
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from l2lgd import checks
@@ -12,8 +13,8 @@ import networks
 from networks import net_config as net_config_lib
 
 
-@tf.keras.utils.register_keras_serializable("meta")
-class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
+@keras.utils.register_keras_serializable("meta")
+class KerasLearnedOptimizer(keras.optimizers.Optimizer):
   """`LearnedOptimizer` for `model.compile`, with the same updates.
 
   Callbacks, gradient clipping, checkpoints and `get_config` work as with
@@ -53,7 +54,8 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
     """
     checks.keras_backend()
     if isinstance(learning_rate, numbers.Real):
-      learning_rate = float(learning_rate)  # Keras refuses other numbers.
+      # A float, as Keras refuses other numbers.
+      learning_rate = checks.finite("learning_rate", learning_rate)
     super().__init__(learning_rate, **kwargs)
     self._shard = shard
     if path is not None:
@@ -80,7 +82,7 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
       raise AttributeError("num_rejected is of a guard: give guard=True.")
     return self._guard.num_rejected
 
-  def build(self, variables: list[tf.keras.Variable]) -> None:
+  def build(self, variables: list[keras.Variable]) -> None:
     if self.built:
       return
     self._learned.create_states(  # Which may refuse them.
@@ -91,11 +93,11 @@ class KerasLearnedOptimizer(tf.keras.optimizers.Optimizer):
       for state in states:
         self._track_variable(state)
     for i, variable in enumerate(self._guard.statistics if self._guard else ()):
-      self._track_variable(tf.keras.Variable(  # Which has a path.
+      self._track_variable(keras.Variable(  # Which has a path.
           variable, dtype=variable.dtype, trainable=False, name=f"guard_{i}"))
 
   def _backend_update_step(self, grads: list[Any],
-                           trainable_variables: list[tf.keras.Variable],
+                           trainable_variables: list[keras.Variable],
                            learning_rate: tf.Tensor) -> None:
     # Not `update_step`: one call is for all parameters.
     variables = [*map(gradient_pairs.variable_of, trainable_variables)]

@@ -5,6 +5,7 @@ import math
 import numbers
 from typing import Any
 
+import keras
 import numpy as np
 import sonnet as snt
 import tensorflow as tf
@@ -158,17 +159,12 @@ class LearnedOptimizer(snt.Module):
     """
     gradients, parameters = map(
         list, zip(*gradient_pairs.pairs(gradients, parameters)))
-    replica = tf.distribute.get_replica_context()
-    if replica is None:
-      raise ValueError("apply was called in the scope of a distribution "
-                       "strategy. Call it in the function that the strategy's "
-                       "run() calls, or outside the scope.")
     gradients = gradient_pairs.sum_over_replicas(gradients)
     names = [gradient_pairs.parameter_name(p) for p in parameters]
     variables = [*map(gradient_pairs.variable_of, parameters)]
     # All states first, as one of the parameters may be refused.
-    replica.merge_call(lambda _, args: self.create_states(names, args),
-                       args=(variables,))
+    tf.distribute.get_replica_context().merge_call(
+        lambda _, args: self.create_states(names, args), args=(variables,))
     self.update(gradients, variables, self.learning_rate)
 
   def reset(self) -> None:
@@ -289,7 +285,7 @@ class LearnedOptimizer(snt.Module):
 
 def _checked(learning_rate: Any) -> Any:
   """Returns a learning rate, a finite number or a scalar variable."""
-  if isinstance(learning_rate, tf.Variable | tf.keras.Variable):
+  if isinstance(learning_rate, tf.Variable | keras.Variable):
     if not tf.TensorShape(learning_rate.shape).rank:
       return learning_rate
   elif isinstance(learning_rate, numbers.Real) and math.isfinite(learning_rate):

@@ -5,7 +5,7 @@ import functools
 import os
 from typing import Any
 
-import tensorflow as tf
+import keras
 
 from l2lgd import checks, files
 from meta import evolution, imitation, meta_step
@@ -81,7 +81,7 @@ class MetaOptimizer:
       num_sampled: int | None = None,
       max_gradient_norm: float | None = None,
       objective: str = "sum",
-      adam: tf.keras.optimizers.Optimizer | None = None,
+      adam: keras.optimizers.Optimizer | None = None,
       teacher: networks.Network | None = None,
       estimator: str = "backprop",
       perturbation_stddev: float = 0.01,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 import functools
 from typing import Any, NamedTuple
 
+import keras
 import tensorflow as tf
 
 from l2lgd import checks
@@ -144,7 +145,7 @@ class MetaStep(Unroller):
                num_sampled: int | None = None,
                max_gradient_norm: float | None = None,
                objective: str = "sum",
-               adam: tf.keras.optimizers.Optimizer | None = None):
+               adam: keras.optimizers.Optimizer | None = None):
     """Creates the network's variables and Adam's slots.
 
     Args:
@@ -275,7 +276,7 @@ class MetaStep(Unroller):
     return StepInfo(losses, meta_loss, norm), run, gradients
 
 
-class _Adam(tf.keras.optimizers.Adam):
+class _Adam(keras.optimizers.Adam):
   """Adam, whose gradients are those of all replicas already."""
 
   def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from l2lgd import files
+from l2lgd import checks, files
 from meta import evaluation, recorders, replicas, schedules, tensorboard
 from meta import settings as settings_lib
 from meta import trainer as trainer_lib
@@ -53,13 +53,9 @@ class RunFolder(recorders.Recorder):
     path = files.expand_exact("save_path", path)
     self._path = path
     self._trainer = trainer
-    try:
-      self._settings = _as_json(settings)
-    except (AttributeError, TypeError) as error:
-      raise ValueError(f"The description is {settings}, but must hold JSON "
-                       "values alone.") from error
+    self._settings = checks.json_value("The description", settings)
     # The networks, and what each of them optimizes.
-    self._networks = _as_json({
+    self._networks = checks.json_value("The description", {
         "networks": {
             key: {"net": name_of(network), "net_options": network.options}
             for key, network in trainer.optimizer.networks.items()},
@@ -244,11 +240,6 @@ def _find_checkpoints(path: str) -> list[str]:
     if number.isdigit():
       found[int(number)] = str(file.with_suffix(""))
   return [found[number] for number in sorted(found)]
-
-
-def _as_json(values: dict[str, Any]) -> dict[str, Any]:
-  """Returns JSON values as they are read; NumPy's numbers become such, too."""
-  return json.loads(json.dumps(values, default=lambda value: value.tolist()))
 
 
 def _of_problem(name: str | None) -> str:

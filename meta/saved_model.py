@@ -1,6 +1,7 @@
 """Exports trained optimizers to plain TensorFlow."""
 
 import os
+import tempfile
 from typing import Any
 
 import tensorflow as tf
@@ -48,12 +49,16 @@ def export(path: files.Path, output: files.Path,
     raise ValueError(f"output is {output}, which exists: give another folder.")
   path = pretrained_networks.find(path)
   nets = net_config_lib.make(net_config_lib.from_folder(path, net_config))
-  folders = {key: output if len(nets) == 1 else os.path.join(output, key)
-             for key in nets}
-  for key, folder in folders.items():
-    saved = weights.read(net_config_lib.filename(path, key))
-    _export(nets[key], folder, saved.trained_on)
-  return folders
+  parts = {key: (key,) if len(nets) > 1 else () for key in nets}
+  os.makedirs(output, exist_ok=True)
+  # All networks or none of them.
+  with tempfile.TemporaryDirectory(dir=output, prefix=".") as temporary:
+    for key, part in parts.items():
+      saved = weights.read(net_config_lib.filename(path, key))
+      _export(nets[key], os.path.join(temporary, *part), saved.trained_on)
+    for name in os.listdir(temporary):
+      os.replace(os.path.join(temporary, name), os.path.join(output, name))
+  return {key: os.path.join(output, *part) for key, part in parts.items()}
 
 
 def _export(network: networks.Network, folder: str,

@@ -69,6 +69,10 @@ class Settings(NamedTuple):
     for name in ("learning_rate", "teacher_learning_rate",
                  "perturbation_stddev"):
       checks.positive(name, getattr(self, name))
+    for name in ("second_derivatives", "stagger", "keep_last",
+                 "restart_from_best"):
+      checks.boolean(name, getattr(self, name))
+    checks.one_of("estimator", self.estimator, evolution.ESTIMATORS)
     if self.jit_compile not in (None, True, False):
       raise ValueError(f"jit_compile is {self.jit_compile!r}, but must be True,"
                        " False or None.")
@@ -83,7 +87,6 @@ class Settings(NamedTuple):
     checks.one_of("objective", self.objective, objectives.NAMES)
     checks.probability("imitation", self.imitation)
     checks.one_of("teacher", self.teacher, baselines.BY_NAME)
-    checks.one_of("estimator", self.estimator, evolution.ESTIMATORS)
     if self.problem_weights is not None:
       checks.positives("problem_weights", self.problem_weights)
     if self.curriculum is not None:

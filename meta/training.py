@@ -78,13 +78,20 @@ def train(
   if num_epochs != 0:  # Which validates alone.
     checks.positive_integer("num_epochs", num_epochs)
   checks.positive_integer("log_period", log_period)
-  if isinstance(recorders, recorders_lib.Recorder):
-    raise ValueError(f"recorders is {recorders!r}, but must be several, such "
-                     "as [recorder].")
+  if isinstance(recorders, recorders_lib.Recorder) or not all(
+      isinstance(recorder, recorders_lib.Recorder) for recorder in recorders):
+    raise ValueError(f"recorders is {recorders!r}, but must be objects of "
+                     "meta.Recorder, such as [recorder].")
   problem = trainer_lib.named(problem)
   optimizer = optimizer or meta_optimizer.MetaOptimizer()
   settings = settings or settings_lib.Settings()
   trainer = trainer_lib.Trainer(problem, optimizer, settings, net_assignments)
+  if num_epochs > (settings.decay_epochs or num_epochs):
+    raise ValueError(
+        f"num_epochs is {num_epochs}, but must be at most decay_epochs, "
+        f"{settings.decay_epochs}, after which the learning rate is 0. To go "
+        "on, start another training from these networks: with --init, in "
+        "Python with this optimizer.")
   folder = None
   with contextlib.ExitStack() as stack:
     if save_path is not None:

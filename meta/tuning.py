@@ -130,8 +130,10 @@ class Cache:
         for search in self._searches:
           search["settings"], search["learning_rates"], search["losses"]
       except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{self._filename} is damaged, delete it: {error!r}."
-                         ) from error
+        raise ValueError(
+            f"{self._filename} holds no searches of learning rates: move it "
+            f"if it is of another program, and delete it if it is damaged "
+            f"({error!r}).") from error
 
   def find(self, settings: dict[str, Any]) -> Tuning | None:
     """Returns the search that is kept under these settings, or None.

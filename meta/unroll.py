@@ -70,11 +70,15 @@ def vectorized(function: Callable[..., Any], batched: bool
   if not batched:
     return function
 
+  def one(args):
+    # Tensors that a problem has made before cannot be results as they are.
+    return tf.nest.map_structure(tf.identity, function(*args))
+
   def mapped(*args):
     if not tf.nest.flatten(args):  # As of a network without a state.
       return function(*args)
     try:
-      return tf.vectorized_map(lambda args: function(*args), args, warn=False)
+      return tf.vectorized_map(one, args, warn=False)
     except (TypeError, ValueError) as error:
       raise ValueError(
           "TensorFlow cannot vectorize this problem over several runs. Train "

@@ -4,8 +4,7 @@ N coordinates, or rows of D coordinates, are N sequences with the same weights.
 F is the number of features of a row, H of hidden units in a layer.
 """
 
-from collections.abc import Mapping, Sequence
-import json
+from collections.abc import Sequence
 import math
 from typing import Any, NamedTuple
 
@@ -77,7 +76,8 @@ class StandardDeepLSTM(base.Network):
     self._layers = tuple(checks.positive_integers("layers", layers))
     self._preprocess_name = preprocess_name
     self._preprocess = preprocess.by_name(preprocess_name, preprocess_options)
-    self._preprocess_options = _as_json(preprocess_options or {})
+    self._preprocess_options = checks.json_value(
+        "preprocess_options", preprocess_options or {})
     self._scale = checks.finite("scale", scale)
     self._postprocess = postprocess.from_options(
         scale, postprocess_options, preprocess_name, self._preprocess)
@@ -297,20 +297,6 @@ class StandardDeepLSTM(base.Network):
     """Returns rows [D, N] in the shape of a tensor."""
     del like
     return tf.transpose(rows)
-
-
-def _as_json(options: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns options as a file has them.
-
-  Raises:
-    ValueError: One is of a type that files do not have, such as a set.
-  """
-  try:
-    return json.loads(json.dumps(
-        options, default=lambda value: value.tolist()))
-  except AttributeError as error:
-    raise ValueError(f"preprocess_options are {options!r}, but must be JSON "
-                     "values or arrays.") from error
 
 
 def linear(layer: snt.Linear, inputs: tf.Tensor) -> tf.Tensor:

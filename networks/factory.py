@@ -111,12 +111,18 @@ def arrays(network: base.Network) -> weights.Weights:
   """Returns the weights of a network whose variables exist.
 
   Those of bfloat16, which NumPy does not have, are float32.
+
+  Raises:
+    ValueError: Two variables have the same name.
   """
   values: weights.Weights = {}
   for variable in network.variables:
     module, name = variable.name.split(":")[0].split("/")[-2:]
     value = variable.numpy()
-    values.setdefault(module, {})[name] = (
+    if name in values.setdefault(module, {}):
+      raise ValueError(f"Two variables of {type(network).__name__} are called "
+                       f"{module}/{name}: give its modules different names.")
+    values[module][name] = (
         value if value.dtype.kind == "f" else value.astype(np.float32))
   return values
 
@@ -124,11 +130,12 @@ def arrays(network: base.Network) -> weights.Weights:
 def _parameters(cls: Any) -> dict[str, inspect.Parameter]:
   """Returns a constructor's parameters, including those that it passes on."""
   parameters = dict(inspect.signature(cls.__init__).parameters)
-  if "kwargs" in parameters:
+  if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
     parameters = _parameters(cls.__base__) | parameters
     parameters.pop("output_size", None)  # The subclasses determine it.
   return {name: parameter for name, parameter in parameters.items()
-          if name not in ("self", "name", "kwargs")}
+          if name not in ("self", "name")
+          and parameter.kind is not parameter.VAR_KEYWORD}
 
 
 def _read(net: str, net_path: files.Path) -> weights.Saved:

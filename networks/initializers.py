@@ -37,7 +37,7 @@ class Initializers:
         "zeros"}`). An initializer is a name ("zeros", "ones", "random_normal",
         of deviation 0.05, or "random_uniform", from -0.05 to 0.05), an array,
         or a function of shape and dtype, like those in `snt.initializers` and
-        `tf.keras.initializers`. An array has the shape of the variable; one
+        `keras.initializers`. An array has the shape of the variable; one
         number is enough for a vector.
       fields: The names of the variables in each layer.
       seed: Seed of the random initial values.

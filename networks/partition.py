@@ -1,6 +1,6 @@
 """Several networks that divide the parameters among themselves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sonnet as snt
@@ -145,6 +145,11 @@ def _checked(
     ValueError: See `Partition`.
   """
   checked: dict[str, tuple[str, ...]] = {}
+  if not isinstance(assignments, Iterable):
+    raise ValueError(
+        f"net_assignments is {assignments!r}, but must be pairs of a network "
+        "and a list of the names of parameters. A learning rate is given as "
+        "learning_rate=...")
   for pair in assignments:
     if not _is_sequence(pair) or len(pair) != 2 or not _is_sequence(pair[1]):
       raise ValueError(f"net_assignments has {pair!r}, but must be pairs of a "

@@ -247,7 +247,7 @@ class NormalizedMomenta(_Momentum):
     """
     super().__init__(decays, square_decays)
     self._time_scales = [checks.positive("time_scales", s) for s in time_scales]
-    self._absolute = absolute
+    self._absolute = checks.boolean("absolute", absolute)
 
   def features(self, rows: tf.Tensor, memory: Memory) -> Sequence[tf.Tensor]:
     """Returns 1 + K + (L - 1) + S + L features, for S time scales."""

@@ -14,7 +14,7 @@ import zipfile
 
 import numpy as np
 
-from l2lgd import files
+from l2lgd import checks, files
 from networks import legacy_weights
 
 Weights = dict[str, dict[str, np.ndarray]]
@@ -47,8 +47,10 @@ def write(filename: files.Path, saved: Saved) -> None:
     OSError: The file cannot be written; an existing one is left as it was.
   """
   _check_header(saved)
-  header = {"format": _FORMAT, "net": saved.net,
-            "net_options": saved.net_options, "trained_on": saved.trained_on}
+  header = {
+      "format": _FORMAT, "net": saved.net,
+      "net_options": checks.json_value("net_options", saved.net_options),
+      "trained_on": checks.json_value("trained_on", saved.trained_on)}
   buffer = io.BytesIO()
   with zipfile.ZipFile(buffer, "w") as archive:
     # The date of a ZipInfo is 1980; that of a plain name would be today.

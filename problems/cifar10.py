@@ -3,7 +3,7 @@
 The experiment of Andrychowicz et al. 2016, section 3.3.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 import itertools
 import numbers
 
@@ -97,9 +97,10 @@ def _max_pool_and_relu(images: tf.Tensor) -> tf.Tensor:
 
 def _check_labels(labels: Sequence[int]) -> list[int]:
   """Returns the labels, at least two different classes."""
-  classes = [int(l) for l in labels
+  given = list(labels) if isinstance(labels, Iterable) else [labels]
+  classes = [int(l) for l in given
              if isinstance(l, numbers.Integral) and 0 <= int(l) < _NUM_CLASSES]
-  if not len(labels) == len(set(classes)) >= 2:
+  if not len(given) == len(set(classes)) >= 2:
     raise ValueError(f"labels is {labels!r}, but must be two or more different "
                      "classes of 0 to 9.")
   return classes

@@ -44,6 +44,8 @@ class Ensemble(base.Problem):
       ValueError: There is no problem, something is not a problem, a weight is
         not a finite number, or there are more or fewer weights than problems.
     """
+    if not isinstance(problems, list | tuple):
+      raise ValueError(f"problems is {problems!r}, but must be a list.")
     self._problems = [_make(problem) if isinstance(problem, Mapping)
                       else problem for problem in problems]
     if not self._problems:

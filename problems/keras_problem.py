@@ -65,7 +65,7 @@ class KerasProblem(model_problem.ModelProblem):
     super().__init__(
         _named_loss(loss_fn) if isinstance(loss_fn, str) else loss_fn, data,
         batch_size)
-    if not callable(model_fn):
+    if not callable(model_fn) or isinstance(model_fn, keras.Model):
       raise ValueError(f"model_fn is {model_fn!r}, but must be a function that "
                        "makes a model.")
     self._model, created = _make_model(model_fn)

@@ -24,6 +24,12 @@ class BestTest(parameterized.TestCase):
         ValueError, r"initial losses of the problems are \[1\.0, -2\.0\], but"):
       make().compare([losses((1., .5)), losses((-2., -4.))])
 
+  def test_logarithms_need_losses_above_0(self):
+    for initial in (0., -2.):
+      with self.assertRaisesRegex(
+          ValueError, "must be above 0: their logarithms are the objective"):
+        make(objective="log").compare([losses((initial, .5))])
+
   @parameterized.parameters(
       ([3., np.nan, 2., np.inf, 2.5, 1.],
        [True, False, True, False, False, True]),

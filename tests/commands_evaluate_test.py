@@ -212,6 +212,12 @@ class EvaluateTest(programs.EagerTestCase):
         programs.run("evaluate", *SGD, "--plot=a.pdf"),
         "--plot is a.pdf, but must end with .png")
 
+  @parameterized.parameters("output", "plot", "logdir")
+  def test_empty_path_is_refused(self, flag):
+    self.assert_refused_at_once(
+        programs.run("evaluate", *SGD, f"--{flag}="),
+        f"--{flag} is '', but must be a path")
+
   def test_table_is_a_csv_file(self):
     self.assert_refused_at_once(
         programs.run("evaluate", *SGD, "--output=a.parquet"),

@@ -197,6 +197,16 @@ class ReproduceTest(programs.EagerTestCase):
     self.assertLen([*folder.glob("LSTM-*.json")], 2)
     self.assertEqual({file: file.stat().st_mtime_ns for file in before}, before)
 
+  def test_another_hand_designed_optimizer_is_run_and_the_others_stay(self):
+    self.reproduce("--panels=4")
+    folder, = (self.output / "results").iterdir()
+    before = {file: file.stat().st_mtime_ns for file in folder.glob("*.csv")}
+    table.PANELS["one"] = table.PANELS["one"]._replace(settings={
+        "": self.setting(hand_designed=("Sgd", "Adam", "Rprop"))})
+    self.assert_done(self.reproduce("--panels=4"))
+    self.assertTrue((folder / "Rprop.csv").exists())
+    self.assertEqual({file: file.stat().st_mtime_ns for file in before}, before)
+
   def test_panel_that_fails_is_named_and_the_others_are_there(self):
     result = self.reproduce(f"--data_dir={self.folder}")
     self.assertEqual((result.code, result.stderr), (1, ""))

@@ -141,7 +141,7 @@ class TuningTest(programs.EagerTestCase):
     self.kept.write_text(text)
     self.assert_error(
         programs.run("evaluate", *SGD, "--tune", f"--output={self.output}"),
-        "tuning.json is damaged, delete it")
+        "tuning.json holds no searches of learning rates: move")
     self.assertEqual(self.kept.read_text(), text)
 
 

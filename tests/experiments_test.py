@@ -142,7 +142,7 @@ class ExperimentsTest(parameterized.TestCase):
   def test_unknown_experiment_lists_the_known_ones(self):
     with self.assertRaisesRegex(
         ValueError, r"^problem is 'cubic', but must be one of \['simple', "
-        "'simple-multi', 'quadratic', 'mnist'"):
+        "'simple-multi', 'quadratic', 'mnist'.*'small-tasks', 'wide-tasks'"):
       experiments.get("cubic")
 
   def test_own_problem_is_given_the_split_where_it_takes_one(self):

@@ -8,6 +8,7 @@ import zipfile
 
 from absl.testing import absltest, parameterized
 import numpy as np
+import sonnet as snt
 import tensorflow as tf
 
 import networks
@@ -172,6 +173,16 @@ class FactoryTest(parameterized.TestCase):
          for name, array in toys.weights(network).items()},
         {f"{module}/{name}": array.tobytes()
          for module, arrays in saved.items() for name, array in arrays.items()})
+
+  def test_variables_of_the_same_name_are_not_saved(self):
+    network = networks.CoordinateWiseDeepLSTM((2,))
+    network.initial_state({"x": tf.ones([3])})
+    network.second = snt.Linear(1, name="linear")
+    network.second(tf.ones([1, 1]))
+    with self.assertRaisesRegex(ValueError, "Two variables of CoordinateWise.*"
+                                " are called linear/"):
+      networks.save(network, self.file)
+    self.assertFalse(os.path.exists(self.file))
 
   @parameterized.parameters("Sgd2", "cw", "LSTM", "Partition", None)
   def test_unknown_network_lists_the_known_ones(self, net):

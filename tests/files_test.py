@@ -28,6 +28,13 @@ class FilesTest(parameterized.TestCase):
       self.assertEqual(self.file.read_bytes(), data)
     self.assertEqual(self.in_folder(), ["file"])
 
+  @parameterized.parameters("gs://bucket/run", "file:///tmp/run")
+  def test_addresses_are_refused(self, path):
+    for function in (files.expand, files.check_writable, files.make_folder):
+      with self.assertRaisesRegex(
+          ValueError, f"^'{path}' is an address, but must be a path"):
+        function(path)
+
   def test_a_name_without_a_folder_is_in_the_current_one(self):
     self.addCleanup(os.chdir, os.getcwd())
     os.chdir(self.folder)

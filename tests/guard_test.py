@@ -197,6 +197,11 @@ class GuardTest(toy_training.FolderTest):
       with self.assertRaisesRegex(ValueError, "under a distribution strategy"):
         self.apply()
 
+  def test_name_of_an_optimizer_is_refused(self):
+    with self.assertRaisesRegex(
+        ValueError, "^optimizer is 'general', .* meta.LearnedOptimizer.load"):
+      meta.Guard("general")
+
   @parameterized.parameters(
       ({"factor": 0.5}, "factor is 0.5, but must be a finite number of at le"),
       ({"step_size": 0.}, "step_size is 0.0, but must be a positive number"))

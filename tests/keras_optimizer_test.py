@@ -205,6 +205,18 @@ class KerasLearnedOptimizerTest(FolderTest):
     with self.assertRaisesRegex(ValueError, "path is None, but must be"):
       meta.KerasLearnedOptimizer()
 
+  def test_learning_rate_must_be_finite(self):
+    with self.assertRaisesRegex(
+        ValueError, "^learning_rate is nan, but must be a finite number"):
+      meta.KerasLearnedOptimizer(self.path, learning_rate=np.nan)
+
+  def test_scope_of_a_strategy_is_no_replica(self):
+    with tf.distribute.OneDeviceStrategy("cpu:0").scope():
+      optimizer = meta.KerasLearnedOptimizer(self.path)
+      with self.assertRaisesRegex(
+          ValueError, "^apply was called in the scope of a distribution"):
+        optimizer.apply([tf.ones([1])], [tf.keras.Variable([0.])])
+
   def test_learning_rate_may_be_a_schedule(self):
     def walk(learning_rate):
       """Where the same four gradients lead to, step by step."""

@@ -110,6 +110,11 @@ class PartitionTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, "net_assignments has .* be pairs"):
       partition.Partition({"b": baselines.Sgd()}, assignments)
 
+  def test_learning_rate_in_their_place_is_refused(self):
+    with self.assertRaisesRegex(
+        ValueError, r"^net_assignments is 0\.1, .* given as learning_rate="):
+      partition.Partition({"b": baselines.Sgd()}, 0.1)
+
   def test_unknown_parameter_is_named(self):
     network = partition.Partition(self.networks, [("one", ["w", "x"])])
     with self.assertRaisesRegex(

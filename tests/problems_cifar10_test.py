@@ -108,6 +108,7 @@ class Cifar10Test(parameterized.TestCase):
       ("labels", (1, 10), r"labels is \(1, 10\)"),
       ("labels", (1, 2.5), r"labels is \(1, 2.5\)"),
       ("labels", "01", "labels is '01'"),
+      ("labels", 5, "labels is 5, but must be two or more"),
       ("split", "dev", r"'dev', .*\['test', 'train', 'validation'\]"))
   def test_bad_argument_is_named_before_files_are_read(
       self, name, value, message):

@@ -130,6 +130,10 @@ class EnsembleTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, "^problems is empty"):
       ensemble.Ensemble([])
 
+  def test_single_problem_is_refused(self):
+    with self.assertRaisesRegex(ValueError, "^problems is .*, but must be a l"):
+      ensemble.Ensemble(simple.Simple())
+
   def test_other_objects_are_refused(self):
     with self.assertRaisesRegex(ValueError, r"^problems has \['simple'\]"):
       ensemble.Ensemble([simple.Simple(), "simple"])

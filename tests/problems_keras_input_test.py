@@ -37,6 +37,9 @@ class BadInputTest(parameterized.TestCase):
 
   @parameterized.parameters(
       ({"model_fn": 3}, "model_fn is 3, but must be a function"),
+      ({"model_fn": keras.Sequential([
+          keras.Input([2]), keras.layers.Dense(1)])},
+       "model_fn is <Sequential .*, but must be a function"),
       ({"model_fn": lambda: None}, "model_fn returns NoneType, but must"),
       ({"model_fn": lambda: keras.Sequential([keras.layers.Dense(2)])},
        "has no weights yet: begin with keras.Input"),

@@ -3,11 +3,13 @@
 import json
 import os
 import pathlib
+from unittest import mock
 
 from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
 
+from l2lgd import files
 import meta
 from tests import toys
 from tests.toy_training import NET, FolderTest, loop, make_model, save_networks
@@ -115,6 +117,22 @@ class ExportTest(FolderTest):
     os.mkdir(output)
     meta.export(self.path, output)
     self.assertIn("saved_model.pb", os.listdir(output))
+
+  def test_all_networks_are_exported_or_none(self):
+    save_networks(self.path, a=NET, b=NET)
+    os.remove(os.path.join(self.path, "cw.l2l"))
+    output = os.path.join(self.path, "exported")
+    write_json = files.write_json
+
+    def fail_in_b(filename, value):
+      if pathlib.Path(filename).parent.name == "b":
+        raise OSError("No space left")
+      write_json(filename, value)
+
+    with mock.patch.object(files, "write_json", fail_in_b):
+      with self.assertRaisesRegex(OSError, "No space left"):
+        meta.export(self.path, output)
+    self.assertEmpty(os.listdir(output))
 
   def test_folder_or_file_that_exists_is_left_alone(self):
     output = os.path.join(self.path, "exported")

@@ -28,6 +28,11 @@ class Given(problems.Problem):
     return tf.reduce_mean(tf.reduce_sum(residual**2, axis=1))
 
 
+def made_of_tensors():
+  """A problem that has tensors when it is made."""
+  return Given(tf.ones([1, 2, 2]), tf.zeros([1, 2]), tf.ones([1, 2]))
+
+
 class Wrong(problems.Simple):
   """A problem that returns its parameters alone."""
 

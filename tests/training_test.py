@@ -320,12 +320,20 @@ class TrainingTest(parameterized.TestCase):
   @parameterized.parameters(
       ({"num_epochs": -1}, "num_epochs is -1, but must be a positive integer"),
       ({"num_epochs": "5"}, "num_epochs is '5', but must be a positive integ"),
-      ({"recorders": meta.Recorder()}, "recorders is <.*>, but must be sev"),
+      ({"recorders": meta.Recorder()}, "recorders is <.*>, but must be obj"),
+      ({"recorders": [meta.Recorder]}, "recorders is .*, but must be objects"),
       ({"optimizer": "general"}, "optimizer is 'general', but must be a meta."),
       ({"settings": {"seed": 1}}, "settings is {'seed': 1}, but must be a met"))
   def test_argument_of_another_type_is_named(self, arguments, message):
     with self.assertRaisesRegex(ValueError, f"^{message}"):
       meta.train(problems.Simple(), **{"num_epochs": 1, **arguments})
+
+  def test_epochs_after_the_decay_are_refused(self):
+    with self.assertRaisesRegex(
+        ValueError, "^num_epochs is 3, but must be at most decay_epochs, 2, "
+        "after which the learning rate is 0"):
+      train(self.folder, 3, SETTINGS._replace(decay_epochs=2))
+    self.assertFalse(os.path.exists(self.folder))
 
   def test_parameters_that_the_problem_lacks_are_refused(self):
     with self.assertRaisesRegex(ValueError, "'y'"):

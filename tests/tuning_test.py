@@ -192,7 +192,7 @@ class CacheTest(parameterized.TestCase):
   def test_damaged_file_is_named_and_left_alone(self, text):
     pathlib.Path(self.file).write_text(text)
     with self.assertRaisesRegex(
-        ValueError, "tuning.json is damaged, delete it"):
+        ValueError, "tuning.json holds no searches of learning rates: move"):
       tuning.Cache(self.file)
     self.assertEqual(pathlib.Path(self.file).read_text(), text)
 

@@ -99,6 +99,15 @@ class UnrollTest(parameterized.TestCase):
     self.assertLen({float(run.params["c"]) for run in runs}, len(runs))
     self.assertLen({tuple(run.seed.numpy()) for run in runs}, len(runs))
 
+  def test_tensors_that_a_problem_has_made_are_those_of_each_run(self):
+    problem = toys.made_of_tensors()
+    run = unroll.start(
+        networks.Sgd(), problem, tf.constant([[1, 2], [3, 4]]))
+    np.testing.assert_array_equal(run.params["x"], np.ones([2, 1, 2]))
+    np.testing.assert_array_equal(unroll.loss(problem, run), [8., 8.])
+    self.assertTrue(compilation.can_vectorize(
+        problem, unroll.start(networks.Sgd(), problem, 1)))
+
   def test_functions_do_not_depend_on_the_network(self):
     problem = toys.Regression()
     one = unroll.start(networks.Sgd(), problem, 5)

@@ -146,11 +146,18 @@ class WeightsTest(weight_files.FileTestCase):
         weights.read(self.file).weights, _saved().weights)
 
   @parameterized.parameters(
-      {"net": 3}, {"net_options": [1]}, {"trained_on": None})
+      {"net": 3}, {"net_options": [1]}, {"trained_on": None},
+      {"trained_on": {"loss": {1.}}})
   def test_writes_only_headers_that_can_be_read(self, **fields):
     with self.assertRaisesRegex(ValueError, f"{next(iter(fields))} is "):
       weights.write(self.file, _saved()._replace(**fields))
     self.assertEmpty(os.listdir(self.folder))
+
+  def test_numbers_of_numpy_become_json(self):
+    weights.write(self.file, _saved()._replace(
+        trained_on={"loss": np.float32(.5), "sizes": np.arange(2)}))
+    self.assertEqual(weights.read(self.file).trained_on,
+                     {"loss": .5, "sizes": [0, 1]})
 
   def test_last_good_file_survives_a_full_disk(self):
     weights.write(self.file, _saved())

@@ -76,7 +76,8 @@ class WorkersTest(programs.TestCase):
           [*at_once[tag].values()], [*alone[tag].values()], rtol=1e-5)
 
   def test_signal_to_one_process_ends_all_after_an_epoch(self):
-    process = self.train("run", "--num_workers=2", "--num_epochs=1000")
+    process = self.train("run", "--num_workers=2", "--num_epochs=1000",
+                         "--problem=tests.toys:made_of_tensors")
     process.wait_for("Epoch 1")
     process.kill_child(1, signal.SIGTERM)
     result = process.result()

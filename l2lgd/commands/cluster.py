@@ -154,7 +154,7 @@ def _own_address(text: str) -> str:
   if not valid:
     raise ValueError(
         f"TF_CONFIG is {text!r}, but must be such as {_EXAMPLE!r}, with jobs "
-        "named chief and worker.")
+        "named chief and worker; without several processes, unset it.")
   return address
 
 

@@ -113,7 +113,10 @@ def check_outputs() -> None:
     raise ValueError(f"--plot_updates is for optimizers that are given "
                      f"gradients, not {', '.join(names)}.")
   paths = {flag: str(FLAGS[flag].value) for flag in ("logdir", *_ENDINGS)
-           if FLAGS[flag].value}
+           if FLAGS[flag].value is not None}
+  for flag, path in paths.items():
+    if not path:
+      raise ValueError(f"--{flag} is '', but must be a path.")
   if len({os.path.realpath(files.expand(path)) for path in paths.values()}
          ) < len(paths):
     given = " ".join(f"--{flag}={path}" for flag, path in paths.items())
@@ -127,8 +130,9 @@ def check_outputs() -> None:
       if flag == "output" and tune:
         files.check_writable(tuning_file())
     except OSError as error:
-      raise ValueError(f"--{flag} is {path}, which cannot be written: "
-                       f"{error.strerror}.") from error
+      raise ValueError(
+          f"--{flag} is {path}, but {error.filename or path} cannot be "
+          f"written: {error.strerror}.") from error
 
 
 def evaluate(name: str, evaluator: optimizers_lib.Evaluator,

@@ -171,9 +171,9 @@ def plan(panels: Mapping[str, table.Panel], output: str) -> Comparisons:
     for label, setting in panel.settings.items():
       rates = known.get(key, {}).get(label, {})
       name = "-".join([key, label]) if label else key
-      # Learned optimizers are told apart within the folder: when one changes,
-      # the runs of the others stay. More runs are added to those in it.
-      common = setting._replace(learned={}, num_runs=0)
+      # Optimizers are told apart within the folder: when one changes or is
+      # added, the runs of the others stay. More runs are added to those in it.
+      common = setting._replace(learned={}, hand_designed=(), num_runs=0)
       comparisons[key][label] = comparison_lib.Comparison(
           setting, panel.draws, rates, data_dir, FLAGS.download,
           {learned: fingerprint(path)

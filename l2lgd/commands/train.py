@@ -117,12 +117,13 @@ def main() -> int:
     if FLAGS.resume and FLAGS.save_path is None:
       raise ValueError("--resume needs the --save_path of the run to resume.")
     check_dependent_flags()
-    found = options.experiments_by_name(problem_names())
-    experiment = next(iter(found.values()))
-    settings = make_settings(experiment)
-    settings.check()  # Before anything is downloaded.
-    settings.check_problems(len(found))
-    with cluster.shared(settings.num_tasks):
+    # Functions of users may make tensors, before which a cluster must be there.
+    with cluster.shared(FLAGS.num_tasks):
+      found = options.experiments_by_name(problem_names())
+      experiment = next(iter(found.values()))
+      settings = make_settings(experiment)
+      settings.check()  # Before anything is downloaded.
+      settings.check_problems(len(found))
       console.print_device()
       train(found, settings, interrupts)
   return 128 + interrupts[0] if interrupts else 0

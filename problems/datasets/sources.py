@@ -6,8 +6,8 @@ import shutil
 import tarfile
 import zipfile
 
+import keras
 import numpy as np
-import tensorflow as tf
 
 from l2lgd import files
 
@@ -110,7 +110,7 @@ def download(url: str, checksum: str, path: str, extract: bool = False) -> None:
         return
       try:
         os.makedirs(scratch, exist_ok=True)  # Keras would take another folder.
-        file = tf.keras.utils.get_file(
+        file = keras.utils.get_file(
             os.path.basename(url), url, file_hash=checksum, cache_dir=scratch,
             cache_subdir="")
         if extract:

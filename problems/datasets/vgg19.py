@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 import os
 
+import keras
 import numpy as np
-import tensorflow as tf
 
 from problems.datasets import sources
 
@@ -83,7 +83,7 @@ def _read_keras(layers: Sequence[str], data_dir: str,
           "the weights of Keras downloaded with --download.")
     sources.download(URL, MD5, path)
   try:
-    model = tf.keras.applications.VGG19(weights=path, include_top=False)
+    model = keras.applications.VGG19(weights=path, include_top=False)
   except Exception as error:  # Of Keras or of h5py.
     raise ValueError(
         f"{path} cannot be read: {error!r}. {sources.DAMAGED}") from error

@@ -144,7 +144,9 @@ def train(argvs: Sequence[Sequence[str]], cost: float,
   for argv in argvs:
     process = subprocess.Popen(
         [sys.executable, "-c", code, *argv], stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True)
+        stderr=subprocess.PIPE, text=True,
+        env={key: value for key, value in os.environ.items()
+             if key != "TF_CONFIG"})  # They are no cluster.
     stderr = process.stderr.read() if process.stderr else ""
     if status := process.wait():
       reason = stderr if status == 1 else f"its exit status is {status}"
