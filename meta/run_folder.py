@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import pathlib
 import shlex
@@ -125,7 +126,9 @@ class RunFolder(recorders.Recorder):
     if names == unfinished:
       for name in unfinished:
         os.remove(os.path.join(path, name))
-      files.write_json(settings_file, self._settings | self._networks)
+      files.write_json(settings_file, self._settings | self._networks | {
+          "initial_losses": [x if math.isfinite(x) else None for x in
+                             self._trainer.initial_losses()]})
     elif not os.path.exists(settings_file):
       raise ValueError(f"save_path is {path}, a folder of other files. Give "
                        "another folder, which need not exist.")
@@ -147,6 +150,7 @@ class RunFolder(recorders.Recorder):
         raise ValueError(
             f"{settings_file} is damaged: {error}. It must hold the settings "
             "of the run, as in the run.json of another one.") from error
+    losses = saved.pop("initial_losses", None)
     # A setting that the run's version did not have was at its default.
     defaults = settings_lib.Settings()._asdict()
     old, new = defaults | saved, defaults | self._settings
@@ -163,6 +167,19 @@ class RunFolder(recorders.Recorder):
             f"The run in {self._path} was started with the {name} "
             f"{json.dumps(saved[name])}, but is resumed with "
             f"{json.dumps(value)}: resume it with the same.")
+    if losses is not None:  # Older versions have none.
+      self._check_losses(losses)
+
+  def _check_losses(self, saved: list[float | None]) -> None:
+    """Raises a ValueError if the run was started on other problems."""
+    losses = self._trainer.initial_losses()
+    # The tolerance is for other devices, which round otherwise.
+    if len(saved) != len(losses) or not np.allclose(
+        np.array(saved, float), losses, rtol=1e-3, equal_nan=True):
+      raise ValueError(
+          f"The run in {self._path} was started on a problem whose loss is "
+          f"{saved} at first, but is resumed on one whose loss is {losses}: "
+          "resume it with the same problem and data, or give another folder.")
 
   def epoch(self, epoch: recorders.Epoch) -> None:
     """Writes the scalars of an epoch for TensorBoard."""

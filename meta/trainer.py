@@ -112,6 +112,7 @@ class Trainer:
     replicas.check_multiple("num_tasks", settings.num_tasks)
     by_name = named(problem)
     settings.check_problems(len(by_name))
+    self._problems = list(by_name.values())
     self.optimizer = optimizer
     self.settings = settings
     self.net_assignments = net_assignments
@@ -162,6 +163,16 @@ class Trainer:
         diagnostics.trace, step.network, problem, self._validation_seeds[0])
     return _Compiled(name, step, imitation_step, evaluate,
                      tf.function(trace, autograph=False))
+
+  def initial_losses(self) -> list[float]:
+    """Returns the loss of each problem where its first validation begins.
+
+    They tell whether a run is resumed on the problems that it began with.
+    """
+    runs = [unroll.start(networks.Sgd(), problem, self._validation_seeds[0])
+            for problem in self._problems]
+    return [float(tf.reduce_mean(unroll.loss(problem, run)))
+            for problem, run in zip(self._problems, runs, strict=True)]
 
   @property
   def num_epochs(self) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 from meta import run_folder
 import networks
 from networks import weights
+import problems
 from tests import run_files
 from tests.toy_runs import SETTINGS, make_epoch, make_trainer, make_validation
 
@@ -22,6 +23,7 @@ NETWORKS = {
             "layers": [], "preprocess_name": "identity",
             "preprocess_options": {}, "scale": 1.}}},
     "net_assignments": None}
+LOSSES = {"initial_losses": [1.]}
 
 
 class RunFolderTest(parameterized.TestCase):
@@ -65,7 +67,7 @@ class RunFolderTest(parameterized.TestCase):
   def test_folder_is_made_with_the_settings(self, resume):
     self.claim(resume=resume)
     text = pathlib.Path(self.folder, "run.json").read_text()
-    self.assertEqual(json.loads(text), SETTINGS | NETWORKS)
+    self.assertEqual(json.loads(text), SETTINGS | NETWORKS | LOSSES)
 
   @parameterized.parameters(False, True)
   def test_empty_folder_is_used(self, resume):
@@ -143,7 +145,7 @@ class RunFolderTest(parameterized.TestCase):
     self.claim()
     self.claim(resume=True, jit_compile=False)
     text = pathlib.Path(self.folder, "run.json").read_text()
-    self.assertEqual(json.loads(text), SETTINGS | NETWORKS)
+    self.assertEqual(json.loads(text), SETTINGS | NETWORKS | LOSSES)
 
   @parameterized.parameters(False, True)
   def test_folder_of_other_files_is_refused(self, resume):
@@ -215,6 +217,13 @@ class RunFolderTest(parameterized.TestCase):
         f'.*"{name}": .*: resume it with the same', resume=True,
         trainer=make_trainer(**options))
     self.claim(resume=True)
+
+  def test_run_of_another_problem_is_not_resumed(self):
+    self.claim()
+    self.assert_refused(
+        ValueError, f"The run in {self.folder} was started on a problem whose "
+        r"loss is \[1.0\] at first, but is resumed on one whose loss is \[",
+        trainer=make_trainer(problem=problems.Quadratic()), resume=True)
 
   def test_run_of_other_assignments_is_not_resumed(self):
     self.claim()

@@ -12,10 +12,10 @@ SETTINGS = {
     "layers": None, "jit_compile": None}
 
 
-def make_trainer(layers=(), scale=1., **settings):
+def make_trainer(layers=(), scale=1., problem=None, **settings):
   """A trainer that has not been compiled; its networks are of one layer."""
   return meta.Trainer(
-      problems.Simple(), meta.MetaOptimizer(cw={
+      problem or problems.Simple(), meta.MetaOptimizer(cw={
           "net": "CoordinateWiseDeepLSTM",
           "net_options": {"layers": layers, "scale": scale}}),
       meta.Settings(num_steps=2, unroll_length=1, learning_rate=0.5,
