@@ -6,12 +6,15 @@ The network is the paper's: two layers of 20 units. For models of few and of
 many variables, it is applied eagerly, in a `tf.function`, and compiled by XLA.
 The optimizers make steps in turn, with the same gradients, and so does the
 floor: the matrix products and nonlinearities of the network alone, compiled.
+A second table has training steps of a Keras model of 60 variables, against the
+floor and the model's own time, that of its loss and gradients.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 from absl import flags
+import keras
 import numpy as np
 import tabulate
 import tensorflow as tf
@@ -20,6 +23,7 @@ from benchmarks import timing
 from l2lgd import checks, philox
 from l2lgd.commands import console, program
 import meta
+from networks import net_config
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("repeats", 20, "Steps of which the median is taken.")
@@ -38,6 +42,9 @@ def main() -> None:
           "Variables", "Coordinates", "Mode", "ns/coordinate", "over floor",
           "cores busy", "first step s", "Adam ns/coordinate",
           "AdamW ns/coordinate", "state bytes/coordinate"), floatfmt=".3g"))
+  print(tabulate.tabulate(
+      [[mode, *measure_keras(mode)] for mode in _MODES[1:]], headers=(
+          "Keras", "ms", "over floor and model", "cores busy"), floatfmt=".3g"))
 
 
 def measure(num_variables: int, size: int, mode: str) -> list[float]:
@@ -49,8 +56,8 @@ def measure(num_variables: int, size: int, mode: str) -> list[float]:
     mode: "eager", "function" or "compiled".
   """
   learned = make_learned()
-  optimizers = [learned, tf.keras.optimizers.Adam(),
-                tf.keras.optimizers.AdamW()]
+  optimizers = [learned, keras.optimizers.Adam(),
+                keras.optimizers.AdamW()]
   sizes = [len(part) for part in np.array_split(np.arange(size), num_variables)]
   steps = [make_step(optimizer, sizes, mode) for optimizer in optimizers]
   network, = learned.networks.values()
@@ -66,6 +73,39 @@ def measure(num_variables: int, size: int, mode: str) -> list[float]:
           state / size]
 
 
+def measure_keras(mode: str, num_layers: int = 30,
+                  width: int = 57) -> list[float]:
+  """Returns the time of a training step in Keras, in ms, and its ratio.
+
+  Args:
+    mode: "function" or "compiled".
+    num_layers: Number of layers, each of which has two variables.
+    width: Units of a layer.
+  """
+  model = keras.Sequential([keras.Input([width]), *(
+      keras.layers.Dense(width, "relu") for _ in range(num_layers))])
+  inputs = tf.Variable(philox.normal([128, width], (0, 0)))
+
+  def gradients() -> list[tf.Tensor]:
+    with tf.GradientTape() as tape:
+      loss = tf.reduce_mean((model(inputs) - inputs)**2)
+    return tape.gradient(loss, [v.value for v in model.trainable_variables])
+
+  is_compiled = mode == "compiled"
+  network, = make_learned().networks.values()
+  optimizer = meta.KerasLearnedOptimizer(
+      net_config=net_config.with_arrays({"cw": network}))
+  model.compile(optimizer, "mse", jit_compile=is_compiled)
+  steps = [lambda: model.train_on_batch(inputs, inputs),
+           tf.function(gradients, autograph=False, jit_compile=is_compiled),
+           make_floor(network, model.count_params())]
+  for step in steps * 2:
+    step()
+  own, of_model, floor = timing.in_turn(steps, FLAGS.repeats)
+  return [own.seconds * 1e3,
+          own.seconds / (floor.seconds + of_model.seconds), own.busy]
+
+
 def make_learned() -> meta.LearnedOptimizer:
   """Returns an untrained optimizer, whose weights exist."""
   learned = meta.LearnedOptimizer(meta.MetaOptimizer().networks)
@@ -79,7 +119,7 @@ def make_step(optimizer: Any, sizes: list[int],
   """Returns a step of an optimizer on new variables of these sizes."""
   variables = [tf.Variable(tf.zeros([n])) for n in sizes]
   gradients = [philox.normal([n], (0, i)) for i, n in enumerate(sizes)]
-  if isinstance(optimizer, tf.keras.optimizers.Optimizer):
+  if isinstance(optimizer, keras.optimizers.Optimizer):
     optimizer.build(variables)
 
   def step() -> None:

@@ -92,11 +92,11 @@ def growth() -> tuple[list, str]:
   results = [alone_in_process(measure_growth, *sizes) for sizes in (
       _SAMPLED_GROWTH if FLAGS.compare else _GROWTH)]
   return results, tabulate.tabulate(
-      [(r["coordinates"], r["unroll_length"], 1e9 * r["seconds"], r["bytes"])
-       for r in results],
+      [(r["coordinates"], r["unroll_length"], 1e9 * r["seconds"], r["busy"],
+        r["bytes"]) for r in results],
       headers=("Coordinates", "Unroll", "ns per coordinate and step",
-               "bytes per coordinate and step"),
-      floatfmt=("d", "d", ".0f", ".0f"))
+               "cores busy", "bytes per coordinate and step"),
+      floatfmt=("d", "d", ".0f", ".2f", ".0f"))
 
 
 def alone_in_process(function: Callable, *args) -> dict[str, float]:
@@ -256,7 +256,7 @@ def measure_growth(num_coordinates: int, unroll_length: int) -> dict:
       [lambda: meta_step.step(run)[0].numpy()], FLAGS.repeats)
   return {
       "coordinates": num_coordinates, "unroll_length": unroll_length,
-      "seconds": own.seconds / total,
+      "seconds": own.seconds / total, "busy": own.busy,
       "bytes": (peak - before) / total}
 
 

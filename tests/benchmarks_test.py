@@ -30,6 +30,12 @@ class ApplyTest(programs.TestCase, parameterized.TestCase):
       self.assertGreater(value, 0.)
     self.assertEqual(num_bytes, 2 * (20 + 20) * 4)  # Two numbers a unit.
 
+  def test_steps_in_keras_are_measured(self):
+    with programs.given_flags("benchmarks.apply", "--repeats=1"):
+      values = apply.measure_keras("function", 1, 3)
+    self.assertLen(values, 3)
+    self.assertGreater(min(values), 0.)
+
   def test_floor_is_of_both_layers(self):
     network, = apply.make_learned().networks.values()
     floor = apply.make_floor(network, 3)()
