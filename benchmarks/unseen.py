@@ -40,7 +40,7 @@ _DEFAULT = 2  # The place of Adam's default rate, 0.001.
 class Outcome(NamedTuple):
   """What the runs of an optimizer came to."""
   optimizer: str
-  final: evaluation.Summary  # Of the final losses.
+  final: evaluation.Summary  # Summary of the final losses.
   highest: float  # The highest loss of a run, relative to the first.
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 _PHILOX = 1  # Its number among TensorFlow's algorithms.
-_MIXING_KEY = np.array([0x02461E293EC8F720], np.uint64)  # Of TensorFlow.
+_MIXING_KEY = np.array([0x02461E293EC8F720], np.uint64)  # TensorFlow's.
 
 
 def normal(shape: Sequence[int], seed: tf.Tensor,

@@ -12,7 +12,7 @@ _MIN_VALIDATIONS = 3  # In a stage of the curriculum, after the first.
 # A smaller final loss, relative to the initial one, counts as this one, so that
 # no problem drowns the others; so does one that is negative by rounding.
 _MIN_RATIO = 1e-6
-_WORST = float(np.finfo(np.float64).max)  # Of all scores.
+_WORST = float(np.finfo(np.float64).max)  # The worst of all scores.
 
 
 class Best:
@@ -114,7 +114,7 @@ class Best:
   def _begin_next_stage(self) -> None:
     self.restore()
     self._stage.assign_add(1)
-    self._score.assign(np.inf)  # That of longer runs is another.
+    self._score.assign(np.inf)  # Longer runs have other scores.
     self._num_stale.assign(0)
     self._num_validations.assign(0)
 

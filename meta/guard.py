@@ -10,8 +10,8 @@ from l2lgd import checks
 from meta import gradient_pairs, learned_optimizer
 from networks import moments
 
-_DECAY = 0.99  # Of the running mean of the norms.
-_MIN_SIZE = 0.01  # Of a parameter, as those of zeros must move, too.
+_DECAY = 0.99  # Decay of the running mean of the norms.
+_MIN_SIZE = 0.01  # Least size of a parameter: those of zeros must move.
 
 
 class Guard(snt.Module):
@@ -59,7 +59,7 @@ class Guard(snt.Module):
     self.num_rejected = tf.Variable(0, trainable=False, dtype=tf.int64)
     self._factor = checks.finite("factor", factor, 1.)
     self._step_size = checks.positive("step_size", step_size)
-    self._sum = tf.Variable(0., trainable=False)  # Of the weighted norms.
+    self._sum = tf.Variable(0., trainable=False)  # Sum of the weighted norms.
     self._weight = tf.Variable(0., trainable=False)  # Sum of their weights.
 
   @property

@@ -19,8 +19,8 @@ import problems
 
 class StudentState(NamedTuple):
   """The state of a student."""
-  own: networks.State  # That of the network.
-  teacher: networks.State  # That of the teacher, in rows of the network.
+  own: networks.State  # The network's state.
+  teacher: networks.State  # The teacher's, in rows of the network.
   losses: Any  # Sums over the steps of the unroll of 1/2 (g - g_teacher)^2, in
   # rows. The unit of the updates g is the teacher's learning rate.
 

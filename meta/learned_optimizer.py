@@ -96,7 +96,7 @@ class LearnedOptimizer(snt.Module):
     self.states: list[list[Any]] = []
     self._shared: list[tf.Variable] = []  # What the states are parts of.
     self._slots = slots.Slots()
-    self._error: str | None = None  # Of a checkpoint that did not fit.
+    self._error: str | None = None  # Why a checkpoint did not fit.
 
   @classmethod
   def load(cls, path: str, net_config: networks.NetConfig | None = None,

@@ -65,7 +65,7 @@ class Recording(NamedTuple):
   saved: Callable[[Any], _Saved]  # Returns what was saved of a step.
   state: Callable[[Any], networks.State]  # Returns the state before a step, or
   # at T, the last one, of the rows in the sample.
-  gradients: Any  # Those of the last loss, of the same rows.
+  gradients: Any  # Gradients of the last loss, of the same rows.
 
 
 def forward(network: networks.Network, problem: problems.Problem,

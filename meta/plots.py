@@ -20,7 +20,7 @@ import problems
 # A hand-designed optimizer has the same colour in every plot.
 _OF_BASELINES = {name: f"C{i}" for i, name in enumerate(baselines.BY_NAME, 1)}
 _OF_OTHERS = ("C0", "C8", "C9", "black", "lime", "blue")
-_NUM_POINTS = 200  # Of the curve of a long run.
+_NUM_POINTS = 200  # Points of the curve of a long run.
 
 
 def learning_curves(

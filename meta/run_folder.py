@@ -61,7 +61,7 @@ class RunFolder(recorders.Recorder):
             key: {"net": name_of(network), "net_options": network.options}
             for key, network in trainer.optimizer.networks.items()},
         "net_assignments": trainer.net_assignments})
-    self._saved_epoch: int | None = None  # Of the networks.
+    self._saved_epoch: int | None = None  # The networks' epoch.
     is_first = replicas.is_first_worker()
     with contextlib.ExitStack() as stack:
       if is_first:

@@ -63,7 +63,7 @@ class _Compiled(NamedTuple):
   meta_step: meta_step_lib.MetaStep
   imitation_step: meta_step_lib.MetaStep  # The same if there is no teacher.
   evaluate: evaluation.Evaluator
-  trace: Callable[[int], diagnostics.Trace]  # Of a number of updates.
+  trace: Callable[[int], diagnostics.Trace]  # Takes the number of updates.
 
 
 class Trainer:

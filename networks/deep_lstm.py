@@ -259,7 +259,7 @@ class StandardDeepLSTM(base.Network):
   def _features(self, rows: tf.Tensor,
                 memory: preprocess.Memory) -> tf.Tensor:
     """Returns the features [F, N] of rows [D, N]."""
-    # Those of a coordinate are beside one another.
+    # The values of a coordinate are beside one another.
     features = tf.stack(self._preprocess.features(rows, memory), 1)
     num_features = math.prod(features.shape[:2])
     return tf.reshape(features, [num_features, -1])

@@ -13,7 +13,7 @@ _MAX_COORDINATES = 2**12  # The memory has 64 MiB then, in each step.
 
 class State(NamedTuple):
   """The state of `NTMBFGS`, for R read heads."""
-  controller: base.State  # That of an `LSTMWithGAC`.
+  controller: base.State  # The state of an `LSTMWithGAC`.
   read: tf.Tensor  # What the read heads returned, [R, N].
   memory: tf.Tensor  # M, [N, N].
 

@@ -12,7 +12,7 @@ from networks import base
 
 class State(NamedTuple):
   """The state of a network, and its weights."""
-  own: base.State  # That of the network.
+  own: base.State  # The network's state.
   weights: tuple[tf.Tensor, ...]  # In place of its trainable variables.
 
 

@@ -130,7 +130,7 @@ class _MeanLoss(keras.losses.Loss):
 
   def call(self, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
     if targets.shape == outputs.shape[:-1] and outputs.shape[-1] == 1:
-      targets = targets[..., tf.newaxis]  # Of a single unit.
+      targets = targets[..., tf.newaxis]  # There is a single unit.
     return self._function(targets, outputs)
 
 

@@ -150,7 +150,7 @@ class Console(meta.Recorder):
     self._save_path = save_path
     self._describe = describe
     self._was_interrupted = was_interrupted
-    self._epochs: list[meta.Epoch] = []  # Those since the last report.
+    self._epochs: list[meta.Epoch] = []  # Epochs since the last report.
     # Whether the next ones are the first, and have to be compiled.
     self._is_first_epoch = True
     self._is_first_run = True  # The same for validations.

@@ -133,7 +133,7 @@ def make_trainings(panels: Mapping[str, table.Panel]) -> dict[str, jobs.Job]:
            for setting in panel.settings.values()
            for folder in setting.learned.values()}
   groups: dict[str, dict[str, list[str]]] = {}  # Flags by folder.
-  first: dict[str, str] = {}  # Of each network.
+  first: dict[str, str] = {}  # The first stage of each network.
   for folder, training in found.items():
     before = None
     for i, stage in enumerate(training.stages, 1):

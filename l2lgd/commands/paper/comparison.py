@@ -28,7 +28,7 @@ class Comparison(NamedTuple):
   download: bool
   fingerprints: Mapping[str, str]  # What tells each learned optimizer from
   # others that had its name.
-  folder: str  # Of the results.
+  folder: str  # The folder of the results.
 
   @property
   def names(self) -> list[str]:

@@ -24,7 +24,7 @@ _WITHOUT_NUMBER = {
 
 class Row(NamedTuple):
   """What one optimizer reached."""
-  label: str  # Of the setting.
+  label: str  # The setting's.
   name: str
   options: str  # The learning rate, and what else was searched.
   means: list[str]  # At some steps.
@@ -42,7 +42,7 @@ class Section(NamedTuple):
   panel: table.Panel
   error: str | None  # Why it failed.
   verdict: verdicts.Verdict | None
-  steps: list[int]  # Of the columns of the table.
+  steps: list[int]  # A column of the table each.
   rows: list[Row]
   pictures: dict[str, str]  # What they show, by the name of the file.
   commands: list[str]  # That make the same runs.

@@ -24,7 +24,7 @@ class Setting(NamedTuple):
   num_runs: int = 100
   tuning_runs: int = 10  # Runs at each learning rate of a search.
   options: Mapping[str, Any] = {}  # Arguments of the problem.
-  split: str | None = None  # Of the data set, if there is one.
+  split: str | None = None  # Part of the data set, if there is one.
   hand_designed: Sequence[str] = tuple(baselines.BY_NAME)
   seed: int = 0
 

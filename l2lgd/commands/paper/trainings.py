@@ -48,7 +48,7 @@ _OF_WIDE_TASKS = {
                          "small-46", "small-79", "small-80", "wide-tasks"]),
     "recipe": "general", "second_derivatives": "true", "learning_rate": 0.001,
     "unroll_length": 50, "evaluation_epochs": 3, "keep_last": "true"}
-_WEIGHTS = ",".join("1" * 15 + "22224")  # Of their problems.
+_WEIGHTS = ",".join("1" * 15 + "22224")  # Weights of the problems.
 _OF_HARD_TASKS = {
     **_OF_WIDE_TASKS, "problem": f"{_OF_WIDE_TASKS['problem']},hard-tasks",
     "problem_weights": f"{_WEIGHTS},3,3,3,3,3,3", "evaluation_epochs": 1}
