@@ -107,7 +107,7 @@ class Evaluator:
     num_replicas = replicas.count()
     num_chunks = 1 if len(seeds) == 1 else math.ceil(
         len(seeds) / self.max_side_by_side / num_replicas)
-    size = math.ceil(len(seeds) / num_chunks / num_replicas)  # A replica's runs.
+    size = math.ceil(len(seeds) / num_chunks / num_replicas)  # Of one replica.
     if size not in self._sizes:
       # A few runs too many take less time than another compilation.
       size = min((s for s in self._sizes if size <= s <= self.max_side_by_side),
