@@ -52,7 +52,7 @@ _WEIGHTS = ",".join("1" * 15 + "22224")  # Weights of the problems.
 _OF_HARD_TASKS = {
     **_OF_WIDE_TASKS, "problem": f"{_OF_WIDE_TASKS['problem']},hard-tasks",
     "problem_weights": f"{_WEIGHTS},3,3,3,3,3,3", "evaluation_epochs": 1}
-# Flags of the last training of general optimizers.
+# Flags of the last trainings of general optimizers.
 _OF_LONG_UNROLLS = {
     **_OF_HARD_TASKS, "problem":
     "hard-0,hard-2,hard-3,hard-5,wide-0,small-1,small-4",
@@ -71,7 +71,12 @@ _GENERAL_SMALL: Sequence[Mapping[str, Any]] = [{
     "num_steps": 2000, "num_epochs": 150, "evaluation_epochs": 1, "seed": 5}, {
     **_OF_HARD_TASKS, "learning_rate": 0.002, "num_epochs": 350, "seed": 6}, {
     **_OF_HARD_TASKS, "unroll_length": 200, "num_epochs": 150, "seed": 7}, {
-    **_OF_LONG_UNROLLS, "num_epochs": 90, "evaluation_period": 90}]
+    **_OF_LONG_UNROLLS, "num_epochs": 90, "evaluation_period": 90}, {
+    **_OF_LONG_UNROLLS, "problem": ",".join([
+        *(f"hard-{i}" for i in (0, 2, 3, 5)), "wide-0", "wide-1",
+        *(f"small-{i}" for i in (1, 4, 143, 187, 385))]),
+    "problem_weights": "2,2,2,2,2,1,1,1,2,2,1", "unroll_length": 1000,
+    "num_steps": 4000, "num_epochs": 110, "evaluation_period": 22, "seed": 9}]
 _CIFAR10_MOMENTA = {
     "net_options":
     '{"layers": [8], "preprocess_name": "NormalizedMomenta", '
@@ -100,7 +105,7 @@ TRAINING = {
         "problem": "paper-mnist", "num_epochs": 1000,
         "evaluation_period": 100}]),
     "paper-mnist-momenta": Training(110, _MNIST_MOMENTA),
-    "paper-mnist-long": Training(247, [*_GENERAL_SMALL, {
+    "paper-mnist-long": Training(247, [*_GENERAL_SMALL[:-1], {
         **_OF_LONG_RUNS, "problem": "paper-mnist,paper-mnist-relu",
         "problem_weights": "1,2", "learning_rate": 0.001,
         "unroll_length": 1000, "num_steps": 10000, "min_num_steps": 1000,
@@ -118,7 +123,7 @@ TRAINING = {
         "seed": 7}, {
         **_OF_LONG_UNROLLS, "learning_rate": 0.0015, "num_epochs": 85,
         "evaluation_period": 85}]),
-    "general-small": Training(227, _GENERAL_SMALL),
+    "general-small": Training(278, _GENERAL_SMALL),
     "paper-cifar10": Training(28, [{
         "problem": "paper-cifar10", "num_epochs": 250,
         "evaluation_period": 25, "evaluation_epochs": 4}]),
