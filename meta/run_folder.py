@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import math
 import os
 import pathlib
 import shlex
@@ -127,8 +126,7 @@ class RunFolder(recorders.Recorder):
       for name in unfinished:
         os.remove(os.path.join(path, name))
       files.write_json(settings_file, self._settings | self._networks | {
-          "initial_losses": [x if math.isfinite(x) else None for x in
-                             self._trainer.initial_losses()]})
+          "initial_losses": self._trainer.initial_losses()})
     elif not os.path.exists(settings_file):
       raise ValueError(f"save_path is {path}, a folder of other files. Give "
                        "another folder, which need not exist.")
@@ -175,7 +173,8 @@ class RunFolder(recorders.Recorder):
     losses = self._trainer.initial_losses()
     # The tolerance is for other devices, which round otherwise.
     if len(saved) != len(losses) or not np.allclose(
-        np.array(saved, float), losses, rtol=1e-3, equal_nan=True):
+        np.array(saved, float), np.array(losses, float), rtol=1e-3,
+        equal_nan=True):
       raise ValueError(
           f"The run in {self._path} was started on a problem whose loss is "
           f"{saved} at first, but is resumed on one whose loss is {losses}: "

@@ -53,7 +53,7 @@ class Settings(NamedTuple):
   teacher_learning_rate: float = 0.01  # Its learning rate.
   estimator: str = "backprop"  # How the meta-gradient is computed; see
   # `MetaOptimizer.meta_minimize`.
-  perturbation_stddev: float = 0.01  # That of the weights; "es", "pes".
+  perturbation_stddev: float = 0.01  # What "es" and "pes" perturb weights by.
   perturbation_pairs: int = 8  # Pairs of perturbed runs beside each task's.
 
   def check(self) -> None:

@@ -164,15 +164,18 @@ class Trainer:
     return _Compiled(name, step, imitation_step, evaluate,
                      tf.function(trace, autograph=False))
 
-  def initial_losses(self) -> list[float]:
+  def initial_losses(self) -> list[float | None]:
     """Returns the loss of each problem where its first validation begins.
 
-    They tell whether a run is resumed on the problems that it began with.
+    They tell whether a run is resumed on the problems that it began with. None
+    stands for a loss that is not finite.
     """
-    runs = [unroll.start(networks.Sgd(), problem, self._validation_seeds[0])
-            for problem in self._problems]
-    return [float(tf.reduce_mean(unroll.loss(problem, run)))
-            for problem, run in zip(self._problems, runs, strict=True)]
+    losses = []
+    for problem in self._problems:
+      run = unroll.start(networks.Sgd(), problem, self._validation_seeds[0])
+      loss = float(tf.reduce_mean(unroll.loss(problem, run)))
+      losses.append(loss if math.isfinite(loss) else None)
+    return losses
 
   @property
   def num_epochs(self) -> int:
