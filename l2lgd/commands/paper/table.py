@@ -110,7 +110,7 @@ def _units(num_layers: int) -> dict[str, Setting]:
 
 
 def _cifar10(problem: str, learned: Mapping[str, str],
-             num_runs: int = 8) -> dict[str, Setting]:
+             num_runs: int) -> dict[str, Setting]:
   return {"": Setting(problem, learned, 1000, num_runs, tuning_runs=1,
                       split="test")}
 
@@ -186,7 +186,7 @@ PANELS: dict[str, Panel] = {
     "cifar2": Panel(
         ("7",), "CIFAR-2, the first two labels",
         f"{_AHEAD}, and LSTM-sub, which was trained on other labels, is close "
-        "to it.", _cifar10("paper-cifar2", {**_WITH_SUB, **_GENERAL})),
+        "to it.", _cifar10("paper-cifar2", {**_WITH_SUB, **_GENERAL}, 16)),
     "art-64": Panel(
         ("8", "9"), "Neural art, 64 x 64 pixels, the style of training",
         f"{_AHEAD}.", _art("paper-neural-art", 24), draws="pictures"),
