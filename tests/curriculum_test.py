@@ -114,7 +114,7 @@ class TrainingTest(absltest.TestCase):
     eager.run_eagerly(self)
     scores = iter((9., 8., 7., 7.5, 20., 19., 18., 18.5, 30., 31., 32., 33.))
     self.enter_context(
-        mock.patch.object(best, "_score", lambda _: next(scores)))
+        mock.patch.object(best, "_score", lambda *_: next(scores)))
 
   def train(self, folder=None, num_epochs=99, **options):
     return training.train(

@@ -292,11 +292,12 @@ class DeepLstmTest(parameterized.TestCase):
       make(cls, preprocess_name="log")
 
   def test_bad_preprocess_options_are_named(self):
-    for options in (
-        {"preprocess_name": "LogAndSign"},
-        {"preprocess_name": "NormalizedMomenta",
-         "preprocess_options": {"time_scales": {10, 100}}}):
-      with self.assertRaisesRegex(ValueError, "^preprocess_options are "):
+    for options, message in (
+        ({"preprocess_name": "LogAndSign"}, "preprocess_options are "),
+        ({"preprocess_name": "NormalizedMomenta",
+          "preprocess_options": {"time_scales": {10, 100}}},
+         "preprocess_options is .*, but must hold JSON values alone")):
+      with self.assertRaisesRegex(ValueError, f"^{message}"):
         make(networks.CoordinateWiseDeepLSTM, **options)
 
   def test_bad_initializer_is_refused_by_the_constructor(self):
