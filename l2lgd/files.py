@@ -26,6 +26,12 @@ def expand(path: Path) -> str:
   return expanded
 
 
+def check_not_empty(name: str, path: Path) -> None:
+  """Raises a ValueError that names the argument if a path is empty."""
+  if not os.fspath(path):
+    raise ValueError(f"{name} is '', but must be a path.")
+
+
 def expand_exact(name: str, path: Path) -> str:
   """Returns the expanded path of what TensorFlow is to write.
 
@@ -39,9 +45,8 @@ def expand_exact(name: str, path: Path) -> str:
   Raises:
     ValueError: The path is empty, or has a character of patterns.
   """
+  check_not_empty(name, path)
   expanded = expand(path)
-  if not expanded:
-    raise ValueError(f"{name} is '', but must be a path.")
   special = sorted(set(expanded) & set("*?[]\\"))
   if special:
     raise ValueError(

@@ -113,8 +113,8 @@ class TrainingTest(absltest.TestCase):
     super().setUp()
     eager.run_eagerly(self)
     scores = iter((9., 8., 7., 7.5, 20., 19., 18., 18.5, 30., 31., 32., 33.))
-    self.enter_context(
-        mock.patch.object(best, "_score", lambda *_: next(scores)))
+    self.enter_context(mock.patch.object(
+        best, "_score", lambda losses, is_logarithmic: next(scores)))
 
   def train(self, folder=None, num_epochs=99, **options):
     return training.train(

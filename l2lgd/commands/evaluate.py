@@ -115,8 +115,7 @@ def check_outputs() -> None:
   paths = {flag: str(FLAGS[flag].value) for flag in ("logdir", *_ENDINGS)
            if FLAGS[flag].value is not None}
   for flag, path in paths.items():
-    if not path:
-      raise ValueError(f"--{flag} is '', but must be a path.")
+    files.check_not_empty(f"--{flag}", path)
   if len({os.path.realpath(files.expand(path)) for path in paths.values()}
          ) < len(paths):
     given = " ".join(f"--{flag}={path}" for flag, path in paths.items())
