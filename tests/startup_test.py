@@ -96,9 +96,10 @@ class StartupTest(parameterized.TestCase):
     with os.fdopen(reader) as pipe:
       self.assertEqual(pipe.read(), "heard\n")
 
-  def test_only_the_warnings_of_pfor_are_dropped(self):
+  def test_only_warnings_of_pfor_and_of_tracing_are_dropped(self):
     logger = self.start().logger
     for path, shown in (("/tf/parallel_for/pfor.py", False),
+                        ("/tf/polymorphic_function.py", False),
                         ("/tf/eager/function.py", True)):
       record = logger.makeRecord(
           "fake", logging.WARNING, path, 1, "Slow.", (), None)

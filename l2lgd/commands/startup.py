@@ -53,5 +53,7 @@ def _silent_stderr() -> Iterator[None]:
 with _silent_stderr():  # TensorFlow logs before it reads its log level.
   import tensorflow as tf
 
-# pfor logs every operation that it must run in a sequential loop.
-tf.get_logger().addFilter(lambda record: record.module != "pfor")
+# pfor logs every operation that it must run in a sequential loop, and
+# tf.function the tracing of an unroll for each of many problems.
+tf.get_logger().addFilter(
+    lambda record: record.module not in ("pfor", "polymorphic_function"))
