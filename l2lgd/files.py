@@ -1,6 +1,6 @@
 """Writes files completely or not at all, and locks folders."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 import contextlib
 import fcntl
 import json
@@ -56,29 +56,39 @@ def expand_exact(name: str, path: Path) -> str:
 
 
 def write_atomically(filename: Path, data: bytes) -> None:
-  """Writes a file completely or not at all.
+  """Writes a file completely or not at all; see `write_together`."""
+  write_together({filename: data})
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+  """Writes files completely or not at all.
 
   Args:
-    filename: The file. An existing file is replaced once the new one is
-      complete; of a symbolic link, that is the file which it leads to.
-    data: The content of the file.
+    contents: The contents by file. Existing files are replaced once all new
+      ones are complete; of a symbolic link, that is the file which it leads to.
 
   Raises:
-    OSError: The file cannot be written; an existing one is left as it was.
+    OSError: A file cannot be written; existing ones are left as they were.
   """
-  filename = os.path.realpath(expand(filename))
-  folder, name = os.path.split(filename)
-  # Processes that write the same file at once do not meet in this one.
-  temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
+  temporaries: dict[str, str] = {}  # What replaces each file.
+  filename = ""
   try:
-    with open(temporary, "wb") as file:
-      file.write(data)
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(temporary, filename)
+    for path, data in contents.items():
+      filename = os.path.realpath(expand(path))
+      folder, name = os.path.split(filename)
+      # Processes that write the same file at once do not meet in this one.
+      temporaries[filename] = os.path.join(
+          folder, f".{name}.{os.getpid()}.tmp")
+      with open(temporaries[filename], "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    for filename, temporary in temporaries.items():
+      os.replace(temporary, filename)
   except BaseException as error:
-    with contextlib.suppress(OSError):
-      os.remove(temporary)
+    for temporary in temporaries.values():
+      with contextlib.suppress(OSError):
+        os.remove(temporary)
     if isinstance(error, OSError) and error.filename is None:
       error.filename = filename  # The error of a full disk names no file.
     raise

@@ -1,7 +1,6 @@
 """The learned optimizer under DeepMind's names."""
 
-from collections.abc import Callable, Mapping
-import functools
+from collections.abc import Mapping
 import os
 from typing import Any
 
@@ -116,26 +115,29 @@ class MetaOptimizer:
         `evolution.EvolutionStep`.
     """
     checks.one_of("estimator", estimator, evolution.ESTIMATORS)
-    nets = self.networks
+    common: dict[str, Any] = {
+        "problem": problem, "len_unroll": len_unroll,
+        "learning_rate": learning_rate, "jit_compile": jit_compile,
+        "num_sampled": num_sampled, "max_gradient_norm": max_gradient_norm,
+        "objective": objective, "adam": adam}
     if teacher is not None:
-      nets = {key: imitation.Student(network, teacher)
-              for key, network in nets.items()}
-    partition = _partition(nets, net_assignments)
-    step_class: Callable[..., meta_step.MetaStep] = meta_step.MetaStep
-    if teacher is not None:
-      step_class, second_derivatives = imitation.ImitationStep, False
+      students = {key: imitation.Student(network, teacher)
+                  for key, network in self.networks.items()}
+      partition = _partition(students, net_assignments)
       names = [n for _, of_network in net_assignments or () for n in of_network]
       if len({*names}) < len(names):
         raise ValueError(
             f"net_assignments is {net_assignments!r}, but with a teacher each "
             "parameter must have one network, as updates of several add up.")
-    elif estimator != "backprop":
-      step_class = functools.partial(
-          evolution.EvolutionStep, persistent=estimator == "pes",
-          stddev=perturbation_stddev, num_pairs=perturbation_pairs)
-    return step_class(
-        partition, problem, len_unroll, learning_rate, second_derivatives,
-        jit_compile, num_sampled, max_gradient_norm, objective, adam)
+      return imitation.ImitationStep(partition, **common)
+    partition = _partition(self.networks, net_assignments)
+    if estimator != "backprop":
+      return evolution.EvolutionStep(
+          partition, second_derivatives=second_derivatives,
+          persistent=estimator == "pes", stddev=perturbation_stddev,
+          num_pairs=perturbation_pairs, **common)
+    return meta_step.MetaStep(
+        partition, second_derivatives=second_derivatives, **common)
 
   def save(self, path: files.Path, trained_on: dict[str, Any] | None = None,
            net_assignments: networks.Assignments | None = None) -> list[str]:
@@ -148,17 +150,13 @@ class MetaOptimizer:
         `LearnedOptimizer.load` will use.
 
     Raises:
-      OSError: A file cannot be written; an existing one is left as it was.
+      OSError: A file cannot be written; existing ones are left as they were.
     """
     if net_assignments is not None:
       trained_on = (trained_on or {}) | {"net_assignments": net_assignments}
     path = files.expand(path)
     os.makedirs(path, exist_ok=True)
-    filenames = {key: net_config_lib.filename(path, key)
-                 for key in self.networks}
-    for key, filename in filenames.items():
-      networks.save(self.networks[key], filename, trained_on)
-    return list(filenames.values())
+    return net_config_lib.save(path, self.networks, trained_on)
 
 
 def _partition(nets: Mapping[str, networks.Network],

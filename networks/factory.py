@@ -87,9 +87,14 @@ def save(network: base.Network, filename: files.Path,
     OSError: The file cannot be written; an existing one is left as it was.
     ValueError: The network is of a class that `factory` does not know.
   """
-  weights.write(filename, weights.Saved(
-      arrays(network), name_of(network), network.options,
-      trained_on or {}))
+  weights.write(filename, content(network, trained_on))
+
+
+def content(network: base.Network,
+            trained_on: dict[str, Any] | None = None) -> weights.Saved:
+  """Returns what `save` writes."""
+  return weights.Saved(
+      arrays(network), name_of(network), network.options, trained_on or {})
 
 
 def name_of(network: base.Network) -> str:

@@ -19,7 +19,7 @@ from l2lgd import files
 from networks import base, weights
 
 # The package's `factory` is a function.
-from networks.factory import arrays, factory, name_of
+from networks.factory import arrays, content, factory, name_of
 
 NetConfig = Mapping[str, Mapping[str, Any]]
 """Arguments of `networks.factory` by id."""
@@ -218,6 +218,26 @@ def create_variables(network: base.Network) -> base.State:
   """Creates the variables of a network; returns a state of no coordinates."""
   return network.initial_state(
       {"x": tf.zeros([n or 0 for n in network.parameter_shape])})
+
+
+def save(path: files.Path, nets: Mapping[str, base.Network],
+         trained_on: dict[str, Any] | None = None) -> list[str]:
+  """Writes networks to a folder, all or none, and returns their files.
+
+  Args:
+    path: The folder.
+    nets: The networks by id.
+    trained_on: See `networks.save`.
+
+  Raises:
+    OSError: See `networks.save`.
+    ValueError: See `networks.save`.
+  """
+  contents: dict[files.Path, bytes] = {
+      filename(path, key): weights.as_bytes(content(network, trained_on))
+      for key, network in nets.items()}
+  files.write_together(contents)
+  return [os.fspath(name) for name in contents]
 
 
 def filename(path: files.Path, key: str) -> str:

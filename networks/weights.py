@@ -46,6 +46,11 @@ def write(filename: files.Path, saved: Saved) -> None:
     ValueError: The content is not as `Saved` describes it.
     OSError: The file cannot be written; an existing one is left as it was.
   """
+  files.write_atomically(filename, as_bytes(saved))
+
+
+def as_bytes(saved: Saved) -> bytes:
+  """Returns what `write` writes to a file."""
   _check_header(saved)
   header = {
       "format": _FORMAT, "net": saved.net,
@@ -63,7 +68,7 @@ def write(filename: files.Path, saved: Saved) -> None:
           npy, np.asarray(array, order="C"), allow_pickle=False)
       archive.writestr(
           zipfile.ZipInfo(f"{module}/{variable}{_ARRAY}"), npy.getvalue())
-  files.write_atomically(filename, buffer.getvalue())
+  return buffer.getvalue()
 
 
 def read(filename: files.Path) -> Saved:

@@ -60,6 +60,22 @@ class FilesTest(parameterized.TestCase):
     self.assertEqual(self.file.read_bytes(), b"old")
     self.assertEqual(self.in_folder(), ["file"])
 
+  def test_of_several_files_none_is_replaced_unless_all_are_complete(self):
+    for name in ("one", "two"):
+      files.write_atomically(self.folder / name, b"old")
+    new = {self.folder / name: b"new" for name in ("one", "two")}
+    with mock.patch.object(
+        os, "fsync", side_effect=[None, OSError(28, "full")]):
+      with self.assertRaises(OSError) as caught:
+        files.write_together(new)
+    self.assertEqual(caught.exception.filename, str(self.folder / "two"))
+    self.assertEqual(self.in_folder(), ["one", "two"])
+    for name in new:
+      self.assertEqual(name.read_bytes(), b"old")
+    files.write_together(new)
+    for name in new:
+      self.assertEqual(name.read_bytes(), b"new")
+
   def test_file_that_a_link_leads_to_is_written(self):
     link = self.folder / "link"
     link.symlink_to(self.file)
