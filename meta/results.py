@@ -30,7 +30,7 @@ def table(losses: Losses, learning_rates: Mapping[str, float | None]) -> str:
           for name, s in sorted(
               summaries.items(), key=lambda item: item[1].rank)]
   return tabulate.tabulate(
-      [[("-" if isinstance(x, float) and not np.isfinite(x) else x)
+      [[None if isinstance(x, float) and not np.isfinite(x) else x
         for x in row] for row in rows],
       headers=("Optimizer", "Rate", "Mean", "Std. error", "Median", "25 %",
                "75 %", "Diverged"), floatfmt=".4g", missingval="-")

@@ -141,6 +141,12 @@ class EvaluateTest(programs.EagerTestCase):
     np.testing.assert_allclose(
         losses["Sgd", 0, 0], unroll.loss(problem, run), rtol=1e-6)
 
+  def test_images_that_need_no_files_are_named(self):
+    printed, _ = self.evaluate(
+        "--problem=small-1", "--num_steps=1", "--num_epochs=1", "--seed=0",
+        "--optimizer=Sgd", "--jit_compile=false")
+    self.assertIn("Evaluating on small-1 (synthetic images): 1 runs", printed)
+
   def test_tensorboard_has_the_mean_curves(self):
     _, losses = self.evaluate(
         *SGD, "--optimizer=Sgd,Adam", f"--logdir={self.folder}")

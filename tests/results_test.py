@@ -46,6 +46,11 @@ class TableTest(parameterized.TestCase):
                      ["0", "0", "0", "1", "1", "2"])
     self.assertLess(table.index("one "), table.index("one more"))
 
+  def test_numbers_beside_dashes_are_rounded(self):
+    table = results.table(
+        {"good": runs(0.123456789), "bad": runs(np.nan)}, {})
+    self.assertEqual([row[2] for row in cells(table)], ["0.1235", "-"])
+
   def test_numbers_that_are_not_there_are_dashes(self):
     # A learned optimizer has no rate, one run no standard error.
     self.assertEqual(

@@ -64,13 +64,20 @@ class StartupTest(parameterized.TestCase):
 
   def test_environment_is_set_before_tensorflow_is_imported(self):
     self.assertEqual(self.start().environment, {
-        "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1",
+        "MPLBACKEND": "agg", "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_ENABLE_ONEDNN_OPTS": "1",
         "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"})
 
   def test_environment_of_the_user_is_kept(self):
     environment = {"TF_CPP_MIN_LOG_LEVEL": "0", "TF_ENABLE_ONEDNN_OPTS": "0",
                    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=true"}
-    self.assertEqual(self.start(environment).environment, environment)
+    self.assertEqual(self.start(environment).environment, {
+        **environment, "MPLBACKEND": "agg"})
+
+  def test_backend_of_a_notebook_is_replaced(self):
+    environment = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    self.assertEqual(
+        self.start(environment).environment["MPLBACKEND"], "agg")
 
   def test_flags_of_xla_are_added_to_those_of_the_user(self):
     environment = self.start({"XLA_FLAGS": "--xla_dump_to=dump"}).environment

@@ -1,6 +1,5 @@
 """Evaluates learned and hand-designed optimizers on a problem."""
 
-import functools
 import os
 import secrets
 from typing import Any
@@ -55,7 +54,8 @@ flags.DEFINE_string("output", None, "CSV file to write, one row for each run "
 flags.DEFINE_string("plot", None, "PNG file to write: the learning curves.")
 flags.DEFINE_string("plot_updates", None, "PNG file to write: updates as "
                     "functions of a gradient, beside those of Sgd and Adam, "
-                    "and how they go in a run. Goes to --logdir, too.")
+                    "and how they go in a run. With --logdir, TensorBoard has "
+                    "it, too.")
 flags.DEFINE_string("pictures", None, "PNG file to write: the pictures of "
                     "neural art.")
 flags.DEFINE_string("logdir", None, "Folder to write the learning curves to, "
@@ -82,12 +82,17 @@ def main() -> None:
     if seed is None:
       seed = int(replicas.of_workers(secrets.randbits(31))[0])
     run_seeds = [seeds.derive(seed, "test", i) for i in range(FLAGS.num_epochs)]
-    split = f" (split {FLAGS.split})" if experiment.has_data else ""
-    print(f"Evaluating on {FLAGS.problem}{split}: {FLAGS.num_epochs} runs of "
+    data = f" (split {FLAGS.split})" if experiment.has_data else ""
+    if "synthetic" in options.images_of([FLAGS.problem]).values():
+      data = " (synthetic images)"
+    print(f"Evaluating on {FLAGS.problem}{data}: {FLAGS.num_epochs} runs of "
           f"{FLAGS.num_steps} steps, seed {seed}", flush=True)
     evaluations: dict[str, evaluation.Evaluation] = {}
     for name, evaluator in evaluators.items():
-      evaluations[name] = evaluate(name, evaluator, run_seeds)
+      result = evaluate(name, evaluator, run_seeds)
+      if not FLAGS.pictures:  # Those of all runs may fill the memory.
+        result = result._replace(params={})
+      evaluations[name] = result
       losses = {name: e.losses for name, e in evaluations.items()}
       if FLAGS.output and replicas.is_first_worker():
         results.write_csv(FLAGS.output, losses)  # Others may fail later.
@@ -168,12 +173,11 @@ def make_optimizers(
   find = optimizers_lib.Optimizers(
       problem, FLAGS.num_steps, learned,
       {name: options_of_all for name in names if name in baselines.BY_NAME},
-      functools.partial(
-          tuner_lib.Tuner, num_runs=FLAGS.tuning_epochs, settings={
-              flag: FLAGS[flag].value for flag in (
-                  "problem", *experiments.OF_CLASSIFIER, "num_steps",
-                  "tuning_epochs")},
-          filename=FLAGS.output and tuning_file()),
+      tuner_lib.Tuner(
+          problem, FLAGS.tuning_epochs, {flag: FLAGS[flag].value for flag in (
+              "problem", *experiments.OF_CLASSIFIER, "num_steps",
+              "tuning_epochs")},
+          tuning_file() if FLAGS.output and tune else None),
       options.jit_compile()).find
   found = {name: find(name) for each in names
            for name in (learned if each == "L2L" else [each])}

@@ -1,7 +1,6 @@
 """The optimizers of a comparison, learned, hand-designed and quasi-Newton."""
 
-from collections.abc import Callable, Mapping
-import functools
+from collections.abc import Mapping
 from typing import Any
 
 from l2lgd.commands import tuner as tuner_lib
@@ -20,7 +19,7 @@ class Optimizers:
   def __init__(self, problem: problems.Problem, num_steps: int,
                learned: Mapping[str, networks.Network],
                hand_designed: Mapping[str, Mapping[str, Any] | None],
-               make_tuner: Callable[..., tuner_lib.Tuner],
+               tuner: tuner_lib.Tuner,
                jit_compile: bool | None = None):
     """Computes nothing yet.
 
@@ -30,15 +29,14 @@ class Optimizers:
       learned: The learned optimizers by name.
       hand_designed: The options of hand-designed optimizers by name; None of
         those whose options are searched for.
-      make_tuner: Returns what searches for them, when it is needed; it is given
-        the problem and what evaluates them, as `tuner.Tuner` is.
+      tuner: Searches for them.
       jit_compile: See `evaluation.Evaluator`.
     """
     self._problem = problem
     self._num_steps = num_steps
     self._learned = learned
     self._hand_designed = hand_designed
-    self._make_tuner = make_tuner
+    self._tuner = tuner
     self._jit_compile = jit_compile
     # All candidates, so that results do not depend on which are left to do.
     self._shared = shared_evaluator.SharedEvaluator([
@@ -66,9 +64,5 @@ class Optimizers:
           network, self._problem, self._num_steps, self._jit_compile)
     options = options or self._hand_designed[name]
     network = (baselines.BY_NAME[name](**options) if options
-               else self._tuner.best(name))
+               else self._tuner.best(name, self._shared))
     return network, self._shared.of(network)
-
-  @functools.cached_property
-  def _tuner(self) -> tuner_lib.Tuner:
-    return self._make_tuner(self._problem, self._shared)

@@ -1,6 +1,6 @@
 """Flags that the programs share, and what they mean."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import os
 import sys
 from typing import Any
@@ -11,6 +11,7 @@ from l2lgd import checks
 from l2lgd.commands import data
 from meta import experiments
 import problems
+from problems import small_tasks
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(data)  # For --help.
@@ -118,6 +119,18 @@ def make_problems(found: Mapping[str, experiments.Experiment],
       if problems.ignores_seed(made[name]):
         print(f"All runs of {name} are the same: it does not use its seeds.")
   return made
+
+
+def images_of(names: Iterable[str]) -> dict[str, str]:
+  """Returns which images the small and wide tasks have, if there are any.
+
+  They need no files, so that nothing else in the settings distinguishes the
+  two.
+  """
+  if not any(name.startswith(("small-", "wide-")) for name in names):
+    return {}
+  has_digits = small_tasks.has_digits(FLAGS.data_dir, FLAGS.download)
+  return {"images": "MNIST" if has_digits else "synthetic"}
 
 
 def _unused(name: str) -> str:

@@ -19,6 +19,10 @@ _M_ARENA_MAX = -8
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
+# Plots are files. A notebook names its own backend, which may not be installed
+# for the programs that are started in it.
+os.environ["MPLBACKEND"] = "agg"
+
 # XLA runs independent operations on several cores. If it also divides each
 # matrix product, which is small here, the cores wait for one another: training
 # with a sample of the coordinates is then no faster on two than on one.

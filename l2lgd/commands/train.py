@@ -1,6 +1,6 @@
 """Trains networks to optimize a problem."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 import json
 from typing import Any
 
@@ -55,8 +55,8 @@ flags.DEFINE_string("sampled_coordinates", "all",
                     "which the meta-gradient is estimated, or all.")
 flags.DEFINE_enum("recipe", None, list(recipes.RECIPES), "Settings of "
                   "meta-training that go together: defaults of the flags.")
-flags.DEFINE_integer("decay_epochs", None, "Epochs in which the learning rate "
-                     "decays to 0, as half a cosine.")
+flags.DEFINE_integer("decay_epochs", None, "Epochs of the cosine decay of the "
+                     "learning rate, to 0.")
 flags.DEFINE_float("max_gradient_norm", None,
                    "Norm to which larger meta-gradients are clipped.")
 flags.DEFINE_enum("objective", "sum", list(objectives.NAMES),
@@ -86,8 +86,8 @@ flags.DEFINE_list("problem_weights", None,
                   "How often each of several problems is trained on, in "
                   "relation to the others.")
 flags.DEFINE_float("random_scaling", None, "Scale each coordinate of the "
-                   "problem by exp(u), where u is drawn between minus this and "
-                   "this.")
+                   "problem by exp(u), where u is uniform in [-s, s] and s is "
+                   "the value of this flag.")
 flags.DEFINE_integer("patience", None,
                      "Validations in a row without improvement after which "
                      "the training stops.")
@@ -137,7 +137,7 @@ def check_dependent_flags() -> None:
       ("perturbation_stddev", "estimator", FLAGS.estimator != "backprop"),
       ("perturbation_pairs", "estimator", FLAGS.estimator != "backprop")):
     if FLAGS[flag].present and not has_effect:
-      raise ValueError(f"--{flag} has no effect without --{other}: add this, "
+      raise ValueError(f"--{flag} has no effect without --{other}: add it, "
                        f"or leave --{flag} out.")
   if FLAGS["num_steps"].present and FLAGS.curriculum is not None:
     raise ValueError("--num_steps has no effect with --curriculum: leave one "
@@ -164,23 +164,11 @@ def train(found: Mapping[str, experiments.Experiment],
       description={name: FLAGS[name].value for name in (
           "problem", *experiments.OF_CLASSIFIER, "split", "init",
           "random_scaling", "recipe")} | {
-              "net_options": net_options} | images_of(found),
+              "net_options": net_options} | options.images_of(found),
       recorders=[console.Console(
           FLAGS.num_epochs, FLAGS.log_period, FLAGS.save_path,
           lambda: describe(by_name, optimizer), lambda: bool(interrupts))],
       should_stop=lambda: should_stop(interrupts))
-
-
-def images_of(names: Iterable[str]) -> dict[str, str]:
-  """Returns which images the small and wide tasks have, if there are any.
-
-  They need no files, so that nothing else in the settings distinguishes the
-  two.
-  """
-  if not any(name.startswith(("small-", "wide-")) for name in names):
-    return {}
-  return {
-      "images": "MNIST" if FLAGS.data_dir or FLAGS.download else "synthetic"}
 
 
 def should_stop(interrupts: list[int]) -> bool:
@@ -251,7 +239,8 @@ def describe(by_name: Mapping[str, problems.Problem],
   for name, problem in by_name.items():
     params, _ = problem.sample(seeds.as_seed(FLAGS.seed))
     size = sum(p.shape.num_elements() for p in params.values())
-    sizes.append(f"{name} ({size} parameter{'s' * (size != 1)})")
+    noun = "parameter" if size == 1 else "parameters"
+    sizes.append(f"{name} ({size} {noun})")
   nets = ", ".join(
       f"{key} ({type(network).__name__}, "
       f"{sum(v.shape.num_elements() for v in network.trainable_variables)} "

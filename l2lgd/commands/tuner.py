@@ -35,14 +35,12 @@ class Tuner:
   best rates of long runs are those that suit the number of images.
   """
 
-  def __init__(self, problem: problems.Problem,
-               shared: shared_evaluator.SharedEvaluator, num_runs: int,
+  def __init__(self, problem: problems.Problem, num_runs: int,
                settings: dict[str, Any], filename: str | None):
     """Reads the searches that are kept in a file.
 
     Args:
       problem: The problem.
-      shared: Evaluates the optimizers on it.
       num_runs: Number of runs at each rate.
       settings: What else determines the searches, as JSON values.
       filename: JSON file of the searches, which need not exist. None keeps
@@ -51,31 +49,43 @@ class Tuner:
     Raises:
       ValueError: The file is damaged.
     """
-    self._shared = shared
+    self._problem = problem
     self._seeds = [seeds.derive(0, "validation", i) for i in range(num_runs)]
     self._filename = filename
     self._cache = tuning.Cache(filename)
-    self._settings = settings | {"losses": tuning.fingerprint(problem)}
+    self._given_settings = settings
 
-  def best(self, name: str) -> networks.Network:
-    """Returns a baseline with the best options, and prints the searches."""
+  def best(self, name: str, shared: shared_evaluator.SharedEvaluator
+           ) -> networks.Network:
+    """Returns a baseline with the best options, and prints the searches.
+
+    Args:
+      name: The baseline.
+      shared: Evaluates its candidates on the problem.
+    """
     make = baselines.BY_NAME[name]
     tried = []
     for tuned in _TUNED_OPTIONS.get(name, [{}]):
-      found = self._search(name, make(**tuned))
+      found = self._search(name, make(**tuned), shared)
       title = ", ".join([name, *(f"{k} {v}" for k, v in tuned.items())])
       print(results.tuning_table(title, found), flush=True)
       tried.append((min(found.losses), make(found.best, **tuned)))
     return min(tried, key=lambda pair: pair[0])[1]
 
-  def _search(self, name: str, network: networks.Network) -> tuning.Tuning:
+  @functools.cached_property
+  def _settings(self) -> dict[str, Any]:
+    return self._given_settings | {
+        "losses": tuning.fingerprint(self._problem)}
+
+  def _search(self, name: str, network: networks.Network,
+              shared: shared_evaluator.SharedEvaluator) -> tuning.Tuning:
     settings = self._settings | {"optimizer": name, "options": network.options}
     found = self._cache.find(settings)
     if found:
       print(f"The search for {name} is from {self._filename}.")
       return found
     found = tuning.tune(
-        self._shared.of(network), self._seeds,
+        shared.of(network), self._seeds,
         functools.partial(console.progress, title=f"Tuning {name}"))
     self._cache.add(settings, found)
     return found

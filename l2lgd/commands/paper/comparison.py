@@ -1,7 +1,6 @@
 """A comparison: the runs of all optimizers of a setting."""
 
 from collections.abc import Callable, Mapping, Sequence
-import functools
 import os
 import time
 from typing import Any, NamedTuple
@@ -136,9 +135,9 @@ def _make_optimizers(comparison: Comparison, problem: problems.Problem,
   return optimizers_lib.Optimizers(
       problem, setting.num_steps, learned,
       {name: comparison.rates.get(name) for name in setting.hand_designed
-       if name in baselines.BY_NAME}, functools.partial(
-           tuner_lib.Tuner, num_runs=setting.tuning_runs, settings={},
-           filename=os.path.join(comparison.folder, "tuning.json")))
+       if name in baselines.BY_NAME},
+      tuner_lib.Tuner(problem, setting.tuning_runs, {},
+                      os.path.join(comparison.folder, "tuning.json")))
 
 
 def _draw(comparison: Comparison, filename: str, problem: Any,
