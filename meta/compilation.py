@@ -52,7 +52,9 @@ def choose(network: networks.Network, problem: problems.Problem,
                     for name in _operations(problem, run))
     # In loops, as outside of them XLA takes the values of inputs as constants,
     # which it cannot do later.
-    functions = [updates] + [hessian_products] * second_derivatives
+    functions = [updates]
+    if second_derivatives:
+      functions.append(hessian_products)
     whole = (devices.has_gpu() or not convolves) and all(
         _can_compile(function, run) for function in functions)
     return Compilation(whole, not whole and _can_compile(

@@ -9,7 +9,7 @@ import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
-from meta import unroll
+from meta import nests, unroll
 import networks
 from networks import moments
 import problems
@@ -72,7 +72,7 @@ def _measure(network: networks.Network, problem: problems.Problem,
 
 def _flat(tensors: Any) -> tf.Tensor:
   """Returns all numbers, in float64, where no square vanishes or overflows."""
-  return unroll.flat(tf.nest.map_structure(
+  return nests.flat(tf.nest.map_structure(
       lambda t: tf.cast(t, tf.float64), tensors))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from l2lgd import checks, devices
-from meta import compilation, meta_step, replicas, unroll
+from meta import compilation, meta_step, nests, replicas, unroll
 from meta import seeds as seeds_lib
 import networks
 import problems
@@ -162,7 +162,7 @@ class Evaluator:
 def _by_run(losses: tf.Tensor, run: unroll.Run
             ) -> tuple[tf.Tensor, problems.Params]:
   """Returns the losses with the axis of the runs first, and the parameters."""
-  return unroll.swap_axes(losses) if run.is_batched else losses, run.params
+  return nests.swap_axes(losses) if run.is_batched else losses, run.params
 
 
 def _rows(losses: np.ndarray) -> np.ndarray:

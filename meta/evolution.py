@@ -12,7 +12,14 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from l2lgd import checks, philox
-from meta import meta_gradient, meta_step, objectives, replicas, unroll
+from meta import (
+    meta_gradient,
+    meta_step,
+    nests,
+    objectives,
+    replicas,
+    unroll,
+)
 import networks
 from networks import weights_in_state
 import problems
@@ -100,24 +107,25 @@ class EvolutionStep(meta_step.MetaStep):
     perturbations = unroll.vectorized(self._draw, batched)(run.seed, run.step)
     runs = unroll.vectorized(self._beside, batched)(run, perturbations)
     if batched:  # [K, 1 + 2 P, ...]
-      runs = _map(lambda t: tf.reshape(t, [-1, *t.shape[2:]]), runs)
+      runs = tf.nest.map_structure(
+          lambda t: tf.reshape(t, [-1, *t.shape[2:]]), runs)
     losses, runs = self._perturbed.unroll(runs, num_steps)
-    losses = unroll.swap_axes(losses)  # [K (1 + 2 P), T + 1, ...]
+    losses = nests.swap_axes(losses)  # [K (1 + 2 P), T + 1, ...]
     if batched:
-      losses, runs = _map(
+      losses, runs = tf.nest.map_structure(
           lambda t: tf.reshape(t, [run.seed.shape[0], -1, *t.shape[1:]]),
           (losses, runs))
     losses, run, gradients = unroll.vectorized(self._results, batched)(
         losses, runs, run.particles, perturbations)
     if batched:
-      losses, gradients = unroll.swap_axes(losses), [
+      losses, gradients = nests.swap_axes(losses), [
           tf.reduce_mean(g, 0) for g in gradients]
-    return losses, run, gradients
+    return meta_gradient.Result(losses, run, gradients)
 
   def _with_particles(self, run: unroll.Run) -> unroll.Run:
     """Returns the run with particles that are where it is."""
     def spread(run):
-      params, state = _map(
+      params, state = tf.nest.map_structure(
           functools.partial(_repeat, num=2 * self._num_pairs),
           (run.params, run.state))
       return run._replace(particles=Particles(params, state, tuple(
@@ -138,13 +146,13 @@ class EvolutionStep(meta_step.MetaStep):
   def _beside(self, run: unroll.Run,
               perturbations: tuple[tf.Tensor, ...]) -> unroll.Run:
     """Returns a run and its particles side by side, 1 + 2 P runs."""
-    params, state = _map(
+    params, state = tf.nest.map_structure(
         lambda t, others: tf.concat([t[tf.newaxis], others], 0),
         (run.params, run.state), (run.particles.params, run.particles.state))
     weights = tuple(
         v + tf.concat([tf.zeros_like(p[:1]), p, -p], 0)
         for v, p in zip(self.network.trainable_variables, perturbations))
-    constants, seed, step = _map(
+    constants, seed, step = tf.nest.map_structure(
         functools.partial(_repeat, num=1 + 2 * self._num_pairs),
         (run.constants, run.seed, run.step))
     return unroll.Run(
@@ -162,33 +170,24 @@ class EvolutionStep(meta_step.MetaStep):
     """
     runs = runs._replace(state=runs.state.own)
     sums = tuple(map(tf.add, particles.sums, perturbations))
+    # Meta-losses, up to a constant of each pair.
     _, added, subtracted = tf.split(
-        self._values(losses), [1, self._num_pairs, self._num_pairs])
+        tf.reduce_sum(objectives.terms(losses, self._objective, 2), 1),
+        [1, self._num_pairs, self._num_pairs])
     differences = added - subtracted  # [P]
     valid = tf.math.is_finite(differences)
     slopes = tf.where(valid, differences, 0.) / (
         2 * self._stddev**2 * tf.reduce_sum(tf.cast(valid, losses.dtype)))
     gradients = [tf.tensordot(tf.cast(slopes, xi.dtype), xi, 1) for xi in sums]
-    run = _map(lambda t: t[0], runs)
+    run = tf.nest.map_structure(lambda t: t[0], runs)
     if self._persistent:  # Pairs that diverged start again, from the run.
       both = runs.params, runs.state
-      params, state = unroll.where(
-          tf.tile(valid, [2]), _map(lambda t: t[1:], both),
-          _map(lambda t: t[:1], both))
-      run = run._replace(particles=Particles(params, state, unroll.where(
-          valid, sums, _map(tf.zeros_like, sums))))
-    return losses[0], run, gradients
-
-  def _values(self, losses: tf.Tensor) -> tf.Tensor:
-    """Returns meta-losses, [1 + 2 P], up to what is a constant for a pair."""
-    if self._objective == "log":
-      terms = objectives.logarithms(losses, 2)
-    else:
-      terms = tf.reduce_mean(losses, list(range(2, losses.shape.rank)))
-    return tf.reduce_sum(terms, 1)
-
-
-_map = tf.nest.map_structure
+      params, state = nests.where(
+          tf.tile(valid, [2]), tf.nest.map_structure(lambda t: t[1:], both),
+          tf.nest.map_structure(lambda t: t[:1], both))
+      run = run._replace(particles=Particles(params, state, nests.where(
+          valid, sums, tf.nest.map_structure(tf.zeros_like, sums))))
+    return meta_gradient.Result(losses[0], run, gradients)
 
 
 def _repeat(tensor: tf.Tensor, num: int) -> tf.Tensor:

@@ -51,18 +51,19 @@ class Experiment(NamedTuple):
     return networks.Partition(net_config.make(config), self.net_assignments)
 
 
-def _lstm(**net_options: Any) -> dict[str, Any]:
-  """Returns arguments of the factory for the coordinatewise network."""
-  return {"net": "CoordinateWiseDeepLSTM",
-          "net_options": {"layers": (20, 20)} | net_options}
+def _lstm(net: str = "CoordinateWiseDeepLSTM",
+          **net_options: Any) -> dict[str, Any]:
+  """Returns arguments of the factory for an LSTM of two layers."""
+  return {"net": net, "net_options": {"layers": (20, 20)} | net_options}
 
 
-def _paper(**net_options: Any) -> dict[str, Any]:
+def _paper(net: str = "CoordinateWiseDeepLSTM",
+           **net_options: Any) -> dict[str, Any]:
   """Returns arguments of the factory for the network of the paper."""
   # A linear layer of zeros, so that the first updates are 0: from random ones,
   # training at the learning rates below ends in saturated sigmoids, and neural
   # art in noise.
-  return _lstm(preprocess_name="LogAndSign", preprocess_options={"k": 10},
+  return _lstm(net, preprocess_name="LogAndSign", preprocess_options={"k": 10},
                initializer={"linear": "zeros"}, **net_options)
 
 
@@ -93,7 +94,7 @@ def _paper_quadratic(net: str, batch_size: int) -> Experiment:
   return Experiment(
       lambda: problems.Quadratic(batch_size, num_dims=10, stddev=1.,
                                  distribution="normal", separate=True),
-      {"cw": _lstm() | {"net": net}}, learning_rate=0.003)
+      {"cw": _lstm(net)}, learning_rate=0.003)
 
 
 def _paper_mnist(net: str = "CoordinateWiseDeepLSTM",
@@ -101,7 +102,7 @@ def _paper_mnist(net: str = "CoordinateWiseDeepLSTM",
   """Returns an experiment whose other options can be given."""
   return Experiment(
       functools.partial(problems.Mnist, **fixed),
-      {"cw": _paper(scale=0.1) | {"net": net}}, learning_rate=0.01,
+      {"cw": _paper(net, scale=0.1)}, learning_rate=0.01,
       options=tuple(o for o in _OPTIONS if o not in fixed))
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import sonnet as snt
 import tensorflow as tf
 
-from meta import meta_gradient, meta_step, sampling, unroll
+from meta import meta_gradient, meta_step, nests, sampling, unroll
 import networks
 from networks import elementwise
 import problems
@@ -110,7 +110,7 @@ class ImitationStep(meta_step.MetaStep):
 
   def _meta_loss(self, losses: tf.Tensor, run: unroll.Run) -> tf.Tensor:
     return tf.add_n([
-        tf.cast(tf.reduce_mean(unroll.flat(state.losses)), losses.dtype)
+        tf.cast(tf.reduce_mean(nests.flat(state.losses)), losses.dtype)
         for state in run.state.values()])
 
 
@@ -138,9 +138,10 @@ def imitation_gradient(
   d_variables = meta_gradient.backward(
       network, recording, lambda gradients, t: elementwise.zeros(gradients),
       unroll.vectorized(_d_state, run.is_batched)(
-          recording.state(num_steps), recording.sample), jit_network)
+          recording.before(num_steps), recording.sample), jit_network)
   num_runs = run.seed.shape[0] if run.is_batched else 1
-  return recording.losses, recording.run, [d / num_runs for d in d_variables]
+  return meta_gradient.Result(
+      recording.losses, recording.run, [d / num_runs for d in d_variables])
 
 
 def _d_state(state: dict[str, StudentState], sample: Any

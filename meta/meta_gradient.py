@@ -7,13 +7,18 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from l2lgd import philox
-from meta import objectives, sampling, unroll
+from meta import nests, objectives, sampling, unroll
 import networks
 from networks import elementwise
 import problems
 
-Result = tuple[tf.Tensor, unroll.Run, list[tf.Tensor]]
-"""Losses and run, as of `unroll.unroll`, and the meta-gradient."""
+
+class Result(NamedTuple):
+  """What an unroll and its meta-gradient return."""
+  losses: tf.Tensor  # As `unroll.unroll` returns them.
+  run: unroll.Run  # After the last update.
+  gradients: list[tf.Tensor]  # Derivatives of the meta-loss with respect to the
+  # network's trainable variables.
 
 
 def meta_gradient(
@@ -37,18 +42,16 @@ def meta_gradient(
     objective: See `objectives.meta_loss`.
     jit_network: See `unroll.step`.
 
-  Returns:
-    The losses and the run, as `unroll.unroll` returns them, and the derivatives
-    of the meta-loss with respect to the network's trainable variables.
   """
   recording = forward(
       network, problem, run, num_steps, num_sampled, jit_network)
-  losses, run = recording.losses, recording.run
+  losses = recording.losses
   d_variables = backward(
       network, recording,
       objectives.derivatives_of(losses, objective, run.is_batched),
-      elementwise.zeros(recording.state(num_steps)), jit_network)
-  return losses, run, [d / losses[0].shape.num_elements() for d in d_variables]
+      elementwise.zeros(recording.before(num_steps)), jit_network)
+  return Result(losses, recording.run,
+                [d / losses[0].shape.num_elements() for d in d_variables])
 
 
 class _Saved(NamedTuple):
@@ -61,11 +64,12 @@ class Recording(NamedTuple):
   """What an unroll returns, and what its derivatives need."""
   losses: tf.Tensor  # As `unroll.unroll` returns them.
   run: unroll.Run  # After the last update.
-  sample: Any  # The rows in the sample; see `sampling.draw`.
-  saved: Callable[[Any], _Saved]  # Returns what was saved of a step.
-  state: Callable[[Any], networks.State]  # Returns the state before a step, or
-  # at T, the last one, of the rows in the sample.
-  gradients: Any  # Gradients of the last loss, of the same rows.
+  gradients: Any  # Of the last loss.
+  of_step: Callable[[Any], Any]  # Returns what was saved of step t.
+  before: Callable[[Any], Any]  # Returns what was saved of the run before step
+  # t, or at T, after the last one.
+  sample: Any = ()  # The rows in the sample, if there is one: see
+  # `sampling.draw`. What is saved, and the gradients, are of these.
 
 
 def forward(network: networks.Network, problem: problems.Problem,
@@ -88,19 +92,18 @@ def forward(network: networks.Network, problem: problems.Problem,
       _prepare, run.params, run.state, run.params, sample)[-1]
   apply = unroll.compiled(functools.partial(vectorized, _apply), jit_network)
   take = unroll.vectorized(sampling.take, batched)
-  losses, run, gradients, saved, state = record(
+  recording = record(
       problem, run, num_steps, lambda *args: apply(*args, sample), like,
       lambda run: take(run.state, sample))
-  return Recording(losses, run, sample, saved, state,
-                   vectorized(_sampled_rows, gradients, sample))
+  return recording._replace(
+      sample=sample,
+      gradients=vectorized(_sampled_rows, recording.gradients, sample))
 
 
 def record(
     problem: problems.Problem, run: unroll.Run, num_steps: int,
     apply: Callable[..., tuple[problems.Params, networks.State, Any]],
-    like: Any, of_run: Callable[[unroll.Run], Any]) -> tuple[
-        tf.Tensor, unroll.Run, problems.Params, Callable[[Any], Any],
-        Callable[[Any], Any]]:
+    like: Any, of_run: Callable[[unroll.Run], Any]) -> Recording:
   """Makes the updates of an unroll, and saves what `apply` and `of_run` return.
 
   Args:
@@ -111,11 +114,6 @@ def record(
       step, for gradients, a state and parameters.
     like: A nest that resembles what is saved of a step.
     of_run: Returns what is to be saved of a run before a step.
-
-  Returns:
-    The losses and the run, as `unroll.unroll` returns them, the gradients of
-    the last loss, and two functions of t, which return what was saved of step
-    t, and of the run before it; at T, of the run after the last one.
   """
   first = of_run(run)
   losses = unroll.tensor_array(num_steps, unroll.loss(problem, run))
@@ -135,9 +133,10 @@ def record(
   _, losses, steps, runs, run = unroll.while_loop(
       num_steps, body, losses, steps, runs, run)
   loss, gradients = unroll.loss_and_gradients(problem, run)
-  return (tf.concat([losses.stack(), loss[tf.newaxis]], 0), run, gradients,
-          functools.partial(_read, like, steps),
-          functools.partial(_read, first, runs))
+  return Recording(
+      tf.concat([losses.stack(), loss[tf.newaxis]], 0), run, gradients,
+      functools.partial(_read, like, steps),
+      functools.partial(_read, first, runs))
 
 
 def _write(arrays: list[tf.TensorArray], i: Any, nest: Any
@@ -172,10 +171,10 @@ def backward(network: networks.Network, recording: Recording,
       recording.run.is_batched), jit_network)
 
   def step(t, d_rows, d_state):
-    gradients, inputs = recording.saved(t)
+    gradients, inputs = recording.of_step(t)
     d_variables, d_state = vjp(
-        (inputs, recording.state(t)), (d_rows, d_state))
-    return d_variables, unroll.add(d_rows, derivatives(gradients, t)), d_state
+        (inputs, recording.before(t)), (d_rows, d_state))
+    return d_variables, nests.add(d_rows, derivatives(gradients, t)), d_state
 
   return go_back(network, num_steps, step,
                  derivatives(recording.gradients, num_steps), floating(d_state))
@@ -197,7 +196,7 @@ def go_back(network: networks.Network, num_steps: int,
   """
   def body(i, d_variables, d_params, d_state):
     d_step, d_params, d_state = step(num_steps - 1 - i, d_params, d_state)
-    return i + 1, unroll.add(d_variables, d_step), d_params, d_state
+    return i + 1, nests.add(d_variables, d_step), d_params, d_state
 
   return unroll.while_loop(
       num_steps, body,

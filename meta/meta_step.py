@@ -11,6 +11,7 @@ from l2lgd import checks
 from meta import (
     compilation,
     meta_gradient,
+    nests,
     objectives,
     replicas,
     second_order,
@@ -45,8 +46,9 @@ class Unroller:
 
     Raises:
       ValueError: `len_unroll` is not a positive integer, the problem cannot be
-        computed (see `problems.check`), the network cannot optimize its
-        parameters, or was made outside of the scope of the strategy.
+        computed (see `problems.check`), or has no second derivatives, the
+        network cannot optimize its parameters, or was made outside of the scope
+        of the strategy.
     """
     len_unroll = checks.positive_integer("len_unroll", len_unroll)
     if not isinstance(network, networks.Network):
@@ -62,7 +64,9 @@ class Unroller:
     self._jit_compile = jit_compile
     self._choices: dict[bool, compilation.Compilation] = {}
     # Eagerly: a tf.function that creates variables would be traced twice.
-    unroll.start(network, problem, seed=0)
+    run = unroll.start(network, problem, seed=0)
+    if second_derivatives:
+      second_order.check(problem, run)
     replicas.check_variables(network.variables)
     # Never by XLA, which draws other random numbers from the same seed.
     self._start = replicas.on_each(tf.function(
@@ -265,11 +269,11 @@ class MetaStep(Unroller):
       # [T + 1, K / R, ...], or [T + 1, ...] of one run.
       by_run = losses if run.is_batched else losses[:, tf.newaxis]
       (by_run,), (meta_loss, *gradients) = replicas.combine(
-          [unroll.swap_axes(by_run)], [meta_loss, *gradients])
-      losses = unroll.swap_axes(by_run)  # [T + 1, K, ...]
+          [nests.swap_axes(by_run)], [meta_loss, *gradients])
+      losses = nests.swap_axes(by_run)  # [T + 1, K, ...]
     if not gradients:  # All networks are hand-designed.
       return StepInfo(losses, meta_loss, tf.zeros_like(meta_loss)), run, []
-    norm = unroll.norm(gradients)
+    norm = nests.norm(gradients)
     if self._max_gradient_norm is not None:
       gradients, _ = tf.clip_by_global_norm(
           gradients, self._max_gradient_norm, norm)

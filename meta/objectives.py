@@ -28,14 +28,20 @@ def meta_loss(losses: tf.Tensor, objective: str = "sum",
   """
   if objective == "sum":
     return tf.reduce_sum(losses) / losses[0].shape.num_elements()
-  logs = logarithms(losses, 1 + batched)
+  logs = terms(losses, objective, 2 if batched else 1)
   return tf.reduce_sum(logs - logs[0]) / logs[0].shape.num_elements()
 
 
-def logarithms(losses: tf.Tensor, num_axes: int) -> tf.Tensor:
-  """Returns log(f + epsilon), where f are means over all but the first axes."""
+def terms(losses: tf.Tensor, objective: str, num_axes: int) -> tf.Tensor:
+  """Returns f, or with "log", log(f + epsilon), whose sum is over T.
+
+  Args:
+    losses: Losses.
+    objective: See `meta_loss`.
+    num_axes: How many axes to keep; f are the means over the others.
+  """
   means = tf.reduce_mean(losses, list(range(num_axes, losses.shape.rank)))
-  return tf.math.log(means + _EPSILON)
+  return tf.math.log(means + _EPSILON) if objective == "log" else means
 
 
 def derivatives_of(losses: tf.Tensor, objective: str, batched: bool
@@ -49,7 +55,7 @@ def derivatives_of(losses: tf.Tensor, objective: str, batched: bool
     return lambda gradients, t: gradients
   # Those of the logarithms. They are not numbers where a logarithm is not, so
   # that the meta-gradient of losses below 0 is dropped.
-  slopes = tf.exp(-logarithms(losses, 1 + batched))
+  slopes = tf.exp(-terms(losses, objective, 2 if batched else 1))
   scale = unroll.vectorized(
       lambda gradients, factor: tf.nest.map_structure(
           lambda g: g * tf.cast(factor, g.dtype), gradients), batched)

@@ -162,7 +162,7 @@ def _draw_traces(grid: Sequence[Any], traces: Mapping[str, diagnostics.Trace],
 
 
 def _set_log_scale(axes: Any) -> bool:
-  """Makes the y-axis logarithmic where any value is positive; returns if so."""
+  """Makes the y-axis logarithmic if any value is positive; returns whether."""
   is_log = any(np.any(line.get_ydata() > 0) for line in axes.lines)
   if is_log:
     axes.set_yscale("log")

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from l2lgd import checks
-from meta import evaluation, unroll
+from meta import evaluation, nests, unroll
 import networks
 import problems
 
@@ -79,7 +79,7 @@ class QuasiNewton:
            ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Returns the losses [T + 1] and the final parameters of a run."""
     run = unroll.start(networks.Sgd(), self._problem, seed)
-    start = unroll.flat(run.params)
+    start = nests.flat(run.params)
     num_losses = tf.where(self._is_random(run), self._num_steps, 1)
     points = _minimize(
         lambda x: self._mean_at(run, tf.cast(x, start.dtype), num_losses),
@@ -136,7 +136,7 @@ class QuasiNewton:
     def body(t, *sums):
       loss, gradients = unroll.loss_and_gradients(
           self._problem, run._replace(step=t))
-      return t + 1, *unroll.add(sums, (loss, unroll.flat(gradients)))
+      return t + 1, *nests.add(sums, (loss, nests.flat(gradients)))
 
     _, loss, gradient = unroll.while_loop(
         num_losses, body, tf.zeros_like(self._loss(run, x)), tf.zeros_like(x))

@@ -1,33 +1,27 @@
-"""Recipes of meta-training, as data: settings that go together."""
+"""Recipes of meta-training: settings that go together."""
 
 from typing import Any
 
 from l2lgd import checks
 
-# What stands for an argument of `get`.
-NUM_EPOCHS = "num_epochs"
-UNROLL_LENGTH = "unroll_length"
 
-RECIPES: dict[str, dict[str, Any]] = {
-    # Large steps at first and small ones at last, none of them in the direction
-    # of a single steep run, from epochs that take little time.
-    "robust": {
-        "learning_rate": 0.01,
-        "decay_epochs": NUM_EPOCHS,
-        "max_gradient_norm": 1.,
-        "sampled_coordinates": 2000},
-    # For several problems: losses of all sizes count alike, and short runs as
-    # much as long ones.
-    "general": {
-        "learning_rate": 0.003,
-        "decay_epochs": NUM_EPOCHS,
-        "max_gradient_norm": 1.,
-        "sampled_coordinates": 2000,
-        "objective": "log",
-        "num_steps": 1000,
-        "min_num_steps": UNROLL_LENGTH,
-        "evaluation_epochs": 2},
-}
+def _robust(num_epochs: int, unroll_length: int) -> dict[str, Any]:
+  """Large steps at first and small ones at last, clipped, in short epochs."""
+  del unroll_length
+  return {"learning_rate": 0.01, "decay_epochs": num_epochs,
+          "max_gradient_norm": 1., "sampled_coordinates": 2000}
+
+
+def _general(num_epochs: int, unroll_length: int) -> dict[str, Any]:
+  """Losses of all sizes count alike, and short runs as much as long ones."""
+  return _robust(num_epochs, unroll_length) | {
+      "learning_rate": 0.003, "objective": "log", "evaluation_epochs": 2,
+      # Lengths that are drawn must be of whole unrolls.
+      "min_num_steps": unroll_length,
+      "num_steps": unroll_length * max(1, 1000 // unroll_length)}
+
+
+RECIPES = {"robust": _robust, "general": _general}
 
 
 def get(name: str, num_epochs: int, unroll_length: int = 20
@@ -52,10 +46,4 @@ def get(name: str, num_epochs: int, unroll_length: int = 20
   checks.one_of("recipe", name, RECIPES)
   num_epochs = checks.positive_integer("num_epochs", num_epochs)
   unroll_length = checks.positive_integer("unroll_length", unroll_length)
-  arguments = {NUM_EPOCHS: num_epochs, UNROLL_LENGTH: unroll_length}
-  settings = {key: arguments.get(value, value)
-              for key, value in RECIPES[name].items()}
-  if "num_steps" in settings:  # Whole unrolls, as lengths are drawn.
-    num_unrolls = max(1, settings["num_steps"] // unroll_length)
-    settings["num_steps"] = num_unrolls * unroll_length
-  return settings
+  return RECIPES[name](num_epochs, unroll_length)

@@ -144,7 +144,7 @@ def gather(num_runs: int, nest: Any) -> Any:
   is_one = num_runs == count()
   # Kept with the strategy, as it is compiled.
   gatherers = vars(tf.distribute.get_strategy()).setdefault(
-      "_learning_to_learn_gatherers", {})
+      "_l2lgd_gatherers", {})
   if is_one not in gatherers:
     gatherers[is_one] = on_each(functools.partial(_gather, is_one))
   return first(gatherers[is_one](nest))

@@ -1,16 +1,42 @@
 """The meta-gradient through the gradients of the optimizee."""
 
 from collections.abc import Callable
+import functools
 
 import tensorflow as tf
 
 from meta import meta_gradient as first_order
-from meta import objectives, unroll
+from meta import nests, objectives, unroll
 import networks
 from networks import elementwise
 import problems
+from problems import seeded
 
 MAX_RATIO = 100.  # See `unless_exploded`.
+# What TensorFlow takes as constant when it differentiates a second time, though
+# it is not.
+_TAKEN_AS_CONSTANT = "ResizeBilinearGrad"
+
+
+def check(problem: problems.Problem, run: unroll.Run) -> None:
+  """Raises a ValueError if a loss has no second derivatives in TensorFlow.
+
+  Args:
+    problem: The problem.
+    run: A run of it.
+  """
+  product = tf.function(
+      functools.partial(unroll.hessian_product, problem), autograph=False)
+  try:
+    graph = product.get_concrete_function(run, run.params).graph
+    reason = (f"it takes {_TAKEN_AS_CONSTANT} as constant."
+              if _TAKEN_AS_CONSTANT in seeded.operation_types(graph) else None)
+  except LookupError as error:  # An operation is not registered.
+    reason = str(error)
+  if reason:
+    raise ValueError(
+        "second_derivatives is True, but must be False for this problem, of "
+        f"whose loss TensorFlow cannot compute them: {reason}")
 
 
 def meta_gradient(
@@ -27,10 +53,11 @@ def meta_gradient(
   """
   step = unroll.compiled(
       unroll.vectorized(network.step, run.is_batched), jit_network)
-  losses, end, last_gradients, gradients_of, before = first_order.record(
+  recording = first_order.record(
       problem, run, num_steps,
       lambda gradients, *args: (*step(gradients, *args), gradients),
       run.params, lambda run: (run.state, run.params))
+  losses = recording.losses
   derivatives = objectives.derivatives_of(losses, objective, run.is_batched)
   vjp = unroll.compiled(first_order.vjp_of(
       network, network.step, lambda gradients, state, params: (
@@ -40,8 +67,8 @@ def meta_gradient(
 
   def back(with_second: bool, t: tf.Tensor, d_params: problems.Params,
            d_state: list[tf.Tensor]) -> tuple:
-    gradients = gradients_of(t)
-    state, params = before(t)
+    gradients = recording.of_step(t)
+    state, params = recording.before(t)
     d_variables, (d_gradients, d_state, d_direct) = vjp(
         (gradients, state, params), (d_params, d_state))
     if with_second:
@@ -49,18 +76,18 @@ def meta_gradient(
           gradients, d_gradients, elementwise.zeros(gradients))
       through_gradients = unroll.hessian_product(
           problem, run._replace(params=params, step=run.step + t), d_gradients)
-      d_params = unroll.add(d_params, unroll.add(d_direct, through_gradients))
-    return d_variables, unroll.add(d_params, derivatives(gradients, t)), d_state
+      d_params = nests.add(d_params, nests.add(d_direct, through_gradients))
+    return d_variables, nests.add(d_params, derivatives(gradients, t)), d_state
 
   def gradient(with_second: bool) -> list[tf.Tensor]:
     d_variables = first_order.go_back(
         network, num_steps, lambda *args: back(with_second, *args),
-        derivatives(last_gradients, num_steps),
+        derivatives(recording.gradients, num_steps),
         [tf.zeros_like(t) for t in first_order.floating(run.state)])
     return [d / losses[0].shape.num_elements() for d in d_variables]
 
-  return losses, end, unless_exploded(
-      gradient(True), losses, objective, lambda: gradient(False))
+  return first_order.Result(losses, recording.run, unless_exploded(
+      gradient(True), losses, objective, lambda: gradient(False)))
 
 
 def unless_exploded(
@@ -83,13 +110,13 @@ def unless_exploded(
   """
   def choose() -> list[tf.Tensor]:
     others = without_second()
-    is_sane = norm <= MAX_RATIO * unroll.norm(others)
+    is_sane = norm <= MAX_RATIO * nests.norm(others)
     return [tf.where(is_sane, a, b)
             for a, b in zip(gradients, others, strict=True)]
 
   if not gradients:  # All networks are hand-designed.
     return gradients
-  norm = unroll.norm(gradients)
+  norm = nests.norm(gradients)
   # Most are not large: they need no comparison.
   size = (float(losses.shape[0]) if objective == "log" else
           tf.cast(objectives.meta_loss(tf.abs(losses)), norm.dtype))

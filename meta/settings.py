@@ -1,11 +1,25 @@
 """The settings of meta-training."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from l2lgd import checks
 from meta import evolution, objectives
 from networks import baselines
+
+# What checks settings; None is allowed where it is the default.
+_CHECKS: list[tuple[Callable[..., Any], tuple[str, ...]]] = [
+    (checks.positive_integer, (
+        "num_steps", "unroll_length", "num_tasks", "evaluation_period",
+        "evaluation_epochs", "perturbation_pairs", "decay_epochs",
+        "min_num_steps", "patience", "sampled_coordinates")),
+    (checks.positive, (
+        "learning_rate", "teacher_learning_rate", "perturbation_stddev",
+        "max_gradient_norm")),
+    (checks.boolean, (
+        "second_derivatives", "stagger", "keep_last", "restart_from_best")),
+    (checks.probability, ("imitation",)),
+    (checks.positives, ("problem_weights",))]
 
 
 class Settings(NamedTuple):
@@ -58,21 +72,14 @@ class Settings(NamedTuple):
 
   def check(self) -> None:
     """Raises a ValueError that names a setting which is out of its range."""
-    for name in ("num_steps", "unroll_length", "num_tasks",
-                 "evaluation_period", "evaluation_epochs",
-                 "perturbation_pairs"):
-      checks.positive_integer(name, getattr(self, name))
-    for name in ("decay_epochs", "min_num_steps", "patience",
-                 "sampled_coordinates"):
-      if getattr(self, name) is not None:
-        checks.positive_integer(name, getattr(self, name))
-    for name in ("learning_rate", "teacher_learning_rate",
-                 "perturbation_stddev"):
-      checks.positive(name, getattr(self, name))
-    for name in ("second_derivatives", "stagger", "keep_last",
-                 "restart_from_best"):
-      checks.boolean(name, getattr(self, name))
+    for check, names in _CHECKS:
+      for name in names:
+        value = getattr(self, name)
+        if value is not None or self._field_defaults[name] is not None:
+          check(name, value)
     checks.one_of("estimator", self.estimator, evolution.ESTIMATORS)
+    checks.one_of("objective", self.objective, objectives.NAMES)
+    checks.one_of("teacher", self.teacher, baselines.BY_NAME)
     if self.jit_compile not in (None, True, False):
       raise ValueError(f"jit_compile is {self.jit_compile!r}, but must be True,"
                        " False or None.")
@@ -82,25 +89,12 @@ class Settings(NamedTuple):
           f"sampled_coordinates is {self.sampled_coordinates}, but must be all "
           "(in Python, None) with second derivatives and with evolution "
           "strategies, which depend on all coordinates.")
-    if self.max_gradient_norm is not None:
-      checks.positive("max_gradient_norm", self.max_gradient_norm)
-    checks.one_of("objective", self.objective, objectives.NAMES)
-    checks.probability("imitation", self.imitation)
-    checks.one_of("teacher", self.teacher, baselines.BY_NAME)
-    if self.problem_weights is not None:
-      checks.positives("problem_weights", self.problem_weights)
     if self.curriculum is not None:
       self._check_curriculum(self.curriculum)
     if self.min_num_steps is not None:
       self._check_lengths(self.min_num_steps)
-    if self.stagger and self.num_steps % self.unroll_length:
-      raise ValueError(
-          f"num_steps is {self.num_steps}, but must be a multiple of "
-          f"unroll_length, {self.unroll_length}, for tasks to be staggered.")
-    if self.stagger and self.imitation:
-      raise ValueError(
-          f"imitation is {self.imitation}, but must be 0 for tasks to be "
-          "staggered: their runs last longer than an epoch.")
+    if self.stagger:
+      self._check_stagger()
 
   def check_problems(self, num_problems: int) -> None:
     """Raises a ValueError if these settings do not fit so many problems."""
@@ -128,10 +122,6 @@ class Settings(NamedTuple):
 
   def _check_lengths(self, min_num_steps: int) -> None:
     """Checks that runs of different lengths consist of whole unrolls."""
-    if self.stagger:
-      raise ValueError(
-          f"min_num_steps is {min_num_steps}, but must be None for tasks to be "
-          "staggered: their runs are equally long.")
     if min_num_steps > self.num_steps:
       raise ValueError(f"min_num_steps is {min_num_steps}, but must be at most "
                        f"num_steps, {self.num_steps}.")
@@ -141,3 +131,18 @@ class Settings(NamedTuple):
             f"{name} is {getattr(self, name)}, but must be a multiple of "
             f"unroll_length, {self.unroll_length}, for the lengths of runs to "
             "be drawn.")
+
+  def _check_stagger(self) -> None:
+    """Checks that the runs of all tasks are equally long, in whole unrolls."""
+    if self.min_num_steps is not None:
+      raise ValueError(
+          f"min_num_steps is {self.min_num_steps}, but must be None for tasks "
+          "to be staggered: their runs are equally long.")
+    if self.num_steps % self.unroll_length:
+      raise ValueError(
+          f"num_steps is {self.num_steps}, but must be a multiple of "
+          f"unroll_length, {self.unroll_length}, for tasks to be staggered.")
+    if self.imitation:
+      raise ValueError(
+          f"imitation is {self.imitation}, but must be 0 for tasks to be "
+          "staggered: their runs last longer than an epoch.")

@@ -171,7 +171,7 @@ class Switch(networks.Network):
     """Returns what the function returns for the selected candidate."""
     return tf.switch_case(
         tf.cast(self._selected, tf.int32),
-        [lambda i=i: function(i) for i in range(len(self._candidates))])
+        [functools.partial(function, i) for i in range(len(self._candidates))])
 
 
 def _pack(state: networks.State, layout: Any,

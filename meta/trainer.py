@@ -14,6 +14,7 @@ from meta import (
     diagnostics,
     evaluation,
     meta_optimizer,
+    nests,
     recorders,
     replicas,
     schedules,
@@ -131,7 +132,7 @@ class Trainer:
     # How many unrolls each task is ahead.
     self._offsets = [i * num_unrolls // k if settings.stagger else 0
                      for i in range(k)]
-    self._where = replicas.on_each(unroll.where)
+    self._where = replicas.on_each(nests.where)
     self._runs: Any = None
     if settings.stagger:  # An epoch ends in the middle of runs.
       self._runs = tf.nest.map_structure(

@@ -22,7 +22,31 @@ def poisoned(run):
       params={name: value * np.nan for name, value in run.params.items()})
 
 
+class Through(problems.Problem):
+  """The sum of an image that has gone through a function, squared."""
+
+  def __init__(self, function):
+    self.function = function
+
+  def sample(self, seed):
+    return {"x": tf.ones([1, 2, 2, 1])}, ()
+
+  def loss(self, params, constants, seed):
+    return tf.reduce_sum(self.function(params["x"])**2)
+
+
 class UnrollerTest(parameterized.TestCase):
+
+  @parameterized.parameters(
+      (tf.nn.softsign, "SoftsignGrad"),
+      (lambda x: tf.image.resize(x, [4, 4]), "ResizeBilinearGrad"))
+  def test_second_derivatives_must_exist(self, function, operation):
+    optimizer = meta.MetaOptimizer(net=SMALL)
+    optimizer.meta_loss(Through(function), 2)
+    with self.assertRaisesRegex(
+        ValueError, "^second_derivatives is True, but must be False for this "
+        f"problem, .*{operation}"):
+      optimizer.meta_minimize(Through(function), 2, second_derivatives=True)
 
   def test_network_and_problem_must_be_such(self):
     optimizer = meta.LearnedOptimizer.load("paper-quadratic")
