@@ -14,4 +14,10 @@ def num_cores() -> int:
 
 def has_gpu() -> bool:
   """Returns whether there is a GPU."""
-  return bool(tf.config.get_visible_devices("GPU"))
+  return bool(gpu_names())
+
+
+def gpu_names() -> list[str]:
+  """Returns the names of the GPUs that this process may use."""
+  return [tf.config.experimental.get_device_details(gpu).get("device_name", "")
+          for gpu in tf.config.get_visible_devices("GPU")]

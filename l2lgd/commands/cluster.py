@@ -164,7 +164,8 @@ def _lost_connections() -> Iterator[None]:
   try:
     yield
   except tf.errors.OpError as error:
-    if "ollective" not in error.message and "oordinat" not in error.message:
+    message = error.message.lower()
+    if "collective" not in message and "coordinat" not in message:
       raise
     if HAS_PARENT in os.environ:
       sys.exit(LOST_OTHERS)

@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 import tqdm
 
 from l2lgd import devices
@@ -18,11 +17,9 @@ _SECONDS_PER_LINE = 60.  # Where there is no progress bar.
 
 def print_device() -> None:
   """Prints which device computes."""
-  gpus = tf.config.get_visible_devices("GPU")
+  gpus = devices.gpu_names()
   if gpus:
-    name = tf.config.experimental.get_device_details(gpus[0]).get(
-        "device_name", "")
-    print(f"Running on GPU {name}", flush=True)
+    print(f"Running on GPU {gpus[0]}", flush=True)
   else:
     print(f"Running on CPU, {devices.num_cores()} cores", flush=True)
 

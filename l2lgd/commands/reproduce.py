@@ -20,12 +20,11 @@ flags.DEFINE_string("output", "paper", "Folder to write. What is computed is "
 flags.DEFINE_list("panels", [], "Figures, such as 4,5, or panels: "
                   f"{', '.join(table.PANELS)}. (default: all)")
 flags.DEFINE_integer("runs", None, "Runs of each optimizer, in place of the "
-                     "number in the table of panels.")
+                     "number of the panel, 8 to 2,500.")
 flags.DEFINE_bool("retrain", False, "Whether to train the networks again, in "
                   "place of taking the library's.")
 flags.DEFINE_bool("quick", False, "Whether to make few runs, of the paper's "
-                  "optimizers alone, at learning rates that were searched "
-                  "before.")
+                  "optimizers alone, at stored learning rates.")
 
 Comparisons = dict[str, dict[str, comparison_lib.Comparison]]
 """The comparisons by panel and by setting."""
@@ -92,7 +91,7 @@ def choose() -> dict[str, table.Panel]:
   panels = table.select(FLAGS.panels)
   needs_data = any(setting.split for panel in panels.values()
                    for setting in panel.settings.values())
-  if FLAGS.retrain and needs_data and not data_flags():
+  if FLAGS.retrain and needs_data and not data_flags(FLAGS.data_dir):
     raise ValueError("--retrain needs the data: add --data_dir or --download.")
   if FLAGS.quick:
     panels = {key: table.quick(panel) for key, panel in panels.items()}
@@ -123,42 +122,56 @@ def with_networks_of(panels: Mapping[str, table.Panel],
 def make_trainings(panels: Mapping[str, table.Panel]) -> dict[str, jobs.Job]:
   """Returns the job that trains each network, by its folder.
 
-  Networks that were trained further from the same one share a job, in which
-  that one is trained once. Its folder has its name, or that of its stages.
+  Networks with the same first stage share a job, in which each stage is made
+  once.
   """
-  names = {records.key(training.stages): name
-           for name, training in trainings.TRAINING.items()}
-  found = {folder: trainings.TRAINING[os.path.basename(folder)]
-           for panel in panels.values()
-           for setting in panel.settings.values()
-           for folder in setting.learned.values()}
-  groups: dict[str, dict[str, list[str]]] = {}  # Flags by folder.
-  first: dict[str, str] = {}  # The first stage of each network.
-  for folder, training in found.items():
-    before = None
-    for i, stage in enumerate(training.stages, 1):
-      key = records.key(training.stages[:i])
-      path = os.path.join(
-          os.path.dirname(folder), names.get(key, f"stage-{key}"))
-      group = groups.setdefault(first.setdefault(folder, path), {})
-      group.setdefault(path, training_flags(stage, path) + (
-          [f"--init={before}"] if before else []))
-      before = path
-  made = {}
-  for folder, path in first.items():
-    cost = 60. * max(found[other].minutes for other in first
-                     if first[other] == path)
-    *_, last = groups[path]  # The folder of a network, not of a stage.
-    made[folder] = jobs.Job(last, cost, jobs.train,
-                            ([*groups[path].values()], cost), f"{last}.log")
+  folders = {folder for panel in panels.values()
+             for setting in panel.settings.values()
+             for folder in setting.learned.values()}
+  groups: dict[str, list[str]] = {}  # The folders with the same first stage.
+  for folder in sorted(folders):
+    groups.setdefault(stage_folders(folder)[0], []).append(folder)
+  made: dict[str, jobs.Job] = {}
+  for group in groups.values():
+    flags_of: dict[str, list[str]] = {}  # By the folder of the stage.
+    for folder in group:
+      before = None
+      for stage, path in zip(training_of(folder).stages, stage_folders(folder),
+                             strict=True):
+        flags_of.setdefault(path, training_flags(stage, path, before))
+        before = path
+    cost = 60. * max(training_of(folder).minutes for folder in group)
+    *_, last = flags_of  # The folder of a network, not of a stage.
+    made |= dict.fromkeys(group, jobs.Job(
+        last, cost, jobs.train, ([*flags_of.values()], cost), f"{last}.log"))
   return made
 
 
-def training_flags(flags_of_table: Mapping[str, Any],
-                   folder: str) -> list[str]:
-  """Returns the flags of a training that is saved in a folder."""
-  return [*(f"--{flag}={value}" for flag, value in flags_of_table.items()),
-          f"--save_path={folder}", "--resume", *data_flags()]
+def training_of(folder: str) -> trainings.Training:
+  """Returns how the network of a folder is trained."""
+  return trainings.TRAINING[os.path.basename(folder)]
+
+
+def stage_folders(folder: str) -> list[str]:
+  """Returns the folders of the stages of a training, which ends in the last.
+
+  A stage has the name of the network that it completes, or of its settings.
+  """
+  names = {records.key(training.stages): name
+           for name, training in trainings.TRAINING.items()}
+  stages = training_of(folder).stages
+  keys = [records.key(stages[:i]) for i in range(1, len(stages) + 1)]
+  return [os.path.join(os.path.dirname(folder), names.get(key, f"stage-{key}"))
+          for key in keys]
+
+
+def training_flags(stage: Mapping[str, Any], folder: str,
+                   init: str | None) -> list[str]:
+  """Returns the flags of a stage that is saved in a folder."""
+  return [*(f"--{flag}={value}" for flag, value in stage.items()),
+          f"--save_path={folder}", "--resume",
+          *data_flags(FLAGS.data_dir),
+          *([f"--init={init}"] if init else [])]
 
 
 def plan(panels: Mapping[str, table.Panel], output: str) -> Comparisons:
@@ -188,7 +201,7 @@ def fingerprint(path: str) -> str:
   try:
     return records.fingerprint(pretrained_networks.find(path))
   except FileNotFoundError:
-    return ""  # To compute the runs will fail.
+    return ""  # Computing the runs will then fail.
 
 
 def make_jobs(comparisons: Comparisons) -> list[jobs.Job]:
@@ -226,17 +239,16 @@ def write_rates(output: str, sections: Sequence[report.Section]) -> None:
       for section in sections})
 
 
-def data_flags() -> list[str]:
+def data_flags(data_dir: str | None) -> list[str]:
   """Returns the flags of the data sets."""
-  return [*([f"--data_dir={FLAGS.data_dir}"] if FLAGS.data_dir else []),
+  return [*([f"--data_dir={data_dir}"] if data_dir else []),
           *(["--download"] if FLAGS.download else [])]
 
 
 def given_flags() -> list[str]:
   """Returns the flags that determine the page."""
   return [
-      *(["--data_dir=DIR"] if FLAGS.data_dir else []),
-      *(["--download"] if FLAGS.download else []),
+      *data_flags(FLAGS.data_dir and "DIR"),
       *([f"--panels={','.join(FLAGS.panels)}"] if FLAGS.panels else []),
       *([f"--runs={FLAGS.runs}"] if FLAGS.runs else []),
       *(f"--{flag}" for flag in ("retrain", "quick") if FLAGS[flag].value)]

@@ -136,9 +136,9 @@ class _Workers:
 
 def _work(main: Callable[[], int | None], addresses: list[str], index: int,
           errors: IO[Any]) -> None:
-  """Is what one of the processes does."""
-  os.setpgid(0, 0)  # The terminal's Ctrl-C is for the first process, see above.
-  if platform.libc_ver()[0] == "glibc":  # It ends with the first process.
+  """Does the work of one of the processes."""
+  os.setpgid(0, 0)  # Ctrl-C is for the parent, which passes it on.
+  if platform.libc_ver()[0] == "glibc":  # It ends with the parent.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, cores[index::len(addresses)] or cores)

@@ -70,7 +70,8 @@ def run(jobs: Sequence[Job], num_processes: int) -> dict[str, str]:
 
 def _start(job: Job, num_threads: int) -> tuple[Any, Any]:
   """Starts a process; returns the connection to it, and the process."""
-  context = multiprocessing.get_context("spawn")  # TensorFlow cannot be forked.
+  # Once TensorFlow has computed something, its process cannot be forked.
+  context = multiprocessing.get_context("spawn")
   own, other = context.Pipe()
   process = context.Process(target=_main, args=(job, num_threads, other))
   process.start()

@@ -1,38 +1,29 @@
 """What was computed, as files: for each optimizer its losses and a record."""
 
-import dataclasses
 import hashlib
 import io
 import json
 import os
 import pathlib
 import platform
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from l2lgd import files
+from l2lgd import devices, files
 from meta import evaluation
 
 
-@dataclasses.dataclass(frozen=True)
-class Record:
-  """The runs of one optimizer.
-
-  Attributes:
-    losses: Before each update and after the last, [N, T + 1]; N is the number
-      of runs times that of the functions that a run optimizes together.
-    options: Arguments of a hand-designed optimizer; empty for a learned one.
-    seconds: Time of the search and of the runs.
-    machine: What computed them.
-    versions: With which software.
-  """
-  losses: np.ndarray
-  options: dict[str, Any]
-  seconds: float
-  machine: str
-  versions: str
+class Record(NamedTuple):
+  """The runs of one optimizer."""
+  losses: np.ndarray  # Before each update and after the last, [N, T + 1]; N is
+  # the number of runs times that of functions that a run optimizes together.
+  options: dict[str, Any]  # Arguments of a hand-designed optimizer; empty for a
+  # learned one.
+  seconds: float  # Time of the search and of the runs.
+  machine: str  # What computed them.
+  versions: str  # With which software.
 
   @property
   def final_losses(self) -> np.ndarray:
@@ -161,13 +152,11 @@ def _path(folder: str, name: str, suffix: str) -> str:
 
 def _machine() -> str:
   """Returns the name of the processor, and of the GPU if there is one."""
-  gpus = [tf.config.experimental.get_device_details(gpu).get("device_name", "")
-          for gpu in tf.config.get_visible_devices("GPU")]
   cpuinfo = pathlib.Path("/proc/cpuinfo")
   lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
   model = next((line.split(":")[1].strip() for line in lines
                 if line.startswith("model name")), platform.machine())
-  return ", ".join([model, *gpus])
+  return ", ".join([model, *devices.gpu_names()])
 
 
 def _versions() -> str:

@@ -101,19 +101,20 @@ def make_section(
   """
   runs = {label: c.read() for label, c in comparisons.items()}
   steps = _steps(panel)
-  complete = all(c.is_complete for c in comparisons.values())
-  if complete and error is None:
-    name = verdicts.learned_name(panel)
-    error = next((f"All runs of {name} diverged." for r in runs.values()
-                  if not np.isfinite(r[name].final_losses).any()), None)
+  rows, pictures, verdict = [], {}, None
+  if all(c.is_complete for c in comparisons.values()):
+    rows = [_row(panel, label, name, runs[label], steps)
+            for label, c in comparisons.items() for name in c.names]
+    pictures = _draw(key, panel, comparisons, runs, output)
+    learned = verdicts.learned_name(panel)
+    if error is None and any(
+        not np.isfinite(r[learned].final_losses).any() for r in runs.values()):
+      error = f"All runs of {learned} diverged."
+    if error is None:
+      verdict = verdicts.judge(panel, runs)
+  commands = [command(c) for c in comparisons.values() if not c.rates]
   return Section(
-      key, panel, error,
-      verdicts.judge(panel, runs) if complete and error is None else None,
-      steps, [_row(panel, label, name, runs[label], steps)
-              for label, c in comparisons.items() if complete
-              for name in c.names],
-      _draw(key, panel, comparisons, runs, output) if complete else {},
-      [command(c) for c in comparisons.values() if not c.rates], runs)
+      key, panel, error, verdict, steps, rows, pictures, commands, runs)
 
 
 def write(output: str, sections: Sequence[Section], machines: Sequence[str],
@@ -173,7 +174,8 @@ def _value(value: Any) -> str:
 def _title(figures: tuple[str, ...]) -> str:
   if figures in _WITHOUT_NUMBER:
     return _WITHOUT_NUMBER[figures]
-  return f"Figure{'s' * (len(figures) > 1)} {' and '.join(figures)}"
+  noun = "Figures" if len(figures) > 1 else "Figure"
+  return f"{noun} {' and '.join(figures)}"
 
 
 def _steps(panel: table.Panel) -> list[int]:
@@ -189,22 +191,27 @@ def _steps(panel: table.Panel) -> list[int]:
 
 def _row(panel: table.Panel, label: str, name: str, runs: verdicts.Records,
          steps: Sequence[int]) -> Row:
-  setting, record = panel.settings[label], runs[name]
+  record = runs[name]
   final = evaluation.summarize(record.final_losses)
-  theirs = [panel.published_loss(label, name, step) for step in steps]
+  shown = {"learning_rate", *tuner.tuned_options(name)}
+  options = [
+      f"{value:g}" if option == "learning_rate" else f"{option} {value:g}"
+      for option, value in record.options.items() if option in shown]
+  published = [panel.published_loss(label, name, step) for step in steps]
+  is_compared = (
+      name in panel.settings[label].learned and name not in panel.rivals)
   return Row(
-      label, name, ", ".join(
-          f"{value:g}" if option == "learning_rate" else f"{option} {value:g}"
-          for option, value in record.options.items()
-          if option == "learning_rate" or option in tuner.tuned_options(name)),
-      [f"{_mean_at(record.losses, step):.3g}" for step in steps],
-      ["" if value is None else f"{value:.3g}" for value in theirs],
-      "" if math.isnan(final.standard_error)
+      label, name, ", ".join(options),
+      means=[f"{_mean_at(record.losses, step):.3g}" for step in steps],
+      published=["" if value is None else f"{value:.3g}"
+                 for value in published],
+      standard_error="" if math.isnan(final.standard_error)
       else f"{final.standard_error:.2g}",
-      f"{final.median:.3g}", final.num_diverged,
-      verdicts.difference(panel, label, runs, name).describe()
-      if name in setting.learned and name not in panel.rivals else "",
-      f"{record.seconds / 60:.1f}")
+      median=f"{final.median:.3g}",
+      num_diverged=final.num_diverged,
+      difference=verdicts.difference(panel, label, runs, name).describe()
+      if is_compared else "",
+      minutes=f"{record.seconds / 60:.1f}")
 
 
 def _mean_at(losses: np.ndarray, step: int) -> float:

@@ -98,8 +98,8 @@ def _long_mnist(num_steps: int, num_runs: int, tuning_runs: int,
                    num_runs, tuning_runs, {"activation": units.lower()},
                    split="train")},
       learned_is_ahead=None,
-      note="LSTM-long is an earlier general-small, trained further on runs of "
-      "1,000 to 10,000 steps with both activations.")
+      note="LSTM-long is general-small after eight of its training commands, "
+      "trained further on runs of 1,000 to 10,000 steps with both activations.")
 
 
 def _units(num_layers: int) -> dict[str, Setting]:
@@ -154,14 +154,15 @@ PANELS: dict[str, Panel] = {
     "mnist-2-layers": Panel(
         ("5",), "MNIST, two layers of 20 units, initial weights of N(0, .01²)",
         f"{_AHEAD}, though it was trained on one layer. The paper does not "
-        "say what the deviation of the initial weights is; .01 is DeepMind's.",
+        "say what the standard deviation of the initial weights is; .01 is "
+        "DeepMind's.",
         _mnist(layers=(20, 20)), _TWO_LAYERS),
     "mnist-2-layers-03": Panel(
         ("5",), "MNIST, two layers of 20 units, initial weights of N(0, .03²)",
         "The same panel as the one above.",
         _mnist(layers=(20, 20), init_stddev=.03), _TWO_LAYERS,
-        note="With these initial weights, hand-designed optimizers are about "
-        "as fast as in the paper's figure."),
+        note="With these initial weights, Sgd, RMSProp and Adam are about as "
+        "fast as in the paper's figure; Nesterov is slower."),
     "mnist-relu": Panel(
         ("5",), "MNIST, 20 ReLU units",
         "The LSTM, trained on sigmoid units, fails.",

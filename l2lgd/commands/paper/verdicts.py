@@ -54,7 +54,7 @@ class Difference(NamedTuple):
 class Verdict(NamedTuple):
   """Whether a panel is as in the paper."""
   word: str  # "reproduced", "better", "not reproduced"; "shown" of a picture;
-  # "ahead", "behind" or "even" where the paper has no such panel.
+  # "ahead", "behind" or "level" where the paper has no such panel.
   reason: str  # A sentence about the first learned optimizer.
   others: str = ""  # Sentences about the others.
 
@@ -139,18 +139,8 @@ def judge(panel: table.Panel, runs: Mapping[str, Records]) -> Verdict:
       not ours.num_diverged
       and ours.mean + _margin(ours) < theirs
       for ours, theirs in comparisons)
-  if panel.draws == "updates":
-    word = "shown"  # The paper's claim is about the picture, not the loss.
-  elif panel.learned_is_ahead is None:
-    word = ("ahead" if is_ahead else
-            "behind" if any(d.is_behind for d in differences) else "even")
-  elif panel.learned_is_ahead:
-    word = ("not reproduced" if not is_ahead else
-            "better" if is_lower else "reproduced")
-  else:
-    word = ("better" if is_ahead or is_lower else
-            "reproduced" if any(d.is_behind for d in differences) else
-            "not reproduced")
+  word = _word(
+      panel, is_ahead, any(d.is_behind for d in differences), is_lower)
   if len(differences) == 1:
     ((label, setting),) = panel.settings.items()
     reason, *others = (
@@ -160,6 +150,29 @@ def judge(panel: table.Panel, runs: Mapping[str, Records]) -> Verdict:
   rivals = " and ".join(sorted({d.best for d in differences}))
   return Verdict(word, f"{name} is significantly below {rivals} in {num_ahead} "
                  f"of {len(differences)} settings.")
+
+
+def _word(panel: table.Panel, is_ahead: bool, is_behind: bool,
+          is_lower: bool) -> str:
+  """Returns the verdict.
+
+  Args:
+    panel: The panel.
+    is_ahead: Whether the loss is below its rivals' in all settings.
+    is_behind: Whether it is above in one.
+    is_lower: Whether it is below the paper's.
+  """
+  if panel.draws == "updates":
+    return "shown"  # The paper's claim is about the picture, not the loss.
+  if panel.learned_is_ahead is None:  # There is no such panel in the paper.
+    return "ahead" if is_ahead else "behind" if is_behind else "level"
+  if panel.learned_is_ahead:
+    if not is_ahead:
+      return "not reproduced"
+    return "better" if is_lower else "reproduced"
+  if is_ahead or is_lower:
+    return "better"
+  return "reproduced" if is_behind else "not reproduced"
 
 
 def _describe(panel: table.Panel, label: str, runs: Records,
