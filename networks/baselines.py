@@ -271,7 +271,8 @@ class Adam(elementwise.Elementwise):
                      epsilon=checks.positive("epsilon", epsilon))
 
   def _memory(self, params: base.Params) -> list[Any]:
-    return [tf.constant(0), *[elementwise.zeros(params)] * 2]
+    zeros = elementwise.zeros(params)
+    return [tf.constant(0), zeros, zeros]
 
   def __call__(self, gradients: base.Params,
                state: base.State) -> tuple[base.Params, base.State]:

@@ -126,8 +126,9 @@ class StandardDeepLSTM(base.Network):
     num_rows = rows.shape[1]
     if num_rows is None:  # This is traced for any number of rows.
       num_rows = tf.shape(rows)[1]
-    return (*(snt.LSTMState(*[tf.zeros([h, num_rows], rows.dtype)] * 2)
-              for h in self._layers), *self._preprocess.initial_memory(rows))
+    zeros = [tf.zeros([h, num_rows], rows.dtype) for h in self._layers]
+    return (*(snt.LSTMState(hidden=z, cell=z) for z in zeros),
+            *self._preprocess.initial_memory(rows))
 
   def __call__(self, gradients: base.Params,
                state: base.State) -> tuple[base.Params, base.State]:

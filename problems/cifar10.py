@@ -86,8 +86,7 @@ def _network(conv_channels: Sequence[int], linear_layers: Sequence[int],
     network.append(layers.function(_max_pool_and_relu))
   side = _SIZE >> len(conv_channels)
   sizes = [side * side * channels[-1], *linear_layers, num_classes]
-  return [*network, layers.flatten(),
-          *layers.mlp(sizes, tf.nn.relu, batch_norm)]
+  return [*network, *layers.mlp(sizes, tf.nn.relu, batch_norm)]
 
 
 def _max_pool_and_relu(images: tf.Tensor) -> tf.Tensor:

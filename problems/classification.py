@@ -13,7 +13,7 @@ class Classification(supervised.Supervised):
 
   Example:
 
-    network = [layers.flatten(), *layers.mlp([784, 20, 10], tf.sigmoid)]
+    network = layers.mlp([784, 20, 10], tf.sigmoid)
     problem = classification.Classification(
         images, labels, network, batch_size=128)
     problem.loss_on(params, images[:100], labels[:100])

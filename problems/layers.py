@@ -180,13 +180,15 @@ def mlp(sizes: Sequence[int], activation: Activation,
         normalized: bool = False, init: Init = ORIGINAL) -> list[Layer]:
   """Returns the layers of a multilayer perceptron, "mlp".
 
+  The first of them flattens the inputs.
+
   Args:
     sizes: Number of inputs, of the units of each hidden layer, and of outputs.
     activation: What follows each hidden layer.
     normalized: Whether batch normalization precedes the activation.
     init: The distribution of the initial parameters.
   """
-  network = []
+  network = [flatten()]
   for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
     network.append(linear(f"mlp/linear_{i}", fan_in, fan_out, init))
     if i == len(sizes) - 2:

@@ -58,6 +58,6 @@ def _network(hidden: Sequence[int], activation: str,
              init_stddev: float) -> list[layers.Layer]:
   """Returns the layers of the classifier."""
   checks.one_of("activation", activation, _ACTIVATIONS)
-  return [layers.flatten(), *layers.mlp(
+  return layers.mlp(
       [_NUM_PIXELS, *hidden, _NUM_CLASSES], _ACTIVATIONS[activation],
-      init=layers.Init(init_stddev))]
+      init=layers.Init(init_stddev))

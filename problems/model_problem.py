@@ -124,13 +124,13 @@ class ModelProblem(supervised.Supervised):
       raise ValueError(
           f"The weights are of {', '.join(dtypes)}, but must all be of "
           "float32, as they are with the policy mixed_float16, or of float64.")
-    self._checked_loss(params, constants, seed)
+    self._check_loss(params, constants, seed)
 
-  def _checked_loss(self, params: base.Params, constants: base.Constants,
-                    seed: tf.Tensor) -> tf.Tensor:
+  def _check_loss(self, params: base.Params, constants: base.Constants,
+                  seed: tf.Tensor) -> None:
     inputs, targets, *weights = self.minibatch(seed)
     try:
-      outputs, penalty = self.predict(params, constants, inputs, seed)
+      outputs, _ = self.predict(params, constants, inputs, seed)
     except Exception as error:
       raise ValueError("The model cannot be called on inputs of "
                        f"{examples.describe(inputs)}: {error}") from error
@@ -147,7 +147,6 @@ class ModelProblem(supervised.Supervised):
       raise ValueError(
           f"loss_fn returns {examples.describe(losses)} for {given}, but must "
           f"return floats of shape [] or [{self._batch_size}].")
-    return _mean(losses, penalty)
 
   def _check_examples(self) -> None:
     """Computes the loss on minibatches with examples that it may refuse."""

@@ -72,7 +72,7 @@ def small_task(index: int, data_dir: str | None = None, split: str = "train",
     side = 14 if index // len(_KINDS) % 2 else 8
     images: _SyntheticImages | _Digits = _SyntheticImages(
         side, noise=rng.uniform(0.3, 1.2))
-    if (data_dir is not None or download) and index % 2:
+    if has_digits(data_dir, download) and index % 2:
       images = _digits(data_dir, split, download, side)
     problem = _SmallNetwork(
         images, kind(rng, side, _INITS[rng.choice(3, p=[.2, .4, .4])]),
@@ -103,11 +103,11 @@ def wide_task(index: int, data_dir: str | None = None, split: str = "train",
   """
   network = _member(_WIDE, index)
   checks.one_of("split", split, sources.SPLITS)
-  has_digits = data_dir is not None or download
-  return _SmallNetwork(
-      _digits(data_dir, split, download, _SIDE) if has_digits
-      else _SyntheticImages(_SIDE, noise=0.7), network,
-      batch_size=64, reconstructs=network is _WIDE_AUTOENCODER)
+  images = (_digits(data_dir, split, download, _SIDE)
+            if has_digits(data_dir, download)
+            else _SyntheticImages(_SIDE, noise=0.7))
+  return _SmallNetwork(images, network, batch_size=64,
+                       reconstructs=network is _WIDE_AUTOENCODER)
 
 
 def hard_task(index: int) -> base.Problem:
@@ -128,6 +128,11 @@ def hard_task(index: int) -> base.Problem:
   return _SmallNetwork(
       _SyntheticImages(_SIDE, noise=0.7, num_patterns=30),
       _member(_HARD, index), batch_size=64, reconstructs=False)
+
+
+def has_digits(data_dir: str | None, download: bool) -> bool:
+  """Returns whether small and wide tasks have digits of MNIST."""
+  return data_dir is not None or download
 
 
 class _SyntheticImages:
@@ -231,8 +236,8 @@ def _activation(rng: np.random.Generator) -> layers.Activation:
 def _perceptron(rng: np.random.Generator, side: int,
                 init: layers.Init) -> list[layers.Layer]:
   hidden = [_size(rng, 8, 64) for _ in range(rng.integers(1, 4))]
-  return [layers.flatten(), *layers.mlp(
-      [side * side, *hidden, _NUM_CLASSES], _activation(rng), False, init)]
+  return layers.mlp(
+      [side * side, *hidden, _NUM_CLASSES], _activation(rng), init=init)
 
 
 def _logistic(rng: np.random.Generator, side: int,
@@ -291,9 +296,9 @@ def _attention_of(size: int, side: int, activation: layers.Activation,
 def _autoencoder(rng: np.random.Generator, side: int,
                  init: layers.Init) -> list[layers.Layer]:
   width, code = _size(rng, 16, 64), _size(rng, 4, 12)
-  return [layers.flatten(), *layers.mlp(
-      [side * side, width, code, width, side * side], _activation(rng), False,
-      init)]
+  return layers.mlp(
+      [side * side, width, code, width, side * side], _activation(rng),
+      init=init)
 
 
 def _rows() -> layers.Layer:
@@ -307,20 +312,23 @@ _KINDS: list[Callable[..., Any] | None] = [
     _perceptron, None, _attention, _perceptron, _autoencoder, _logistic]
 
 _SIDE = 14
-_WIDE_AUTOENCODER = [layers.flatten(), *layers.mlp(
-    [_SIDE**2, 96, 16, 96, _SIDE**2], tf.tanh, False, _INITS[1])]
+_WIDE_AUTOENCODER = layers.mlp(
+    [_SIDE**2, 96, 16, 96, _SIDE**2], tf.tanh, init=_INITS[1])
 _WIDE: list[list[layers.Layer]] = [
-    [layers.flatten(), *layers.mlp(
-        [_SIDE**2, 128, 128, _NUM_CLASSES], tf.nn.gelu, False, _INITS[2])],
+    layers.mlp(
+        [_SIDE**2, 128, 128, _NUM_CLASSES], tf.nn.gelu, init=_INITS[2]),
     _WIDE_AUTOENCODER,
     _attention_of(64, _SIDE, tf.nn.relu, _INITS[1]),
     _recurrent_of(96, _SIDE, _INITS[1]),
-    _convolutions([16, 32], _SIDE, tf.nn.relu, True, _INITS[0])]
+    _convolutions([16, 32], _SIDE, tf.nn.relu, normalized=True,
+                  init=_INITS[0])]
 _HARD: list[list[layers.Layer]] = [
-    _convolutions([8, 16], _SIDE, tf.nn.relu, True, _INITS[0]),
-    _convolutions([16, 16], _SIDE, tf.nn.gelu, False, _INITS[2]),
-    _convolutions([8, 16, 16], _SIDE, tf.nn.relu, True, _INITS[1]),
-    [layers.flatten(), *layers.mlp(
-        [_SIDE**2, 64, 64, _NUM_CLASSES], tf.nn.relu, False, _INITS[2])],
+    _convolutions([8, 16], _SIDE, tf.nn.relu, normalized=True,
+                  init=_INITS[0]),
+    _convolutions([16, 16], _SIDE, tf.nn.gelu, normalized=False,
+                  init=_INITS[2]),
+    _convolutions([8, 16, 16], _SIDE, tf.nn.relu, normalized=True,
+                  init=_INITS[1]),
+    layers.mlp([_SIDE**2, 64, 64, _NUM_CLASSES], tf.nn.relu, init=_INITS[2]),
     _attention_of(32, _SIDE, tf.nn.gelu, _INITS[1]),
     _recurrent_of(48, _SIDE, _INITS[1])]

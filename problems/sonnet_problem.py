@@ -45,13 +45,8 @@ class SonnetProblem(model_problem.ModelProblem):
       module_fn: Returns a new module.
       loss_fn: Takes the targets and the outputs of a minibatch, and returns
         losses of shape [] or [B], whose mean is taken.
-      data: Inputs and targets, in a tuple of two arrays, shape [n, ...] each
-        (or nests of arrays), or a `tf.data.Dataset` of single examples. A third
-        array, shape [n], holds sample weights: each loss is multiplied by its
-        weight, and the mean is over the number of examples, as in Keras.
-        Minibatches are drawn by position, so that a `Dataset` must have the
-        same order each time: shuffle it with a seed, or not at all.
-      batch_size: Number of examples in a minibatch, B.
+      data: See `KerasProblem`.
+      batch_size: See `KerasProblem`.
 
     Raises:
       ValueError: An argument is not what it must be, or the loss cannot be

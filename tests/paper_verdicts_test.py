@@ -148,8 +148,8 @@ class VerdictsTest(parameterized.TestCase):
     self.assertEqual(found.word, expected)
 
   @parameterized.parameters(
-      ((.1, .3, .2), "ahead"), ((.6, .71, .89), "even"),
-      ((1., 2., 3.), "even"),  # By 2.6 standard errors of three runs.
+      ((.1, .3, .2), "ahead"), ((.6, .71, .89), "level"),
+      ((1., 2., 3.), "level"),  # By 2.6 standard errors of three runs.
       ((3., 4., 5.), "behind"), ((.1, np.inf, .2), "behind"))
   def test_word_where_the_paper_has_no_such_panel(self, lstm, expected):
     panel = make_panel(learned_is_ahead=None)

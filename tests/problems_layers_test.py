@@ -93,12 +93,13 @@ class LayersTest(parameterized.TestCase):
     self.assertEmpty(layer.initializers)
     np.testing.assert_array_equal(layer.apply({}, normal(B)), abs(normal(B)))
 
-  def test_mlp_has_activations_between_its_linear_layers(self):
+  def test_mlp_flattens_and_has_activations_between_its_linear_layers(self):
     network = layers.mlp([4, 3, 5, 2], tf.tanh)
     params = {name: normal(*p.shape) for name, p in layers.initial_params(
         network, tf.constant(SEED)).items()}
-    h = normal(B, 4)
-    actual = layers.apply(network, params, h)
+    images = normal(B, 2, 2)
+    actual = layers.apply(network, params, images)
+    h = images.reshape([B, 4])
     for i in range(3):
       h = (np.tanh(h) if i else h) @ params[
           f"mlp/linear_{i}/w"] + params[f"mlp/linear_{i}/b"]

@@ -68,7 +68,7 @@ def _find_folder(data_dir: str, name: str, download: bool) -> str:
              f"binary version ({URL}) is needed. " if python else "")
     raise FileNotFoundError(
         f"No CIFAR-10 under {data_dir}. {found}Put the folder {_FOLDER} there, "
-        "or have it downloaded with --download.")
+        "or have it downloaded with --download (in Python, download=True).")
   sources.download(URL, SHA256, folder, extract=True)
   return folder
 

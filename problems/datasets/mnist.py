@@ -61,7 +61,8 @@ def _read_all(data_dir: str, test: bool,
     if not download:
       raise FileNotFoundError(
           f"No MNIST under {data_dir}. Put mnist.npz (or the four IDX files) "
-          "there, or have it downloaded with --download.")
+          "there, or have it downloaded with --download (in Python, "
+          "download=True).")
     sources.download(URL, SHA256, npz)
   names = ("x_test", "y_test") if test else ("x_train", "y_train")
   images, labels = sources.read_npz(npz, names)

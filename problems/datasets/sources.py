@@ -33,7 +33,8 @@ def directory(data_dir: str | None, name: str, download: bool,
     if not download:
       raise ValueError(
           f"data_dir is None, but must be the directory that holds {name}. "
-          f"Set it with --data_dir, or have {name} downloaded with --download.")
+          f"Set it with --data_dir, or have {name} downloaded with --download "
+          "(in Python, download=True).")
     data_dir = os.path.join(
         os.environ.get("KERAS_HOME", "~/.keras"), of_keras)
   return os.path.expanduser(data_dir) or "."

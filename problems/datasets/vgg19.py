@@ -80,7 +80,8 @@ def _read_keras(layers: Sequence[str], data_dir: str,
     if not download:
       raise FileNotFoundError(
           f"No VGG-19 under {data_dir}. Put vgg19_conv.npz there, or have "
-          "the weights of Keras downloaded with --download.")
+          "the weights of Keras downloaded with --download (in Python, "
+          "download=True).")
     sources.download(URL, MD5, path)
   try:
     model = keras.applications.VGG19(weights=path, include_top=False)
