@@ -14,7 +14,7 @@ def num_cores() -> int:
 
 def has_gpu() -> bool:
   """Returns whether there is a GPU."""
-  return bool(gpu_names())
+  return bool(tf.config.get_visible_devices("GPU"))
 
 
 def gpu_names() -> list[str]:
