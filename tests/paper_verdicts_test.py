@@ -1,6 +1,5 @@
 """Tests of verdicts, and of the table that they are about."""
 
-import dataclasses
 import itertools
 import os
 import re
@@ -63,8 +62,8 @@ class VerdictsTest(parameterized.TestCase):
     for name, losses in {"LSTM": [5., 2., 3., 1.], "other": [1., 2., 3., 9.],
                          "Sgd": [4., 2., 4., np.nan],
                          "Adam": [4., 9., 3.5, 2.]}.items():
-      runs[name] = dataclasses.replace(
-          runs[name], losses=np.float32([losses, losses]))
+      runs[name] = runs[name]._replace(
+          losses=np.float32([losses, losses]))
     for name, expected in (("LSTM", 2), ("other", None)):
       with self.subTest(name):
         self.assertEqual(
