@@ -241,27 +241,27 @@ _RATES = pathlib.Path(__file__).with_name("rates.json")  # As a run writes them.
 _QUICK_RUNS = {  # Others: 2.
     "paper-quadratic": 4, "paper-mnist": 10, "paper-quadratic-ntm": 100}
 _QUICK_TUNING_RUNS = 3
-_LONG = ("paper-cifar10", "paper-cifar5", "paper-cifar2")
-_QUICK_STEPS = 200  # As many as there is time for in these. Others: all.
+_QUICK_STEPS = {  # The most for which there is time.
+    "paper-mnist": 2000, "paper-cifar10": 200, "paper-cifar5": 200,
+    "paper-cifar2": 200, "paper-neural-art-128": 32}
 
 
 def quick(panel: Panel) -> Panel:
   """Returns a panel with less to compute."""
-  settings = dict([*panel.settings.items()][::3])
-  is_shortened = any(s.problem in _LONG for s in settings.values())
-  if is_shortened:
-    panel = panel._replace(learned_is_ahead=None, note=(
-        f"These are {_QUICK_STEPS} of {panel.num_steps:,} steps, at learning "
-        "rates that were searched for all of them, so that they do not test "
-        "what the paper shows."))
-  return panel._replace(settings={
+  shortened = panel._replace(settings={
       label: s._replace(
           num_runs=max(2, min(_QUICK_RUNS.get(s.problem, 2), s.num_runs // 5)),
           tuning_runs=min(s.tuning_runs, _QUICK_TUNING_RUNS),
-          num_steps=_QUICK_STEPS if is_shortened else s.num_steps,
+          num_steps=min(s.num_steps, _QUICK_STEPS.get(s.problem, s.num_steps)),
           hand_designed=[n for n in s.hand_designed
                          if n in OF_PAPER or n not in baselines.BY_NAME])
-      for label, s in settings.items()})
+      for label, s in [*panel.settings.items()][::3]})
+  if shortened.num_steps == panel.num_steps:
+    return shortened
+  return shortened._replace(learned_is_ahead=None, note=(
+      f"These are {shortened.num_steps:,} of {panel.num_steps:,} steps, at "
+      "learning rates that were searched for all of them, so that they do not "
+      "test what the panel shows."))
 
 
 def known_rates() -> dict[str, dict[str, dict[str, dict[str, float]]]]:
