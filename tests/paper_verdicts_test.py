@@ -225,7 +225,7 @@ class TableTest(parameterized.TestCase):
         self.assertEqual(quick.learned_is_ahead, panel.learned_is_ahead)
     self.assertEqual(shortened, {
         **dict.fromkeys(
-            ("cifar10", "cifar5", "cifar2"), "These are 200 of 1,000"),
+            ("cifar10", "cifar5", "cifar2"), "These are 100 of 1,000"),
         **dict.fromkeys(("mnist-10000", "mnist-relu-10000"),
                         "These are 2,000 of 10,000"),
         "art-128": "These are 32 of 128"})

@@ -242,15 +242,15 @@ _QUICK_RUNS = {  # Others: 2.
     "paper-quadratic": 4, "paper-mnist": 10, "paper-quadratic-ntm": 100}
 _QUICK_TUNING_RUNS = 3
 _QUICK_STEPS = {  # The most for which there is time.
-    "paper-mnist": 2000, "paper-cifar10": 200, "paper-cifar5": 200,
-    "paper-cifar2": 200, "paper-neural-art-128": 32}
+    "paper-mnist": 2000, "paper-cifar10": 100, "paper-cifar5": 100,
+    "paper-cifar2": 100, "paper-neural-art-128": 32}
 
 
 def quick(panel: Panel) -> Panel:
   """Returns a panel with less to compute."""
   shortened = panel._replace(settings={
       label: s._replace(
-          num_runs=max(2, min(_QUICK_RUNS.get(s.problem, 2), s.num_runs // 5)),
+          num_runs=max(2, min(_QUICK_RUNS.get(s.problem, 2), s.num_runs // 10)),
           tuning_runs=min(s.tuning_runs, _QUICK_TUNING_RUNS),
           num_steps=min(s.num_steps, _QUICK_STEPS.get(s.problem, s.num_steps)),
           hand_designed=[n for n in s.hand_designed
