@@ -49,11 +49,12 @@ class ConsoleTest(parameterized.TestCase):
     with mock.patch.object(
         tf.config, "get_visible_devices",
         return_value=["one", "two"]) as visible, mock.patch.object(
-            tf.config.experimental, "get_device_details", side_effect={
-                "one": details, "two": {"device_name": "other"}}.get):
+            tf.config.experimental, "get_device_details",
+            return_value=details) as get_details:
       self.assertEqual(self.printed(console.print_device),
                        f"Running on GPU {name}\n")
     visible.assert_called_once_with("GPU")
+    get_details.assert_called_once_with("one")
 
   def test_statistics_are_those_of_the_runs_that_did_not_diverge(self):
     self.assertEqual(
