@@ -1,5 +1,6 @@
 """The devices that this process may use."""
 
+from collections.abc import Iterator
 import os
 
 import tensorflow as tf
@@ -17,7 +18,8 @@ def has_gpu() -> bool:
   return bool(tf.config.get_visible_devices("GPU"))
 
 
-def gpu_names() -> list[str]:
-  """Returns the names of the GPUs that this process may use."""
-  return [tf.config.experimental.get_device_details(gpu).get("device_name", "")
-          for gpu in tf.config.get_visible_devices("GPU")]
+def gpu_names() -> Iterator[str]:
+  """Yields the names of the GPUs that this process may use."""
+  for gpu in tf.config.get_visible_devices("GPU"):
+    details = tf.config.experimental.get_device_details(gpu)
+    yield details.get("device_name", "")

@@ -41,7 +41,6 @@ def meta_gradient(
       see `sampling`. Each of several runs has its own. None takes all rows.
     objective: See `objectives.meta_loss`.
     jit_network: See `unroll.step`.
-
   """
   recording = forward(
       network, problem, run, num_steps, num_sampled, jit_network)

@@ -17,11 +17,11 @@ _SECONDS_PER_LINE = 60.  # Where there is no progress bar.
 
 def print_device() -> None:
   """Prints which device computes."""
-  gpus = devices.gpu_names()
-  if gpus:
-    print(f"Running on GPU {gpus[0]}", flush=True)
-  else:
+  gpu = next(devices.gpu_names(), None)
+  if gpu is None:
     print(f"Running on CPU, {devices.num_cores()} cores", flush=True)
+  else:
+    print(f"Running on GPU {gpu}", flush=True)
 
 
 def progress(iterable: Iterable[Any], title: str) -> Iterator[Any]:

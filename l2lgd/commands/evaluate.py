@@ -83,7 +83,7 @@ def main() -> None:
       seed = int(replicas.of_workers(secrets.randbits(31))[0])
     run_seeds = [seeds.derive(seed, "test", i) for i in range(FLAGS.num_epochs)]
     data = f" (split {FLAGS.split})" if experiment.has_data else ""
-    if "synthetic" in options.images_of([FLAGS.problem]).values():
+    if options.images_of([FLAGS.problem]).get("images") == "synthetic":
       data = " (synthetic images)"
     print(f"Evaluating on {FLAGS.problem}{data}: {FLAGS.num_epochs} runs of "
           f"{FLAGS.num_steps} steps, seed {seed}", flush=True)

@@ -125,19 +125,20 @@ def make_trainings(panels: Mapping[str, table.Panel]) -> dict[str, jobs.Job]:
   Networks with the same first stage share a job, in which each stage is made
   once.
   """
-  folders = {folder for panel in panels.values()
-             for setting in panel.settings.values()
-             for folder in setting.learned.values()}
+  paths_of = {folder: stage_folders(folder) for folder in sorted({
+      folder for panel in panels.values()
+      for setting in panel.settings.values()
+      for folder in setting.learned.values()})}
   groups: dict[str, list[str]] = {}  # The folders with the same first stage.
-  for folder in sorted(folders):
-    groups.setdefault(stage_folders(folder)[0], []).append(folder)
+  for folder, paths in paths_of.items():
+    groups.setdefault(paths[0], []).append(folder)
   made: dict[str, jobs.Job] = {}
   for group in groups.values():
     flags_of: dict[str, list[str]] = {}  # By the folder of the stage.
     for folder in group:
       before = None
-      for stage, path in zip(training_of(folder).stages, stage_folders(folder),
-                             strict=True):
+      for stage, path in zip(
+          training_of(folder).stages, paths_of[folder], strict=True):
         flags_of.setdefault(path, training_flags(stage, path, before))
         before = path
     cost = 60. * max(training_of(folder).minutes for folder in group)
@@ -169,8 +170,7 @@ def training_flags(stage: Mapping[str, Any], folder: str,
                    init: str | None) -> list[str]:
   """Returns the flags of a stage that is saved in a folder."""
   return [*(f"--{flag}={value}" for flag, value in stage.items()),
-          f"--save_path={folder}", "--resume",
-          *data_flags(FLAGS.data_dir),
+          f"--save_path={folder}", "--resume", *data_flags(FLAGS.data_dir),
           *([f"--init={init}"] if init else [])]
 
 

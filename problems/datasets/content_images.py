@@ -35,7 +35,7 @@ def read(data_dir: str | None, split: str, size: int) -> np.ndarray:
   if data_dir is None:
     raise ValueError(
         "data_dir is None, but must be the directory that holds the content "
-        "images. Set it, in a command with --data_dir.")
+        "images. Set it (in a command, with --data_dir).")
   data_dir = os.path.expanduser(data_dir)
   npz = os.path.join(data_dir, "content_images.npz")
   if os.path.exists(npz):
