@@ -58,7 +58,7 @@ def main() -> None:
   console.print_device()
   with program.user_errors():
     options.check_positive("num_steps", "unroll_length", "repeats", "compare")
-    names = FLAGS.problem.split(",")
+    names = experiments.expand(FLAGS.problem.split(","))
     for name in names:
       experiments.get(name)
     if FLAGS.output:

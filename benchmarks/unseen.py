@@ -19,7 +19,7 @@ import tensorflow as tf
 import tqdm
 
 from l2lgd import philox
-from l2lgd.commands import console, options, program
+from l2lgd.commands import console, data, options, program
 import meta
 from meta import evaluation, experiments, seeds
 import networks
@@ -32,7 +32,10 @@ flags.DEFINE_list("path", ["general"], "The trained optimizers: folders, or "
 flags.DEFINE_list("only", [], "The problems to run on. (default: all)")
 flags.DEFINE_integer("runs", 3, "Runs on each problem.")
 flags.DEFINE_integer("seed", 0, "Seed of all functions.")
-flags.FLAGS.set_default("num_steps", 1000)
+FLAGS.set_default("num_steps", 1000)
+flags.adopt_module_key_flags(data)  # For --help.
+flags.declare_key_flag("num_steps")
+flags.declare_key_flag("jit_compile")
 _RATES = 1e-4 * np.sqrt(10.)**np.arange(7)
 _DEFAULT = 2  # The place of Adam's default rate, 0.001.
 
@@ -51,9 +54,10 @@ def main() -> None:
     names = chosen(FLAGS.only, PROBLEMS)
     learned = {path: networks.Partition(
         meta.LearnedOptimizer.load(path).networks) for path in FLAGS.path}
+    made = {name: PROBLEMS[name]() for name in names}  # Data may be missing.
     outcomes = {}
     for name in tqdm.tqdm(names):
-      outcomes[name] = measure(learned, PROBLEMS[name]())
+      outcomes[name] = measure(learned, made[name])
       tqdm.tqdm.write(tabulate.tabulate(
           [(outcome.optimizer, outcome.final.mean, outcome.final.standard_error,
             outcome.highest, outcome.final.num_diverged)

@@ -135,8 +135,12 @@ def make_folder(folder: Path) -> None:
 
 def _check_folder(folder: str) -> None:
   """Raises an OSError if no file can be written in a folder."""
-  with tempfile.TemporaryFile(dir=folder):
-    pass
+  try:
+    with tempfile.TemporaryFile(dir=folder):
+      pass
+  except OSError as error:
+    error.filename = folder  # Not the name of a temporary file.
+    raise
 
 
 @contextlib.contextmanager

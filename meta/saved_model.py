@@ -44,8 +44,9 @@ def export(path: files.Path, output: files.Path,
       folder, or has a character of patterns.
   """
   output = files.expand_exact("output", output)
-  if os.path.exists(output) and (
-      not os.path.isdir(output) or os.listdir(output)):
+  # Hidden files may be those of an export that was interrupted.
+  if os.path.exists(output) and (not os.path.isdir(output) or not all(
+      name.startswith(".") for name in os.listdir(output))):
     raise ValueError(f"output is {output}, which exists: give another folder.")
   path = pretrained_networks.find(path)
   nets = net_config_lib.make(net_config_lib.from_folder(path, net_config))

@@ -221,10 +221,12 @@ class ReproduceTest(programs.EagerTestCase):
 
   def test_damaged_record_is_named(self):
     self.assert_done(self.reproduce("--panels=4"))
-    file, = (self.output / "results").glob("*/Adam.json")
-    file.write_text("")
-    self.assert_error(
-        self.reproduce("--panels=4"), f"{file} is damaged, delete")
+    folder, = (self.output / "results").iterdir()
+    for name, content in (("Adam.csv", "0\n1\n"), ("Adam.csv", "0\nx\ny\n"),
+                          ("Adam.json", "{}"), ("Adam.json", "")):
+      (folder / name).write_text(content)
+      self.assert_error(self.reproduce("--panels=4"),
+                        f"{folder / name} is damaged, delete it")
 
   def test_divergence_is_a_failure_with_its_table(self):
     self.assert_done(self.reproduce("--panels=4"))
@@ -252,6 +254,7 @@ class ReproduceTest(programs.EagerTestCase):
   def test_bad_flags(self):
     self.assert_error(self.reproduce("--panels=3"), "--panels has '3'")
     self.assert_error(self.reproduce("--runs=0"), "--runs is 0, but must be")
+    self.assert_error(self.reproduce("--output="), "--output is '', but must")
 
   def test_networks_are_trained_again(self):
     self.network = "paper-quadratic"

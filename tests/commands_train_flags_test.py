@@ -140,6 +140,7 @@ class FlagsTest(programs.EagerTestCase):
       (("--teacher=Sgd",), "--teacher has no effect without --imitation"),
       (("--perturbation_pairs=2",),
        "--perturbation_pairs has no effect without --estimator"),
+      (("--stagger",), "--stagger has no effect with one task: add --num_ta"),
       (("--sampled_coordinates=half",), "--sampled_coordinates is half, but "),
       (("--sampled_coordinates=0",), "--sampled_coordinates is 0, but must "),
       (("--num_steps=25", "--unroll_length=10", "--num_tasks=2", "--stagger"),
@@ -181,9 +182,10 @@ class FlagsTest(programs.EagerTestCase):
     self.assertEqual(passed["settings"], meta.Settings(
         learning_rate=0.5, decay_epochs=5, max_gradient_norm=3.))
 
-  @parameterized.parameters("--curriculum=20,40", "--stagger")
-  def test_recipe_leaves_the_length_of_runs_to_other_flags(self, flag):
-    passed = self.passed("--recipe=general", flag)
+  @parameterized.parameters(
+      ("--curriculum=20,40",), ("--stagger", "--num_tasks=2"))
+  def test_recipe_leaves_the_length_of_runs_to_other_flags(self, *argv):
+    passed = self.passed("--recipe=general", *argv)
     self.assertIsNone(passed["settings"].min_num_steps)
 
   def test_shortest_runs_of_a_recipe_have_one_unroll(self):

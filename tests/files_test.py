@@ -99,8 +99,10 @@ class FilesTest(parameterized.TestCase):
     self.assertEqual(self.file.read_bytes(), b"abc")
 
   def test_file_in_a_missing_folder_is_not_writable(self):
-    with self.assertRaisesRegex(FileNotFoundError, "missing"):
-      files.check_writable(self.folder / "missing" / "file")
+    folder = self.folder / "missing"
+    with self.assertRaises(FileNotFoundError) as caught:
+      files.check_writable(folder / "file")
+    self.assertEqual(caught.exception.filename, str(folder))
 
   def test_file_in_a_folder_without_permission_is_not_writable(self):
     self.file.write_bytes(b"abc")

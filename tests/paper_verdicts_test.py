@@ -73,6 +73,11 @@ class VerdictsTest(parameterized.TestCase):
     runs["LSTM"].losses[:] = 0.
     self.assertEqual(verdicts.ahead_from(make_panel(), "", runs, "LSTM"), 0)
 
+  @parameterized.parameters(np.nan, np.inf)
+  def test_none_that_diverges_is_ahead(self, loss):
+    runs = make_runs(lstm=(.1, np.inf), sgd=(loss, loss), adam=(.1, np.nan))
+    self.assertIsNone(verdicts.ahead_from(make_panel(), "", runs, "LSTM"))
+
   def test_rivals_may_be_learned(self):
     found = verdicts.difference(
         make_panel(rivals=("other",)), "", make_runs(), "LSTM")

@@ -112,9 +112,9 @@ class ExportTest(FolderTest):
         "net": "CoordinateWiseDeepLSTM", "net_options": {"layers": (20, 20)}}})
     self.assertNotEmpty(os.listdir(output))
 
-  def test_empty_folder_is_used(self):
+  def test_folder_that_seems_empty_is_used(self):
     output = os.path.join(self.path, "exported")
-    os.mkdir(output)
+    os.makedirs(os.path.join(output, ".interrupted"))
     meta.export(self.path, output)
     self.assertIn("saved_model.pb", os.listdir(output))
 

@@ -142,6 +142,12 @@ class ClusterTest(programs.TestCase):
     with mock.patch.dict(os.environ, environment):
       self.assert_error(programs.run("train", f"--num_workers={num}"), message)
 
+  def test_processes_that_cannot_be_started_are_told(self):
+    with mock.patch.object(
+        tempfile, "TemporaryFile", side_effect=OSError("No space left")):
+      self.assert_error(
+          programs.run("train", "--num_workers=2"), "error: No space left")
+
   def test_variables_of_slurm_describe_the_processes(self):
     with mock.patch.dict(
         os.environ, SLURM_PROCID="2", SLURM_STEP_NUM_TASKS="3",

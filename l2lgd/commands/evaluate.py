@@ -5,6 +5,7 @@ import secrets
 from typing import Any
 
 from absl import flags
+import numpy as np
 
 from l2lgd import files
 from l2lgd.commands import cluster, console, options, program, workers
@@ -87,13 +88,13 @@ def main() -> None:
       data = " (synthetic images)"
     print(f"Evaluating on {FLAGS.problem}{data}: {FLAGS.num_epochs} runs of "
           f"{FLAGS.num_steps} steps, seed {seed}", flush=True)
-    evaluations: dict[str, evaluation.Evaluation] = {}
+    losses: dict[str, np.ndarray] = {}
+    images: dict[str, np.ndarray] = {}
     for name, evaluator in evaluators.items():
-      result = evaluate(name, evaluator, run_seeds)
-      if not FLAGS.pictures:  # Those of all runs may fill the memory.
-        result = result._replace(params={})
-      evaluations[name] = result
-      losses = {name: e.losses for name, e in evaluations.items()}
+      losses[name], params = evaluate(name, evaluator, run_seeds)
+      if FLAGS.pictures:
+        # A copy, as the images of all runs may fill the memory.
+        images[name] = params["image"][:_NUM_PICTURES].copy()
       if FLAGS.output and replicas.is_first_worker():
         results.write_csv(FLAGS.output, losses)  # Others may fail later.
     if not replicas.is_first_worker():
@@ -108,7 +109,7 @@ def main() -> None:
             "evaluation/loss": evaluation.mean_curve(
                 finite if len(finite) else runs)})
     if FLAGS.plot or FLAGS.plot_updates or FLAGS.pictures:
-      plot(problem, optimizers, evaluations, run_seeds)
+      plot(problem, optimizers, losses, images, run_seeds)
 
 
 def check_outputs() -> None:
@@ -260,14 +261,12 @@ def find_folders() -> list[str]:
 
 
 def plot(problem: Any, optimizers: dict[str, networks.Network],
-         evaluations: dict[str, evaluation.Evaluation],
+         losses: dict[str, np.ndarray], images: dict[str, np.ndarray],
          run_seeds: list) -> None:
   """Draws the plots that the flags ask for."""
   from meta import plots  # Only here, as it takes a while to import.
   if FLAGS.plot:
-    plots.learning_curves(
-        FLAGS.plot, {name: e.losses for name, e in evaluations.items()},
-        FLAGS.problem)
+    plots.learning_curves(FLAGS.plot, losses, FLAGS.problem)
   if FLAGS.plot_updates:
     responses, traces = diagnostics.compare(
         optimizers, problem, run_seeds[0], FLAGS.num_steps)
@@ -280,9 +279,7 @@ def plot(problem: Any, optimizers: dict[str, networks.Network],
   if FLAGS.pictures:
     plots.images(
         FLAGS.pictures, problem,
-        plots.contents(problem, run_seeds[:_NUM_PICTURES]),
-        {name: e.params["image"][:_NUM_PICTURES]
-         for name, e in evaluations.items()})
+        plots.contents(problem, run_seeds[:_NUM_PICTURES]), images)
 
 
 def run() -> None:

@@ -23,7 +23,8 @@ flags.DEFINE_integer("runs", None, "Runs of each optimizer, in place of the "
                      "number of the panel, 8 to 2,500.")
 flags.DEFINE_bool("retrain", False, "Whether to train the networks again, in "
                   "place of taking the library's.")
-flags.DEFINE_bool("quick", False, "Whether to make few runs, of the paper's "
+flags.DEFINE_bool("quick", False, "Whether to make few runs, shorter where "
+                  "they take longest, with the paper's hand-designed "
                   "optimizers alone, at stored learning rates.")
 
 Comparisons = dict[str, dict[str, comparison_lib.Comparison]]
@@ -34,6 +35,7 @@ def main() -> int:
   console.print_device()
   with program.user_errors():
     panels = choose()
+    files.check_not_empty("--output", FLAGS.output)
     output = files.expand(FLAGS.output)
     results = os.path.join(output, "results")
     files.make_folder(results)

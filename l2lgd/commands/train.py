@@ -139,6 +139,9 @@ def check_dependent_flags() -> None:
     if FLAGS[flag].present and not has_effect:
       raise ValueError(f"--{flag} has no effect without --{other}: add it, "
                        f"or leave --{flag} out.")
+  if FLAGS.stagger and FLAGS.num_tasks == 1:
+    raise ValueError("--stagger has no effect with one task: add --num_tasks, "
+                     "or leave it out.")
   if FLAGS["num_steps"].present and FLAGS.curriculum is not None:
     raise ValueError("--num_steps has no effect with --curriculum: leave one "
                      "of them out.")

@@ -23,7 +23,8 @@ from l2lgd.commands import cluster, program
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("num_workers", 1, "Processes on this machine that share "
-                     "out the tasks, or the runs.")
+                     "out the tasks, whose number they must divide, or the "
+                     "runs.")
 
 _PR_SET_PDEATHSIG = 1  # From sys/prctl.h.
 _SECONDS_TO_END = 5  # Until processes are killed that do not end by themselves
@@ -41,8 +42,9 @@ def run(main: Callable[[], int | None]) -> None:
         raise ValueError(
             f"--num_workers is {FLAGS.num_workers}, but must be 1 where "
             "TF_CONFIG or SLURM describes the processes.")
-    return _Workers(main, FLAGS.num_workers).result() if (
-        FLAGS.num_workers > 1) else main()
+      if FLAGS.num_workers > 1:
+        return _Workers(main, FLAGS.num_workers).result()
+    return main()
 
   program.run(start)
 
@@ -68,7 +70,8 @@ class _Workers:
     # What processes other than the first write to stderr.
     self._errors = [tempfile.TemporaryFile("w+") for _ in range(num)]
     self._processes = [
-        context.Process(target=_work, args=(main, addresses, i, errors))
+        context.Process(target=_work, args=(main, addresses, i, errors),
+                        daemon=True)  # If one cannot be started, all end.
         for i, errors in enumerate(self._errors)]
     for process in self._processes:
       process.start()

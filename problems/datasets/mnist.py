@@ -92,7 +92,7 @@ def _read_idx(path: str) -> np.ndarray:
   try:
     with (gzip.open if path.endswith(".gz") else open)(path, "rb") as file:
       content = file.read()
-  except (OSError, EOFError, zlib.error) as error:
+  except (gzip.BadGzipFile, EOFError, zlib.error) as error:
     raise ValueError(
         f"{path} cannot be read: {error!r}. {sources.DAMAGED}") from error
   # Two zeros, the type (8 is uint8), the rank; big-endian sizes; the data.

@@ -34,7 +34,7 @@ class Record(NamedTuple):
 def count(folder: str, name: str) -> int:
   """Returns how many runs of an optimizer have been made."""
   path = _path(folder, name, "json")
-  return _load(path)["runs"] if os.path.exists(path) else 0
+  return _load(path, "runs")["runs"] if os.path.exists(path) else 0
 
 
 def add(folder: str, name: str, runs: range, losses: np.ndarray,
@@ -84,13 +84,23 @@ def read(folder: str, name: str, num_runs: int) -> Record:
 
   Raises:
     OSError: There are none.
+    ValueError: A file is damaged.
   """
-  record = _load(_path(folder, name, "json"))
+  path = _path(folder, name, "json")
+  record = _load(path, "runs", *Record._fields[1:])
   del record["runs"]
   num_rows = num_runs * record.pop("rows_per_run")
-  return Record(np.loadtxt(
-      _path(folder, name, "csv"), np.float32, delimiter=",", skiprows=1,
-      max_rows=num_rows, ndmin=2), **record)
+  losses = _path(folder, name, "csv")
+  try:
+    rows = np.loadtxt(losses, np.float32, delimiter=",", skiprows=1,
+                      max_rows=num_rows, ndmin=2)
+    if len(rows) < num_rows:
+      raise ValueError(f"it has {len(rows)} of {num_rows} rows")
+  except ValueError as error:
+    # The record says that they are there.
+    raise ValueError(f"{losses} is damaged, delete it and {path}: {error}."
+                     ) from error
+  return Record(rows, **record)
 
 
 def check_losses(folder: str, losses: list[list[float | None]]) -> None:
@@ -134,12 +144,16 @@ def fingerprint(folder: str) -> str:
       for file in sorted(pathlib.Path(folder).glob("*.l2l"))))
 
 
-def _load(path: str) -> dict[str, Any]:
+def _load(path: str, *keys: str) -> dict[str, Any]:
+  """Returns a dictionary of a file, which must have these keys."""
   with open(path, encoding="utf-8") as file:
     try:
-      return dict(json.load(file))
+      record = dict(json.load(file))
+      if missing := {*keys} - record.keys():
+        raise ValueError(f"it has no {', '.join(sorted(missing))}")
     except (ValueError, TypeError) as error:
       raise ValueError(f"{path} is damaged, delete it: {error}.") from error
+  return record
 
 
 def _union(earlier: str, now: str) -> str:

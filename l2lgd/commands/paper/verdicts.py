@@ -111,7 +111,7 @@ def ahead_from(panel: table.Panel, label: str, runs: Records,
     losses = runs[other].losses
     means = [np.mean(evaluation.losses_at(losses, step))
              for step in range(losses.shape[1])]
-    return np.nan_to_num(means, nan=np.inf)
+    return np.where(np.isnan(means), np.inf, means)
 
   rivals = np.min([curve(other) for other in _rivals(panel, label)], axis=0)
   (behind,) = np.nonzero(curve(name) >= rivals)
