@@ -21,8 +21,9 @@ def positive_integer(name: str, value: Any) -> int:
 
 
 def integer(name: str, value: Any) -> int:
-  """Returns the value, which must be an integer."""
-  _check(name, value, _is_integer(value), "an integer")
+  """Returns the value, which must be an integer of 64 bits."""
+  _check(name, value, _is_integer(value) and -2**63 <= value < 2**63,
+         "an integer of 64 bits")
   return int(value)
 
 
@@ -35,6 +36,13 @@ def boolean(name: str, value: Any) -> bool:
   """Returns the value, which must be True or False."""
   _check(name, value, isinstance(value, bool | np.bool_), "True or False")
   return bool(value)
+
+
+def optional_boolean(name: str, value: Any) -> bool | None:
+  """Returns the value, which must be True, False or None."""
+  _check(name, value, isinstance(value, bool | np.bool_ | None),
+         "True, False or None")
+  return None if value is None else bool(value)
 
 
 def finite(name: str, value: Any, minimum: float = -math.inf) -> float:
@@ -60,6 +68,11 @@ def fraction(name: str, value: Any) -> float:
   """Returns the value, which must be a number in [0, 1)."""
   _check(name, value, _is_finite(value) and 0 <= value < 1, "in [0, 1)")
   return float(value)
+
+
+def fractions(name: str, values: Any) -> list[float]:
+  """Returns a list, tuple or array of numbers in [0, 1) as a list."""
+  return _each(fraction, name, values, "numbers in [0, 1)")
 
 
 def probability(name: str, value: Any) -> float:

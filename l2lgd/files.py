@@ -89,8 +89,8 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
     for temporary in temporaries.values():
       with contextlib.suppress(OSError):
         os.remove(temporary)
-    if isinstance(error, OSError) and error.filename is None:
-      error.filename = filename  # The error of a full disk names no file.
+    if isinstance(error, OSError):  # It names a temporary file, or none.
+      raise type(error)(error.errno, error.strerror, filename) from error
     raise
 
 

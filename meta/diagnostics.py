@@ -133,7 +133,8 @@ def responses(optimizers: Mapping[str, networks.Network],
     seed: Seed of the run and of the choice of coordinates.
     steps: The steps to look at, ascending, as numbers of updates made before.
     num_coordinates: Number of coordinates, the same ones in each step. They are
-      drawn from those whose gradient is not 0 in the first of the steps.
+      drawn from those whose gradient is not 0 in the first of the steps, or
+      from all of a parameter that has none.
     num_values: V. The values reach as far as the gradients of the parameter do
       in the step, except for the largest 2 %.
   """

@@ -51,8 +51,8 @@ class Evaluator:
       jit_compile: See `meta_step.Unroller`.
 
     Raises:
-      ValueError: `num_steps` is not a positive integer, or the network cannot
-        optimize the parameters of this problem.
+      ValueError: `num_steps` is not a positive integer, the problem cannot be
+        computed, or the network cannot optimize its parameters.
     """
     num_steps = checks.positive_integer("num_steps", num_steps)
     self._network = network

@@ -22,6 +22,21 @@ def variable_of(parameter: Parameter) -> tf.Variable:
           else parameter)
 
 
+def as_lists(gradients: Iterable[Any], parameters: Iterable[Parameter]
+             ) -> tuple[list[Any], list[Parameter]]:
+  """Returns gradients and parameters as lists.
+
+  Raises:
+    ValueError: One of them is a single tensor or variable.
+  """
+  for single in (gradients, parameters):
+    if tf.is_tensor(single) or isinstance(single, keras.Variable):
+      raise ValueError(
+          f"Got a single {type(single).__name__}, but apply needs a list of "
+          "gradients and one of parameters: apply([gradient], [parameter]).")
+  return list(gradients), list(parameters)
+
+
 def pairs(gradients: Iterable[Any], parameters: Iterable[Parameter]
           ) -> list[tuple[Any, Parameter]]:
   """Returns the gradients that are not None, checked, and their parameters.
@@ -29,12 +44,7 @@ def pairs(gradients: Iterable[Any], parameters: Iterable[Parameter]
   Raises:
     ValueError: See `learned_optimizer.LearnedOptimizer.apply`.
   """
-  for single in (gradients, parameters):
-    if tf.is_tensor(single) or isinstance(single, keras.Variable):
-      raise ValueError(
-          f"Got a single {type(single).__name__}, but apply needs a list of "
-          "gradients and one of parameters: apply([gradient], [parameter]).")
-  gradients, parameters = list(gradients), list(parameters)
+  gradients, parameters = as_lists(gradients, parameters)
   if len(gradients) != len(parameters) or not parameters:
     raise ValueError(
         f"Got {len(gradients)} gradients for {len(parameters)} parameters; "

@@ -79,7 +79,8 @@ class Guard(snt.Module):
       ValueError: See `LearnedOptimizer.apply`; or the call is under a
         distribution strategy.
     """
-    gradients, parameters = [*gradients], [*parameters]  # They are read twice.
+    # They are read twice.
+    gradients, parameters = gradient_pairs.as_lists(gradients, parameters)
     is_learned = isinstance(
         self.optimizer, learned_optimizer.LearnedOptimizer)
     self.step(gradient_pairs.pairs(gradients, parameters),

@@ -77,7 +77,7 @@ class LearnedOptimizer(snt.Module):
 
     Raises:
       ValueError: A network joins parameters, as `networks.LSTMWithGAC` does;
-        or see `networks.Partition`.
+        the learning rate is no such number; or see `networks.Partition`.
     """
     super().__init__(name or "learned_optimizer")
     networks.Partition(nets, net_assignments)  # Checks the arguments.

@@ -151,6 +151,8 @@ class MetaOptimizer:
 
     Raises:
       OSError: A file cannot be written; existing ones are left as they were.
+      ValueError: A network has no variables yet, or is of a class that
+        `networks.factory` does not know.
     """
     if net_assignments is not None:
       trained_on = (trained_on or {}) | {"net_assignments": net_assignments}

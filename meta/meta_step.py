@@ -61,7 +61,7 @@ class Unroller:
     self.problem = problem
     self.len_unroll = len_unroll
     self._second_derivatives = second_derivatives
-    self._jit_compile = jit_compile
+    self._jit_compile = checks.optional_boolean("jit_compile", jit_compile)
     self._choices: dict[bool, compilation.Compilation] = {}
     # Eagerly: a tf.function that creates variables would be traced twice.
     run = unroll.start(network, problem, seed=0)
@@ -163,7 +163,8 @@ class MetaStep(Unroller):
       num_sampled: Number of coordinates, or rows of them, from a sample of
         which the meta-gradient is estimated at each unroll, for each run. The
         estimate is unbiased, and takes much less time where there are many
-        coordinates. None takes all.
+        coordinates. None takes all, as do networks whose coordinates share
+        information.
       max_gradient_norm: Norm to which a larger meta-gradient is scaled down, so
         that a steep part of a run makes no large step (Pascanu et al. 2013,
         algorithm 1). None clips nothing.

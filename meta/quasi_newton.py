@@ -52,6 +52,7 @@ class QuasiNewton:
         coordinates for BFGS.
     """
     self._method = checks.one_of("method", method, METHODS)
+    problems.check(problem)
     self._problem = problem
     self._num_steps = checks.positive_integer("num_steps", num_steps)
     self._loss_at = tf.function(self._loss, autograph=False)

@@ -42,6 +42,7 @@ def export(path: files.Path, output: files.Path,
     FileNotFoundError: There is no trained optimizer.
     ValueError: A file of it is damaged, or `output` exists and is not an empty
       folder, or has a character of patterns.
+    OSError: A file cannot be written.
   """
   output = files.expand_exact("output", output)
   # Hidden files may be those of an export that was interrupted.

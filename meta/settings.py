@@ -80,9 +80,7 @@ class Settings(NamedTuple):
     checks.one_of("estimator", self.estimator, evolution.ESTIMATORS)
     checks.one_of("objective", self.objective, objectives.NAMES)
     checks.one_of("teacher", self.teacher, baselines.BY_NAME)
-    if self.jit_compile not in (None, True, False):
-      raise ValueError(f"jit_compile is {self.jit_compile!r}, but must be True,"
-                       " False or None.")
+    checks.optional_boolean("jit_compile", self.jit_compile)
     if self.sampled_coordinates is not None and (
         self.second_derivatives or self.estimator != "backprop"):
       raise ValueError(

@@ -78,10 +78,13 @@ def train(
   if num_epochs != 0:  # Which validates alone.
     checks.positive_integer("num_epochs", num_epochs)
   checks.positive_integer("log_period", log_period)
-  if isinstance(recorders, recorders_lib.Recorder) or not all(
+  if not isinstance(recorders, Sequence) or not all(
       isinstance(recorder, recorders_lib.Recorder) for recorder in recorders):
     raise ValueError(f"recorders is {recorders!r}, but must be objects of "
                      "meta.Recorder, such as [recorder].")
+  if not isinstance(description, dict | None):
+    raise ValueError(f"description is {description!r}, but must be a "
+                     "dictionary of JSON values.")
   problem = trainer_lib.named(problem)
   optimizer = optimizer or meta_optimizer.MetaOptimizer()
   settings = settings or settings_lib.Settings()

@@ -119,7 +119,7 @@ class Cache:
     self._read()
 
   def _read(self) -> None:
-    """Reads the file, if there is one; other processes may have written it."""
+    """Reads the file, if there is one."""
     if self._filename is None or not os.path.exists(self._filename):
       return
     with open(self._filename, encoding="utf-8") as file:
@@ -162,10 +162,13 @@ class Cache:
       ValueError: The file is damaged.
       OSError: The file cannot be written; an existing one is left as it was.
     """
-    self._read()
-    self._searches.append({
-        "settings": settings, "learning_rates": found.learning_rates,
-        "losses": [loss if math.isfinite(loss) else None
-                   for loss in found.losses]})
-    if self._filename is not None and replicas.is_first_worker():
+    search = {"settings": settings, "learning_rates": found.learning_rates,
+              "losses": [loss if math.isfinite(loss) else None
+                         for loss in found.losses]}
+    if self._filename is None or not replicas.is_first_worker():
+      self._searches.append(search)
+      return
+    with files.in_turn(os.path.dirname(self._filename) or "."):
+      self._read()  # Other processes may have written it.
+      self._searches.append(search)
       files.write_json(self._filename, self._searches)

@@ -49,7 +49,7 @@ class StandardDeepLSTM(base.Network):
     """Checks the arguments. `initial_state` creates the variables.
 
     Args:
-      output_size: Number of updates in each row.
+      output_size: Number of coordinates in each row, the width of the matrices.
       layers: Number of hidden units of each LSTM layer, H.
       preprocess_name: "identity", "Clamp", "LogAndSign", "RNNprop" or
         "NormalizedMomenta".
@@ -115,10 +115,10 @@ class StandardDeepLSTM(base.Network):
   def initial_state(self, params: base.Params) -> base.State:
     """Returns the states of the layers, then the preprocessing's memory."""
     types = sorted({t.dtype.name for t in tf.nest.flatten(params)})
-    if len(types) > 1:
+    if len(types) > 1 or not tf.as_dtype(types[0]).is_floating:
       raise ValueError(
           f"The parameters are of the types {types}, but all that a network "
-          "optimizes must be of one.")
+          "optimizes must be of one floating-point type.")
     rows = self.to_rows(params)
     none = rows[:, :0]  # Their number is enough to count the features.
     self._build(self._features(
@@ -289,9 +289,10 @@ class StandardDeepLSTM(base.Network):
 
   def _to_rows(self, tensor: tf.Tensor) -> tf.Tensor:
     """Returns the rows of a tensor, [D, N]."""
-    if tensor.shape.rank != 2:
-      raise ValueError(f"StandardDeepLSTM optimizes matrices, but a parameter "
-                       f"has shape {tensor.shape}.")
+    if tensor.shape.rank != 2 or tensor.shape[1] != self._output_size:
+      raise ValueError("StandardDeepLSTM optimizes matrices [N, output_size], "
+                       f"[N, {self._output_size}] here, but a parameter has "
+                       f"shape {tensor.shape}.")
     return tf.transpose(tensor)
 
   def _from_rows(self, rows: tf.Tensor, like: tf.Tensor) -> tf.Tensor:

@@ -85,7 +85,8 @@ def save(network: base.Network, filename: files.Path,
 
   Raises:
     OSError: The file cannot be written; an existing one is left as it was.
-    ValueError: The network is of a class that `factory` does not know.
+    ValueError: The network is of a class that `factory` does not know, or has
+      no variables yet.
   """
   weights.write(filename, content(network, trained_on))
 
@@ -93,8 +94,9 @@ def save(network: base.Network, filename: files.Path,
 def content(network: base.Network,
             trained_on: dict[str, Any] | None = None) -> weights.Saved:
   """Returns what `save` writes."""
+  name = name_of(network)
   return weights.Saved(
-      arrays(network), name_of(network), network.options, trained_on or {})
+      arrays(network), name, network.options, trained_on or {})
 
 
 def name_of(network: base.Network) -> str:
@@ -118,10 +120,16 @@ def arrays(network: base.Network) -> weights.Weights:
   Those of bfloat16, which NumPy does not have, are float32.
 
   Raises:
-    ValueError: Two variables have the same name.
+    ValueError: There are none yet, or two of them have the same name.
   """
+  try:
+    variables = network.variables
+  except ValueError as error:  # Sonnet's, which is about modules of its user.
+    raise ValueError(
+        f"A {type(network).__name__} has no variables yet: train it, or call "
+        "its initial_state.") from error
   values: weights.Weights = {}
-  for variable in network.variables:
+  for variable in variables:
     module, name = variable.name.split(":")[0].split("/")[-2:]
     value = variable.numpy()
     if name in values.setdefault(module, {}):

@@ -1,6 +1,6 @@
 """Several networks that divide the parameters among themselves."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sonnet as snt
@@ -145,7 +145,7 @@ def _checked(
     ValueError: See `Partition`.
   """
   checked: dict[str, tuple[str, ...]] = {}
-  if not isinstance(assignments, Iterable):
+  if not isinstance(assignments, Collection):  # It is read more than once.
     raise ValueError(
         f"net_assignments is {assignments!r}, but must be pairs of a network "
         "and a list of the names of parameters. A learning rate is given as "

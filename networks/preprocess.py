@@ -164,10 +164,8 @@ class _Momentum(Preprocessing):
 
   def __init__(self, decays: Sequence[float], square_decays: Sequence[float]):
     for name, values in (("decays", decays), ("square_decays", square_decays)):
-      if not len(values):
+      if not checks.fractions(name, values):
         raise ValueError(f"{name} is {values!r}, but must not be empty.")
-      for value in values:
-        checks.fraction(name, value)
     self._running = moments.RunningMoments(decays, square_decays)
 
   def initial_memory(self, rows: tf.Tensor) -> Memory:
@@ -246,7 +244,7 @@ class NormalizedMomenta(_Momentum):
         there are no decays.
     """
     super().__init__(decays, square_decays)
-    self._time_scales = [checks.positive("time_scales", s) for s in time_scales]
+    self._time_scales = checks.positives("time_scales", time_scales)
     self._absolute = checks.boolean("absolute", absolute)
 
   def features(self, rows: tf.Tensor, memory: Memory) -> Sequence[tf.Tensor]:

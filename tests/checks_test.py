@@ -78,6 +78,21 @@ class ChecksTest(parameterized.TestCase):
     for value in (-0.1, 1.1):
       self.assert_refused(checks.probability, value, "in [0, 1]")
 
+  @parameterized.parameters(True, False, None, np.bool_(True))
+  def test_optional_boolean_is_returned(self, value):
+    self.assertEqual(checks.optional_boolean("the_name", value), value)
+
+  @parameterized.parameters("auto", "false", 0, 1)
+  def test_what_is_no_optional_boolean_is_refused(self, value):
+    self.assert_refused(
+        checks.optional_boolean, value, "True, False or None")
+
+  def test_integer_has_64_bits(self):
+    for value in (-2**63, 2**63 - 1):
+      self.assertEqual(checks.integer("the_name", value), value)
+    for value in (-2**63 - 1, 2**63, 1.):
+      self.assert_refused(checks.integer, value, "an integer of 64 bits")
+
   @parameterized.parameters([["b", "a"]], [{"a": 1, "b": 2}], [{"a", "b"}])
   def test_one_of_the_allowed_strings_is_returned(self, allowed):
     self.assertEqual(checks.one_of("the_name", "a", allowed), "a")

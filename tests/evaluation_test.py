@@ -152,6 +152,11 @@ class EvaluatorTest(parameterized.TestCase):
         evaluate([0, 1, 2])
     self.assertEqual(in_scope, [True] * 3)
 
+  def test_jit_compile_of_the_commands_is_refused(self):
+    with self.assertRaisesRegex(ValueError, "^jit_compile is 'auto', but mus"):
+      evaluation.Evaluator(
+          networks.Sgd(), problems.Simple(), 2, jit_compile="auto")
+
   def test_error_of_a_chunk_is_raised(self):
     evaluate = evaluator(networks.Sgd(), problems.Quadratic(2, 3), 2)
     evaluate.max_side_by_side = 1

@@ -143,7 +143,7 @@ class FactoryTest(parameterized.TestCase):
           "weight_decay": 0.01}}, self.file)
 
   def test_a_network_without_weights_yet_is_not_saved(self):
-    with self.assertRaisesRegex(ValueError, "variables"):
+    with self.assertRaisesRegex(ValueError, "has no variables yet: train it"):
       networks.save(networks.CoordinateWiseDeepLSTM((4,)), self.file)
 
   def test_file_without_weights_is_refused(self):

@@ -83,11 +83,13 @@ class FilesTest(parameterized.TestCase):
     self.assertTrue(link.is_symlink())
     self.assertEqual(self.file.read_bytes(), b"new")
 
-  def test_error_without_a_name_is_given_that_of_the_file(self):
-    with mock.patch.object(os, "fsync", side_effect=OSError(28, "full")):
-      with self.assertRaises(OSError) as caught:
-        files.write_atomically(str(self.file), b"new")
-    self.assertEqual(caught.exception.filename, str(self.file))
+  def test_errors_name_the_file_and_not_a_temporary_one(self):
+    for function in ("fsync", "replace"):
+      error = OSError(28, "full", "a temporary file")
+      with mock.patch.object(os, function, side_effect=error):
+        with self.assertRaises(OSError) as caught:
+          files.write_atomically(str(self.file), b"new")
+      self.assertEndsWith(str(caught.exception), f"full: '{self.file}'")
 
   def test_file_that_does_not_exist_is_writable_and_still_does_not(self):
     files.check_writable(self.file)

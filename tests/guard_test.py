@@ -47,6 +47,10 @@ class GuardTest(toy_training.FolderTest):
     assertions.assert_equal(self.states(), expected)
     self.assertEqual(self.guard.num_rejected, 0)
 
+  def test_single_gradient_is_refused(self):
+    with self.assertRaisesRegex(ValueError, "^Got a single EagerTensor, but"):
+      self.guard.apply(tf.ones([1, 2]), self.variables[0])
+
   @parameterized.parameters(0., 0.5)
   def test_learning_rate_is_a_factor_of_the_safe_step(self, rate):
     self.apply()

@@ -110,6 +110,10 @@ class PartitionTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, "net_assignments has .* be pairs"):
       partition.Partition({"b": baselines.Sgd()}, assignments)
 
+  def test_iterator_that_can_be_read_once_is_refused(self):
+    with self.assertRaisesRegex(ValueError, "^net_assignments is .* be pairs"):
+      partition.Partition({"b": baselines.Sgd()}, zip("b", [["y"]]))
+
   def test_learning_rate_in_their_place_is_refused(self):
     with self.assertRaisesRegex(
         ValueError, r"^net_assignments is 0\.1, .* given as learning_rate="):

@@ -235,8 +235,10 @@ class MomentumTest(parameterized.TestCase):
       ("RNNprop", {"decay": 1.}, r"decay is 1.0, but must be in \[0, 1\)"),
       ("RNNprop", {"epsilon": 0}, "epsilon is 0, but must be a positive"),
       ("NormalizedMomenta", {"decays": []}, r"decays is \[\], but must not be"),
-      ("NormalizedMomenta", {"square_decays": [2]}, "square_decays is 2, but"),
-      ("NormalizedMomenta", {"time_scales": [0]}, "time_scales is 0, but must"))
+      ("NormalizedMomenta", {"decays": 0.9}, "decays is 0.9, but must be a tu"),
+      ("NormalizedMomenta", {"square_decays": [2]}, r"decays\[0\] is 2, but"),
+      ("NormalizedMomenta", {"time_scales": 10}, "time_scales is 10, but must"),
+      ("NormalizedMomenta", {"time_scales": [0]}, r"scales\[0\] is 0, but m"))
   def test_bad_options_are_named(self, name, options, message):
     with self.assertRaisesRegex(ValueError, message):
       preprocess.by_name(name, options)

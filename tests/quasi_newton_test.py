@@ -104,6 +104,7 @@ class QuasiNewtonTest(parameterized.TestCase):
   def test_bad_argument_is_named(self):
     for name, arguments in (
         ("method", ("Newton", toys.Regression(), 3)),
+        ("problem", ("BFGS", 5, 3)),
         ("num_steps", ("BFGS", toys.Regression(), 0))):
       with self.assertRaisesRegex(ValueError, f"^{name} is "):
         quasi_newton.QuasiNewton(*arguments)

@@ -322,6 +322,8 @@ class TrainingTest(parameterized.TestCase):
       ({"num_epochs": "5"}, "num_epochs is '5', but must be a positive integ"),
       ({"recorders": meta.Recorder()}, "recorders is <.*>, but must be obj"),
       ({"recorders": [meta.Recorder]}, "recorders is .*, but must be objects"),
+      ({"recorders": iter([])}, "recorders is .*, but must be objects"),
+      ({"description": "mine"}, "description is 'mine', but must be a dict"),
       ({"optimizer": "general"}, "optimizer is 'general', but must be a meta."),
       ({"settings": {"seed": 1}}, "settings is {'seed': 1}, but must be a met"))
   def test_argument_of_another_type_is_named(self, arguments, message):
