@@ -289,10 +289,9 @@ class StandardDeepLSTM(base.Network):
 
   def _to_rows(self, tensor: tf.Tensor) -> tf.Tensor:
     """Returns the rows of a tensor, [D, N]."""
-    if tensor.shape.rank != 2 or tensor.shape[1] != self._output_size:
-      raise ValueError("StandardDeepLSTM optimizes matrices [N, output_size], "
-                       f"[N, {self._output_size}] here, but a parameter has "
-                       f"shape {tensor.shape}.")
+    if tensor.shape.rank != 2:
+      raise ValueError(f"StandardDeepLSTM optimizes matrices, but a parameter "
+                       f"has shape {tensor.shape}.")
     return tf.transpose(tensor)
 
   def _from_rows(self, rows: tf.Tensor, like: tf.Tensor) -> tf.Tensor:

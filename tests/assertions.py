@@ -47,7 +47,8 @@ def assert_close(actual, expected, rtol=1e-5, atol=1e-7):
 def assert_side_by_side_is_alone(problem):
   """Asserts that functions in one batch are those of their seeds."""
   seeds = tf.constant([[1, 2], [3, 4], [5, 6]])
-  run = tf.function(lambda s: unroll.start(networks.Sgd(), problem, s))(seeds)
+  run = tf.function(lambda s: unroll.start(networks.Sgd(), problem, s),
+                    autograph=False)(seeds)
   losses = unroll.loss(problem, run)
   for k, seed in enumerate(tf.unstack(seeds)):
     alone = unroll.start(networks.Sgd(), problem, seed)
@@ -60,5 +61,6 @@ def assert_xla_computes_the_same_loss(problem):
   params, constants = problem.sample(tf.constant(SEED))
   seed = tf.constant((1, 2))
   assert_close(
-      tf.function(problem.loss, jit_compile=True)(params, constants, seed),
+      tf.function(problem.loss, autograph=False, jit_compile=True)(
+          params, constants, seed),
       problem.loss(params, constants, seed), atol=0.)

@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from benchmarks import timing
 import meta
-from meta import evaluation
+from meta import compilation, evaluation
 import networks
 import problems
-from tests import programs
+from tests import eager, programs
 
 apply, engine, keras_programs, unseen = (
     programs.load(f"benchmarks.{name}")
@@ -107,6 +107,9 @@ class UnseenTest(programs.TestCase, parameterized.TestCase):
         "--jit_compile=false"))
 
   def test_adam_is_tuned_on_the_same_runs(self):
+    eager.run_eagerly(self)
+    self.enter_context(mock.patch.object(
+        compilation, "can_vectorize", return_value=False))
     learned, default, tuned = unseen.measure(
         {"own": networks.Adam(0.001)}, unseen.Factorization())
     self.assertEqual([learned.optimizer, default.optimizer, tuned.optimizer],

@@ -40,8 +40,9 @@ class ReproduceTest(programs.EagerTestCase):
             {"LSTM": {1: .5, 3: .25}}, note="It is a toy."),
         "units": table.Panel(
             ("6",), "Units", "It goes down.", {
-                label: self.setting(options={"layers": (int(label),)},
-                                    problem="paper-mnist", split="train")
+                label: self.setting(
+                    options={"layers": (int(label),)}, num_steps=1,
+                    problem="paper-mnist", split="train")
                 for label in ("1", "2")})}))
     self.run_jobs = self.enter_context(mock.patch.object(
         jobs, "run", side_effect=run_here))

@@ -90,7 +90,7 @@ class FromDataset(problems.Simple):
 class ChooseTest(parameterized.TestCase):
 
   def choose(self, problem, num_gpus, seed=0):
-    network = toys.coordinatewise()
+    network = toys.coordinatewise(layers=(2,))
     run = unroll.start(network, problem, seed)
     with mock.patch.object(
         tf.config, "get_visible_devices", lambda _: [None] * num_gpus):
@@ -139,7 +139,7 @@ class SideBySideTest(parameterized.TestCase):
   def test_runs_are_made_whatever_xla_knows(self, make_problem, num_tasks):
     problem = make_problem()
     meta_step = meta.MetaOptimizer(net={
-        "net": "CoordinateWiseDeepLSTM", "net_options": {"layers": (2,)}}
+        "net": "CoordinateWiseDeepLSTM", "net_options": {"layers": ()}}
         ).meta_minimize(problem, 2)
     losses = evaluation.Evaluator(
         meta_step.network, problem, 2)(range(3)).losses
@@ -153,7 +153,9 @@ class SideBySideTest(parameterized.TestCase):
         tf.reshape(info.losses, [3, -1])[:, 0], expected, rtol=1e-5)
 
   def test_several_tasks_of_a_branch_are_refused(self):
-    meta_step = meta.MetaOptimizer().meta_minimize(Branch(), 2)
+    meta_step = meta.MetaOptimizer(net={
+        "net": "CoordinateWiseDeepLSTM", "net_options": {"layers": ()}}
+        ).meta_minimize(Branch(), 2)
     with self.assertRaisesRegex(
         ValueError, "^TensorFlow cannot vectorize this problem over several ru"
         "ns. Train on one run at a time"):

@@ -111,8 +111,9 @@ class CodeTest(programs.TestCase):
     if file:
       pathlib.Path(file[1]).write_text(code)
     code = re.sub(
-        r"\b(num_epochs|num_steps|unroll_length|len_unroll)=\d+", r"\1=1", code)
-    code = re.sub(r"\bin range\(\d+\)", "in range(1)", code)
+        r"\b(num_epochs|num_steps|unroll_length|len_unroll|evaluation_epochs)"
+        r"=\d+", r"\1=1", code)
+    code = re.sub(r"\brange\(\d+\)", "range(1)", code)
     with uncompiled():
       exec(compile(code, f"{page}, of which this is\n{code}", "exec"), names)
 

@@ -87,7 +87,7 @@ class ElementwiseTest(parameterized.TestCase):
         lambda g: network.initial_state({"x": g["x"][0]}), by_run)
     state = network.with_learning_rate(state, rates)
 
-    @tf.function
+    @tf.function(autograph=False)
     def run(*args):
       return tf.vectorized_map(lambda args: toys.steps(
           network, {"x": tf.unstack(args[0]["x"])}, args[1], tf.stack)[0], args)

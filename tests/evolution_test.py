@@ -144,31 +144,23 @@ class EstimateTest(parameterized.TestCase):
       self, persistent, objective, separate, num_tasks, jit_compile):
     problem = problems.Quadratic(
         2, 3, stddev=1., dtype=tf.float64, separate=separate)
-    es, pes = (
-        minimize(toys.coordinatewise(), problem, objective=objective,
-                 estimator=name, perturbation_stddev=STDDEV,
-                 perturbation_pairs=2, jit_compile=jit_compile)
-        for name in ("es", "pes"))
-    step = pes if persistent else es
+    step = minimize(
+        toys.coordinatewise(layers=(2,)), problem, objective=objective,
+        estimator="pes" if persistent else "es", perturbation_stddev=STDDEV,
+        perturbation_pairs=2, jit_compile=jit_compile)
     keys = [seeds.as_seed(i) for i in range(num_tasks)]
-    # The perturbations, which are those of ES too.
-    estimates = {s: tf.function(s._meta_gradient, autograph=False)
-                 for s in (es, pes)}
-    run, sums = pes.reset(seeds.stack(keys)), []
-    for _ in range(2):
-      run = estimates[pes](run, T)[1]
-      sums.append([
-          x.numpy().reshape([num_tasks, 2, *v.shape])
-          for x, v in zip(
-              run.particles.sums, pes.network.trainable_variables)])
-    expected = [self.reference(step, key, [[s[k] for s in of_unroll]
-                                           for of_unroll in sums],
-                               persistent, objective)
-                for k, key in enumerate(keys)]
+    sums = [self.sums(step, key) for key in keys]
+    expected = [self.reference(step, key, own, persistent, objective)
+                for key, own in zip(keys, sums, strict=True)]
     run = step.reset(seeds.stack(keys))
+    estimate = tf.function(step._meta_gradient, autograph=False)
     for i in range(2):
       run_before = run
-      losses, run, gradients = estimates[step](run, T)
+      losses, run, gradients = estimate(run, T)
+      if persistent:
+        for actual, *values in zip(run.particles.sums, *(s[i] for s in sums)):
+          np.testing.assert_allclose(
+              tf.reshape(actual, np.shape(values)), values)
       for actual, *values in zip(gradients, *(e[i] for e in expected)):
         np.testing.assert_allclose(
             actual, np.mean(values, 0), rtol=1e-3, atol=1e-4)
@@ -177,6 +169,13 @@ class EstimateTest(parameterized.TestCase):
       assertions.assert_close(
           (losses, run._replace(particles=())),
           (plain[0], plain[1]._replace(particles=())))
+
+  def sums(self, step, seed):
+    """The sums of the perturbations after each of two unrolls."""
+    seed = step.reset(seed).seed
+    one, two = ([e.numpy() for e in step._draw(seed, tf.constant(t))]
+                for t in (0, T))
+    return [one, [a + b for a, b in zip(one, two, strict=True)]]
 
   def reference(self, step, seed, sums, persistent, objective):
     """The estimates of two unrolls, one particle after another."""
@@ -255,8 +254,8 @@ class StepTest(parameterized.TestCase):
   def test_a_pair_that_diverges_starts_again_from_the_run(
       self, seed, num_tasks):
     step = minimize(
-        toys.coordinatewise(), problems.Quadratic(1, 2), estimator="pes",
-        perturbation_pairs=2)
+        toys.coordinatewise(layers=()), problems.Quadratic(1, 2),
+        estimator="pes", perturbation_pairs=2)
     run = step.train(step.reset(tf.constant(seed)))[1]
     # The first of the subtracted, as of the third on the axis of particles.
     mask = np.zeros([*run.particles.params["x"].shape], bool)
@@ -278,8 +277,8 @@ class StepTest(parameterized.TestCase):
 
   def test_meta_gradient_is_not_finite_if_all_pairs_diverge(self):
     step = minimize(
-        toys.coordinatewise(), problems.Quadratic(1, 2), estimator="pes",
-        perturbation_pairs=2)
+        toys.coordinatewise(layers=()), problems.Quadratic(1, 2),
+        estimator="pes", perturbation_pairs=2)
     run = step.reset(0)
     broken = run._replace(particles=run.particles._replace(
         params={"x": run.particles.params["x"] * np.inf}))
@@ -307,24 +306,21 @@ class TrainerTest(parameterized.TestCase):
   def test_restored_training_goes_on_bit_for_bit(self):
     one, two = (make(estimator="pes", num_tasks=2, stagger=True,
                      perturbation_pairs=2) for _ in range(2))
-    for _ in range(2):
-      one.run_epoch()
+    one.run_epoch()
+    with self.subTest("tasks_that_start_again_have_new_particles"):
+      # One task has made two unrolls, one has made one.
+      particles = tf.nest.map_structure(
+          tf.convert_to_tensor, one._runs).particles
+      sums = particles.sums[0].numpy()
+      fresh = one.meta_step.reset(seeds.stack([seeds.derive(
+          one.settings.seed, "training", n) for n in (0, 3)]))
+      run = one.meta_step.train(fresh)[1]
+      np.testing.assert_array_equal(sums[1], run.particles.sums[0][1])
+    one.run_epoch()
     restore(two, one)
     one, two = ([without_time(t.run_epoch()) for _ in range(2)] + weights(t)
                 for t in (one, two))
     assertions.assert_equal(one, two)
-
-  def test_tasks_that_start_again_have_new_particles(self):
-    trained = make(estimator="pes", num_tasks=2, stagger=True,
-                   perturbation_pairs=2)
-    trained.run_epoch()  # One task has made two unrolls, one has made one.
-    particles = tf.nest.map_structure(
-        tf.convert_to_tensor, trained._runs).particles
-    sums = particles.sums[0].numpy()
-    fresh = trained.meta_step.reset(seeds.stack([seeds.derive(
-        trained.settings.seed, "training", n) for n in (0, 3)]))
-    run = trained.meta_step.train(fresh)[1]
-    np.testing.assert_array_equal(sums[1], run.particles.sums[0][1])
 
 
 if __name__ == "__main__":

@@ -143,7 +143,8 @@ class GoldenMetaTest(parameterized.TestCase):
   @parameterized.parameters(("first", False), ("second", True))
   def test_meta_training(self, key, second_derivatives):
     step = meta_step.MetaStep(
-        self.network, self.problem, 5, 0.001, second_derivatives)
+        self.network, self.problem, 5, 0.001, second_derivatives,
+        jit_compile=not second_derivatives)
     meta_losses, fx = [], []
     for _ in range(3):
       run = step.reset(0)

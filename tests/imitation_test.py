@@ -100,10 +100,13 @@ class GradientTest(parameterized.TestCase):
     network = as_student(learned(layers=()), networks.Adam(0.1))
     problem = problems.Quadratic(2, 3, stddev=1.)
     unroll.start(network, problem, SEED)  # Makes the variables.
-    function = tf.function(lambda seed: imitation.imitation_gradient(
-        network, problem, unroll.start(network, problem, seed), T, 2)[2])
+    def function(seed):
+      return imitation.imitation_gradient(
+          network, problem, unroll.start(network, problem, seed), T, 2)[2]
+
     runs = tf.random.split(SEED, 2, alg="philox")
-    together, *alone = map(function, (runs, *tf.unstack(runs)))
+    together = tf.function(function, autograph=False)(runs)
+    alone = map(function, tf.unstack(runs))
     for a, b, c in zip(together, *alone, strict=True):
       np.testing.assert_allclose(a, (b + c) / 2, rtol=1e-5, atol=1e-7)
 

@@ -34,10 +34,10 @@ class KerasLearnedOptimizerTest(FolderTest):
             ValueError, "^Keras's backend is 'jax', but must be 'tensorflow'"):
           make()
 
-  def compiled(self, model=None, **options):
+  def compiled(self, model=None, run_eagerly=False, **options):
     model = model or make_model()
     model.compile(meta.KerasLearnedOptimizer(self.path, **options), "mse",
-                  jit_compile=False)
+                  run_eagerly=run_eagerly, jit_compile=False)
     return model
 
   def test_losses_are_those_of_a_loop_bit_for_bit(self):
@@ -48,7 +48,8 @@ class KerasLearnedOptimizerTest(FolderTest):
              autograph=False))
 
   def test_saved_model_goes_on_with_identical_losses_without_the_folder(self):
-    model, file = self.compiled(), os.path.join(self.path, "model.keras")
+    model = self.compiled(run_eagerly=True)
+    file = os.path.join(self.path, "model.keras")
     fit(model)
     model.save(file)
     expected = fit(model)
@@ -56,25 +57,26 @@ class KerasLearnedOptimizerTest(FolderTest):
     self.assertEqual(fit(tf.keras.models.load_model(file)), expected)
 
   def test_model_is_saved_as_hdf5(self):
-    model, file = self.compiled(), os.path.join(self.path, "model.h5")
+    model = self.compiled(run_eagerly=True)
+    file = os.path.join(self.path, "model.h5")
     fit(model)
     model.save(file)
     loaded = tf.keras.models.load_model(file, compile=False)
     assertions.assert_equal(loaded.get_weights(), model.get_weights())
 
   def test_checkpoint_goes_on_with_identical_losses(self):
-    model = self.compiled()
+    model = self.compiled(run_eagerly=True)
     fit(model)
     checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
     path = checkpoint.save(os.path.join(self.path, "checkpoint"))
     expected = fit(model)
-    model = self.compiled()
+    model = self.compiled(run_eagerly=True)
     fit(model, 1)
     tf.train.Checkpoint(model=model, optimizer=model.optimizer).restore(path)
     self.assertEqual(fit(model), expected)
 
   def test_states_are_variables_of_the_optimizer(self):
-    model = self.compiled()
+    model = self.compiled(run_eagerly=True)
     fit(model, 1)
     own = model.get_state_tree("numpy_array")["optimizer_variables"]
     name, = (key for key in own if key.endswith("a_bias_state_2"))
@@ -88,9 +90,9 @@ class KerasLearnedOptimizerTest(FolderTest):
         self.path, learning_rate=0.5, clipnorm=1.).get_config()
     model = make_model()
     model.compile(meta.KerasLearnedOptimizer.from_config(config), "mse",
-                  jit_compile=False)
-    self.assertEqual(
-        fit(model), fit(self.compiled(learning_rate=0.5, clipnorm=1.)))
+                  run_eagerly=True)
+    self.assertEqual(fit(model), fit(self.compiled(
+        run_eagerly=True, learning_rate=0.5, clipnorm=1.)))
 
   def test_learning_rate_scales_the_updates(self):
     updates = []
@@ -164,7 +166,7 @@ class KerasLearnedOptimizerTest(FolderTest):
                      model.optimizer.num_rejected + 1)
 
   def test_statistics_of_the_guard_are_variables_with_paths(self):
-    model = self.compiled(guard=True)
+    model = self.compiled(run_eagerly=True, guard=True)
     fit(model)
     tree = model.get_state_tree("numpy_array")["optimizer_variables"]
     own = tree[model.optimizer.name]

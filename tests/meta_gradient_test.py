@@ -1,5 +1,7 @@
 """Tests of the meta-gradient against central differences."""
 
+import functools
+
 from absl.testing import absltest, parameterized
 import numpy as np
 import tensorflow as tf
@@ -121,7 +123,8 @@ class MetaGradientTest(parameterized.TestCase):
   def test_second_order_is_the_derivative_of_the_mean_of_sums(
       self, problem, preprocessing):
     self.start(problem, preprocessing)
-    function = tf.function(lambda: mean_of_sums(self.losses(False)))
+    function = tf.function(
+        lambda: mean_of_sums(self.losses(False)), autograph=False)
     self.assert_gradients(
         self.gradient(second_derivatives=True),
         central_differences(function, self.variables))
@@ -136,7 +139,7 @@ class MetaGradientTest(parameterized.TestCase):
       inputs.append(tape.gradient(loss, run.params))
       _, run = unroll.step(self.network, self.problem, run)
 
-    @tf.function
+    @functools.partial(tf.function, autograph=False)
     def function():
       run = self.run_
       losses = [unroll.loss(self.problem, run)]
@@ -175,7 +178,8 @@ class MetaGradientTest(parameterized.TestCase):
   @parameterized.parameters("separate", "regression")
   def test_second_order_of_logs_is_the_derivative_of_their_sum(self, problem):
     self.start(problem, "LogAndSign")
-    function = tf.function(lambda: sum_of_logs(self.losses(False)))
+    function = tf.function(
+        lambda: sum_of_logs(self.losses(False)), autograph=False)
     self.assert_gradients(
         second_order.meta_gradient(
             self.network, self.problem, self.run_, T, "log")[2],
@@ -186,13 +190,19 @@ class MetaGradientTest(parameterized.TestCase):
       (second_order.meta_gradient, "quadratic"))
   def test_gradient_of_logs_side_by_side_is_the_mean(self, function, problem):
     self.start(problem, "LogAndSign")
-    seeds = [[1, 2], [3, 4]]
-    together, *alone = (
-        function(self.network, self.problem, unroll.start(
-            self.network, self.problem, tf.constant(s)), 2, objective="log")[2]
-        for s in (seeds, *seeds))
+    self.assert_side_by_side_is_the_mean(
+        lambda run: function(
+            self.network, self.problem, run, 2, objective="log")[2])
+
+  def assert_side_by_side_is_the_mean(self, function):
+    def of_seed(seed):
+      return function(unroll.start(self.network, self.problem, seed))
+
+    seeds = tf.constant([[1, 2], [3, 4]])
+    alone = [of_seed(seed) for seed in seeds]
     self.assert_gradients(
-        together, [(a + b) / 2 for a, b in zip(*alone, strict=True)])
+        tf.function(of_seed, autograph=False)(seeds),
+        [(a + b) / 2 for a, b in zip(*alone, strict=True)])
 
   def test_gradient_of_logs_of_negative_losses_is_not_a_number(self):
     self.start("quadratic", "identity")
@@ -267,14 +277,9 @@ class MetaGradientTest(parameterized.TestCase):
 
   def test_second_order_gradient_side_by_side_is_the_mean(self):
     self.start("quadratic", "LogAndSign")
-    seeds = [[1, 2], [3, 4]]
-    together, *alone = (
-        second_order.meta_gradient(
-            self.network, self.problem,
-            unroll.start(self.network, self.problem, tf.constant(s)), 2)[2]
-        for s in (seeds, *seeds))
-    self.assert_gradients(
-        together, [(a + b) / 2 for a, b in zip(*alone, strict=True)])
+    self.assert_side_by_side_is_the_mean(
+        lambda run: second_order.meta_gradient(
+            self.network, self.problem, run, 2)[2])
 
 
 if __name__ == "__main__":

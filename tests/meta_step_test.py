@@ -134,6 +134,7 @@ class MetaStepTest(parameterized.TestCase):
 
   @parameterized.parameters(False, True)
   def test_step_is_adam_on_the_meta_gradient(self, second_derivatives):
+    eager.run_eagerly(self)
     problem = problems.Quadratic(2, 3, dtype=tf.float64, separate=True)
     network = toys.coordinatewise(layers=(4,))
     step = meta.MetaStep(network, problem, 3, 0.02, second_derivatives)
@@ -214,7 +215,8 @@ class MetaStepTest(parameterized.TestCase):
     results = []
     for _ in range(2):
       optimizer = meta.MetaOptimizer(net=SMALL)
-      step = optimizer.meta_minimize(problems.Quadratic(2, 3), 3)
+      step = optimizer.meta_minimize(
+          problems.Quadratic(2, 3), 3, jit_compile=False)
       run, losses = step.reset(1), []
       for _ in range(4):
         info, run = step.train(run)
@@ -269,13 +271,15 @@ class MetaStepTest(parameterized.TestCase):
       self.assertTrue(np.all(np.isfinite(variable)))
       self.assertFalse(np.array_equal(variable, value))
 
-  @parameterized.parameters([(1, 2)], [((1, 2), (3, 4))])
-  def test_second_derivatives_are_compiled_unless_it_is_refused(self, seed):
-    infos = []
+  @parameterized.parameters(
+      (toys.Regression, (1, 2)),
+      (lambda: problems.Quadratic(2, 3), ((1, 2), (3, 4))))
+  def test_second_derivatives_are_compiled_unless_it_is_refused(
+      self, make_problem, seed):
+    problem, infos = make_problem(), []
     for jit_compile in (None, False):
       step = meta.MetaOptimizer(net=SMALL).meta_minimize(
-          toys.Regression(), 3, second_derivatives=True,
-          jit_compile=jit_compile)
+          problem, 3, second_derivatives=True, jit_compile=jit_compile)
       run = step.reset(tf.constant(seed))
       infos.append(step.train(run)[0])
       graph = step._train.get_concrete_function(run, 3).graph.as_graph_def()

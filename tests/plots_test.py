@@ -285,8 +285,9 @@ class UpdatesTest(parameterized.TestCase):
        "update_size": (1., np.inf, np.nan), "cosine": (0., np.nan, np.nan)},
       {"loss": (-1., -2., -3.)})
   def test_any_trace_is_drawn_without_a_warning(self, **trace):
-    data = save(plots.updates, make_responses(), {
-        "L2L": make_trace(**trace)}, "quadratic")
+    data = save(plots.updates, make_responses(
+        steps=(1,), coordinates=(("w", 3),)), {
+            "L2L": make_trace(**trace)}, "quadratic")
     self.assertTrue(data.startswith(PNG))
 
   def test_one_coordinate_in_one_step_is_drawn(self):

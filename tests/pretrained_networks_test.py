@@ -1,6 +1,7 @@
 """Tests of the trained networks that come with the library."""
 
 import contextlib
+import functools
 import itertools
 import os
 import pathlib
@@ -101,13 +102,27 @@ class PretrainedTest(parameterized.TestCase):
         os.path.join(TRAINED, NAMES[0]))
 
 
+@functools.cache
+def made(name, size):
+  """An optimizer and a parameter, for which it is compiled once."""
+  return meta.LearnedOptimizer.load(name), tf.Variable(tf.zeros([size]))
+
+
+def start(name, values):
+  """The same, before the first step from these values."""
+  optimizer, x = made(name, len(values))
+  optimizer.reset()
+  x.assign(values)
+  return optimizer, x
+
+
 class GeneralTest(parameterized.TestCase):
   """The general optimizers do on any problem what makes them safe."""
 
   def steps(self, name, gradients):
     """The updates of a few steps of a parameter, [steps, N]."""
-    optimizer = meta.LearnedOptimizer.load(name)
-    x, path = tf.Variable(tf.zeros(gradients.shape[1:])), []
+    optimizer, x = start(name, np.zeros(gradients.shape[1]))
+    path = []
     for gradient in gradients:
       optimizer.apply([tf.constant(gradient, tf.float32)], [x])
       path.append(x.numpy())
@@ -142,7 +157,7 @@ class GeneralTest(parameterized.TestCase):
   @parameterized.parameters(*GENERAL)
   def test_parabola_is_minimized_at_every_scale(self, name):
     for scale in (1e-4, 1., 1e4):
-      optimizer, x = meta.LearnedOptimizer.load(name), tf.Variable([1., 2])
+      optimizer, x = start(name, [1., 2.])
       for _ in range(200):
         optimizer.apply([scale * x], [x])
       self.assertLess(np.max(np.abs(x)), 0.05)

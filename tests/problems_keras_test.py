@@ -269,11 +269,6 @@ class KerasProblemTest(parameterized.TestCase):
     self.assertNotEqual(float(loss(problem, params)),
                         float(loss(problem, params, (1, 3))))
 
-  def test_side_by_side_is_alone(self):
-    assertions.assert_side_by_side_is_alone(make(layers(
-        lambda: keras.layers.Dropout(0.5), keras.layers.BatchNormalization),
-        data=OTHERS))
-
   def test_recurrent_layers_run_one_after_another(self):
     problem = problems.KerasProblem(lambda: keras.Sequential([
         keras.Input([3, 2]), keras.layers.Dense(2), keras.layers.SimpleRNN(2)]),

@@ -183,7 +183,8 @@ class MetaGradientTest(parameterized.TestCase):
           network, problem, run._replace(seed=seed), 3, num_sampled=30)[2]
 
     gradients = tf.function(lambda: tf.map_fn(
-        of_sample, seeds_, fn_output_signature=[tf.float64] * len(expected)))()
+        of_sample, seeds_, fn_output_signature=[tf.float64] * len(expected)),
+                            autograph=False)()
     for of_samples, exact in zip(gradients, expected, strict=True):
       error = np.std(of_samples, axis=0) / 20  # The standard error.
       np.testing.assert_array_less(
@@ -196,7 +197,7 @@ class MetaGradientTest(parameterized.TestCase):
     network.initial_state(problem.sample(SEED)[0])  # Makes the variables.
     function = tf.function(
         lambda seed: self.gradient(network, problem, seed, 7)[2],
-        jit_compile=jit_compile)
+        autograph=False, jit_compile=jit_compile)
     runs = tf.random.split(SEED, 2, alg="philox")
     together, *alone = map(function, (runs, *tf.unstack(runs)))
     for a, b, c in zip(together, *alone, strict=True):

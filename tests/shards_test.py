@@ -19,7 +19,7 @@ GENERAL = {"net": "CoordinateWiseDeepLSTM", "net_options": {
     "layers": (3,), "preprocess_name": "NormalizedMomenta", "scale": 0.1,
     "postprocess_options": {"nominal_step": 0.1, "min_size": 0.01,
                             "log_range": 2}}}
-SHAPES = ([2, 3], [], [4])
+SHAPES = ([], [2, 3], [4])  # Of two halves, the cut is within the second.
 
 setUpModule = devices.start
 
@@ -32,8 +32,8 @@ def make(shard, net=NET):
                      for i, shape in enumerate(SHAPES)]
 
 
-def train(optimizer, variables, num_steps, skipped=None):
-  """Makes steps, whose gradients are in one replica."""
+def make_step(optimizer, variables, skipped=None):
+  """A function that makes a step, whose gradients are in one replica."""
   strategy = tf.distribute.get_strategy()
 
   def step():
@@ -44,9 +44,7 @@ def train(optimizer, variables, num_steps, skipped=None):
       gradients[skipped] = None
     optimizer.apply(gradients, variables)
 
-  run = tf.function(lambda: strategy.run(step), autograph=False)
-  for _ in range(num_steps):
-    run()
+  return tf.function(lambda: strategy.run(step), autograph=False)
 
 
 def results(optimizer, variables):
@@ -54,28 +52,42 @@ def results(optimizer, variables):
           [s.numpy() for state in optimizer.states for s in state])
 
 
+def sizes_of(optimizer):
+  """The sizes of the variables of a replica."""
+  return {v.shape[-1] for v in optimizer._shared if v.shape.rank}
+
+
+def sizes(shard):
+  """Those of the states before the first step."""
+  optimizer, variables = make(shard)
+  optimizer.create_states(["a", "b", "c"], variables)
+  return sizes_of(optimizer)
+
+
 def steps(shard, net=NET):
   """The parameters, the states, and the sizes of the variables of a replica."""
   optimizer, variables = make(shard, net)
-  train(optimizer, variables, 2)
-  train(optimizer, variables, 1, skipped=1)
-  train(optimizer, variables, 1)
-  sizes = {v.shape[-1] for v in optimizer._shared if v.shape.rank}
+  step, skipping = (make_step(optimizer, variables, s) for s in (None, 1))
+  for each in (step, step, skipping, step):
+    each()
   result = results(optimizer, variables)
   optimizer.reset()
-  return *result, sizes, results(optimizer, variables)[1]
+  return *result, sizes_of(optimizer), results(optimizer, variables)[1]
 
 
 def saved(path, num_before, num_after, shard, net):
   """The parameters and states after a checkpoint was written or read."""
   optimizer, variables = make(shard, net)
   checkpoint = tf.train.Checkpoint(optimizer=optimizer, variables=variables)
+  step = make_step(optimizer, variables)
   if num_before:
-    train(optimizer, variables, num_before)
+    for _ in range(num_before):
+      step()
     checkpoint.write(path)
   else:
     checkpoint.read(path)
-  train(optimizer, variables, num_after)
+  for _ in range(num_after):
+    step()
   return results(optimizer, variables)
 
 
@@ -108,7 +120,9 @@ def empty_and_others():
   optimizer, _ = make(True)
   variables = [tf.Variable(tf.zeros([0])), tf.Variable(tf.ones([3])),
                tf.Variable(tf.ones([3], tf.float64))]
-  train(optimizer, variables, 2)
+  step = make_step(optimizer, variables)
+  for _ in range(2):
+    step()
   return [v.numpy() for v in variables]
 
 
@@ -126,19 +140,19 @@ class ShardsTest(absltest.TestCase):
 
   def test_shards_make_the_updates_of_all(self):
     expected = steps(None)
-    params, states, sizes, initial = devices.run(4, steps, True)
+    params, states, sizes, initial = devices.run(2, steps, True)
     self.assert_close(params, expected[0])
     self.assert_close(states, expected[1])
-    self.assertEqual(sizes, {3})  # Of 11 coordinates.
+    self.assertEqual(sizes, {6})  # Of 11 coordinates.
     self.assert_close(initial, expected[3])
 
   def test_means_over_parameters_are_those_of_all_coordinates(self):
     expected = steps(None, GENERAL)
-    params, states, sizes, initial = devices.run(4, steps, True, GENERAL)
+    params, states, sizes, initial = devices.run(2, steps, True, GENERAL)
     self.assert_close(params, expected[0])
     self.assert_close(states, expected[1])
     # The states of the LSTM, the moments, and the numbers of steps.
-    self.assertEqual(sizes, {3, 11, len(SHAPES)})
+    self.assertEqual(sizes, {6, 11, len(SHAPES)})
     self.assert_close(initial, expected[3])
 
   def test_networks_of_coordinates_have_shards(self):
@@ -150,7 +164,7 @@ class ShardsTest(absltest.TestCase):
       self.assertEqual(shards.can_make(nets), expected)
 
   def test_few_coordinates_are_not_shared_out(self):
-    self.assertEqual(devices.run(2, steps, None)[2], {11})
+    self.assertEqual(devices.run(2, sizes, None), {11})
 
   def test_replicas_have_room_for_a_larger_group(self):
     self.assertEqual(

@@ -32,9 +32,16 @@ class SharedEvaluatorTest(parameterized.TestCase):
 
   def test_all_optimizers_compute_what_they_compute_alone(self):
     shared = self.shared()
-    for network in CANDIDATES:
+    shared.of(networks.Sgd())(SEEDS)
+    # The problem is traced for the first optimizer and rate only.
+    with mock.patch.object(
+        toys.Regression, "loss", side_effect=AssertionError), mock.patch.object(
+            toys.Regression, "sample", side_effect=AssertionError):
+      results = [shared.of(network)(SEEDS) for network in CANDIDATES]
+      shared.of(networks.Adam(0.5))(SEEDS, learning_rates=[0.1, 0.2])
+      shared.of(networks.Adam(0.5))([7])  # Another number of runs.
+    for network, result in zip(CANDIDATES, results, strict=True):
       with self.subTest(network=type(network).__name__):
-        result = shared.of(network)(SEEDS)
         for i, seed in enumerate(SEEDS):
           losses, end = alone(network, toys.Regression(), seed)
           np.testing.assert_allclose(result.losses[i], losses, rtol=1e-5)
@@ -51,19 +58,8 @@ class SharedEvaluatorTest(parameterized.TestCase):
           shared.of(network)([0]).losses[0],
           alone(network, problem, 0)[0], rtol=1e-5)
 
-  def test_problem_is_traced_for_the_first_optimizer_and_rate_only(self):
-    shared = self.shared()
-    shared.of(networks.Sgd())(SEEDS)
-    with mock.patch.object(
-        toys.Regression, "loss", side_effect=AssertionError), mock.patch.object(
-            toys.Regression, "sample", side_effect=AssertionError):
-      for network in CANDIDATES:
-        shared.of(network)(SEEDS)
-      shared.of(networks.Adam(0.5))(SEEDS, learning_rates=[0.1, 0.2])
-      shared.of(networks.Adam(0.5))([7])  # Another number of runs.
-
   def test_learning_rates_are_those_of_the_network_or_given(self):
-    shared = self.shared(candidates=[networks.Adam()])
+    shared = self.shared(problems.Quadratic(1, 2), [networks.Adam()])
     one, two = (shared.of(networks.Adam(rate))(SEEDS).losses
                 for rate in (0.1, 0.2))
     self.assertFalse(np.any(one[:, 1:] == two[:, 1:]))

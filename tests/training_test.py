@@ -97,11 +97,11 @@ class TrainingTest(parameterized.TestCase):
 
   def test_numbers_of_numpy_train_as_others(self):
     settings = SETTINGS._replace(
-        num_steps=np.int64(4), unroll_length=np.int64(2), num_tasks=np.int64(2),
+        num_steps=np.int64(4), unroll_length=np.int64(2), num_tasks=np.int64(1),
         learning_rate=np.float64(0.01), evaluation_period=np.int64(2),
         curriculum=np.array([2, 4]), seed=np.int64(0))
     expected = settings._replace(
-        num_steps=4, unroll_length=2, num_tasks=2, learning_rate=0.01,
+        num_steps=4, unroll_length=2, num_tasks=1, learning_rate=0.01,
         curriculum=(2, 4), seed=0)
     tf.config.run_functions_eagerly(False)  # In which the types matter.
     self.addCleanup(tf.config.run_functions_eagerly, True)

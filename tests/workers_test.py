@@ -11,7 +11,8 @@ from absl.testing import absltest, parameterized
 import numpy as np
 
 from l2lgd.commands import cluster
-from tests import processes, programs, run_files
+from meta import compilation
+from tests import eager, processes, programs, run_files
 
 TRAIN = ("train.py", "--problem=simple", "--num_steps=4", "--unroll_length=2",
          "--num_tasks=2", "--evaluation_epochs=2", "--evaluation_period=3",
@@ -85,19 +86,21 @@ class WorkersTest(programs.TestCase):
     self.assertRegex(result.stdout, rf"{programs.RESUME}\n\Z")
 
   def test_evaluation_is_shared_out(self):
-    results = []
-    for num in (1, 2):
-      output = f"{self.folder}/{num}.csv"
-      self.assert_done(processes.run(
-          "evaluate.py", "--problem=quadratic", "--optimizer=Adam",
-          "--num_steps=2", "--num_epochs=3", "--seed=0", "--tune",
-          "--tuning_epochs=2", "--jit_compile=false", f"--output={output}",
-          f"--num_workers={num}"))
-      results.append(run_files.read_losses(output))
-      os.remove(f"{self.folder}/tuning.json")
-    self.assertEqual(results[0].keys(), results[1].keys())
+    argv = ("--problem=quadratic", "--optimizer=Adam", "--num_steps=2",
+            "--num_epochs=3", "--seed=0", "--tune", "--tuning_epochs=2",
+            "--jit_compile=false")
+    outputs = [f"{self.folder}/{num}.csv" for num in (1, 2)]
+    self.assert_done(processes.run(
+        "evaluate.py", *argv, f"--output={outputs[1]}", "--num_workers=2"))
+    os.remove(f"{self.folder}/tuning.json")
+    eager.run_eagerly(self)
+    with mock.patch.object(compilation, "can_vectorize", return_value=False):
+      self.assert_done(programs.run(
+          "evaluate", *argv, f"--output={outputs[0]}", "--num_workers=1"))
+    alone, shared = map(run_files.read_losses, outputs)
+    self.assertEqual(alone.keys(), shared.keys())
     np.testing.assert_allclose(
-        [*results[1].values()], [*results[0].values()], rtol=1e-5)
+        [*shared.values()], [*alone.values()], rtol=1e-5)
 
   def test_tasks_that_cannot_be_shared_out_are_told(self):
     result = processes.run(*TRAIN, "--num_tasks=3", "--num_workers=2")
