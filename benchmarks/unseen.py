@@ -2,14 +2,15 @@
 
   python -m benchmarks.unseen --path=general,general-small --data_dir=data
 
-All make the same runs, on the same functions and minibatches. Final losses are
-means over the last hundredth of the steps. Adam is tuned on these very runs: of
+All make the same runs, on the same functions and minibatches, with
+`--schedule=cosine` under the same schedule. Final losses are means over the
+last hundredth of the steps. Adam is tuned on these very runs: of
 seven learning rates, the one with the lowest mean final loss counts. Its
 default rate, 0.001, is among them.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from absl import flags
 import keras
@@ -32,12 +33,51 @@ flags.DEFINE_list("path", ["general"], "The trained optimizers: folders, or "
 flags.DEFINE_list("only", [], "The problems to run on. (default: all)")
 flags.DEFINE_integer("runs", 3, "Runs on each problem.")
 flags.DEFINE_integer("seed", 0, "Seed of all functions.")
+flags.DEFINE_enum("schedule", "constant", ["constant", "cosine"], "Learning "
+                  "rates of all optimizers; cosine: a warm-up of 100 steps, "
+                  "then a decay to 0.")
 FLAGS.set_default("num_steps", 1000)
 flags.adopt_module_key_flags(data)  # For --help.
 flags.declare_key_flag("num_steps")
 flags.declare_key_flag("jit_compile")
 _RATES = 1e-4 * np.sqrt(10.)**np.arange(7)
 _DEFAULT = 2  # The place of Adam's default rate, 0.001.
+
+
+class Scheduled(networks.Network):
+  """A network whose updates are multiplied by a schedule of Keras."""
+
+  def __init__(self, network: networks.Network, schedule: Callable):
+    super().__init__()
+    self._network = network
+    self._schedule = schedule
+
+  def initial_state(self, params: networks.Params) -> networks.State:
+    return tf.constant(0), self._network.initial_state(params)
+
+  def with_learning_rate(self, state: networks.State,
+                         learning_rate: Any) -> networks.State:
+    count, own = state
+    return count, self._network.with_learning_rate(own, learning_rate)
+
+  def __call__(self, gradients: networks.Params, state: networks.State
+               ) -> tuple[networks.Params, networks.State]:
+    return self.step(gradients, state, None)
+
+  def step(self, gradients: networks.Params, state: networks.State,
+           params: networks.Params | None
+           ) -> tuple[networks.Params, networks.State]:
+    count, own = state
+    updates, own = self._network.step(gradients, own, params)
+    factor = self._schedule(count)
+    return ({name: factor * update for name, update in updates.items()},
+            (count + 1, own))
+
+
+def cosine(num_steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+  """Returns a warm-up from 0.1 to 1 in 100 steps, then a decay to 0."""
+  return keras.optimizers.schedules.CosineDecay(
+      0.1, num_steps - 100, warmup_target=1., warmup_steps=100)
 
 
 class Outcome(NamedTuple):
@@ -94,6 +134,8 @@ def measure(learned: Mapping[str, networks.Network],
                for i in range(FLAGS.runs)]
 
   def evaluator(network: networks.Network) -> evaluation.Evaluator:
+    if FLAGS.schedule == "cosine":
+      network = Scheduled(network, cosine(FLAGS.num_steps))
     return evaluation.Evaluator(
         network, problem, FLAGS.num_steps, options.jit_compile())
 

@@ -12,7 +12,7 @@ import meta
 from meta import compilation, evaluation
 import networks
 import problems
-from tests import eager, programs
+from tests import eager, programs, toys
 
 apply, engine, keras_programs, unseen = (
     programs.load(f"benchmarks.{name}")
@@ -118,6 +118,20 @@ class UnseenTest(programs.TestCase, parameterized.TestCase):
     self.assertLess(tuned.final.rank, default.final.rank)
     self.assertAlmostEqual(learned.highest, 1., delta=0.5)
     self.assertEqual(learned.final.num_runs, 2)
+
+  def test_schedule_multiplies_the_updates(self):
+    network = unseen.Scheduled(
+        networks.Sgd(), lambda step: tf.gather([1., 0.5, 0.25], step))
+    state = network.with_learning_rate(
+        network.initial_state({"x": tf.ones([1])}), 3.)
+    updates, _ = toys.steps(network, {"x": np.ones([3, 1], np.float32)}, state)
+    np.testing.assert_allclose(updates["x"], [[-3.], [-1.5], [-0.75]])
+
+  def test_cosine_is_a_warmup_and_a_decay_to_0(self):
+    schedule = unseen.cosine(200)
+    np.testing.assert_allclose(
+        [schedule(step) for step in (0, 50, 100, 150, 200)],
+        [0.1, 0.55, 1., 0.5, 0.], atol=1e-6)
 
   def test_unknown_problem_is_named(self):
     with self.assertRaisesRegex(ValueError, "only has .'cubic'., but must be"):
