@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from absl import flags
 import keras
 import numpy as np
+import sonnet as snt
 import tabulate
 import tensorflow as tf
 import tqdm
@@ -44,6 +45,7 @@ _RATES = 1e-4 * np.sqrt(10.)**np.arange(7)
 _DEFAULT = 2  # The place of Adam's default rate, 0.001.
 
 
+@snt.allow_empty_variables
 class Scheduled(networks.Network):
   """A network whose updates are multiplied by a schedule of Keras."""
 
