@@ -128,10 +128,11 @@ class UnseenTest(programs.TestCase, parameterized.TestCase):
         losses / losses[0], [1., 0.8**2, 0.8**2 * 0.9**2], rtol=1e-6)
 
   def test_cosine_is_a_warmup_and_a_decay_to_0(self):
-    schedule = unseen.cosine(200)
-    np.testing.assert_allclose(
-        [schedule(step) for step in (0, 50, 100, 150, 200)],
-        [0.1, 0.55, 1., 0.5, 0.], atol=1e-6)
+    of_keras = tf.keras.optimizers.schedules.CosineDecay(
+        0.1, 100, warmup_target=1., warmup_steps=100)
+    for step, expected in ((0, 0.1), (50, 0.55), (100, 1.), (150, 0.5),
+                           (180, of_keras(180)), (200, 0.)):
+      self.assertAlmostEqual(unseen.cosine(200, step), expected, places=6)
 
   def test_unknown_problem_is_named(self):
     with self.assertRaisesRegex(ValueError, "only has .'cubic'., but must be"):
