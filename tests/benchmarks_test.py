@@ -132,7 +132,8 @@ class UnseenTest(programs.TestCase, parameterized.TestCase):
         0.1, 100, warmup_target=1., warmup_steps=100)
     for step, expected in ((0, 0.1), (50, 0.55), (100, 1.), (150, 0.5),
                            (180, of_keras(180)), (200, 0.)):
-      self.assertAlmostEqual(unseen.cosine(200, step), expected, places=6)
+      self.assertAlmostEqual(
+          float(unseen.cosine(200, step)), float(expected), places=6)
 
   def test_unknown_problem_is_named(self):
     with self.assertRaisesRegex(ValueError, "only has .'cubic'., but must be"):
