@@ -87,7 +87,7 @@ def read(folder: str, name: str, num_runs: int) -> Record:
     ValueError: A file is damaged.
   """
   path = _path(folder, name, "json")
-  record = _load(path, "runs", *Record._fields[1:])
+  record = _load(path, "runs", "rows_per_run", *Record._fields[1:])
   del record["runs"]
   num_rows = num_runs * record.pop("rows_per_run")
   losses = _path(folder, name, "csv")
