@@ -28,7 +28,9 @@ from l2lgd.commands import console, options, program
 import meta
 
 FLAGS = flags.FLAGS
-flags.adopt_module_key_flags(unseen)
+for _name in ("path", "only", "runs", "seed", "num_steps", "data_dir",
+              "download"):
+  flags.declare_key_flag(_name)  # For --help.
 flags.DEFINE_list("warmup_steps", ["0"], "Steps of a warm-up, in which the "
                   "updates grow from a tenth of their size.")
 _BATCH_SIZE = 128

@@ -18,6 +18,7 @@ _CHECKS: list[tuple[Callable[..., Any], tuple[str, ...]]] = [
         "max_gradient_norm")),
     (checks.boolean, (
         "second_derivatives", "stagger", "keep_last", "restart_from_best")),
+    (checks.optional_boolean, ("jit_compile",)),
     (checks.probability, ("imitation",)),
     (checks.positives, ("problem_weights",))]
 
@@ -80,7 +81,6 @@ class Settings(NamedTuple):
     checks.one_of("estimator", self.estimator, evolution.ESTIMATORS)
     checks.one_of("objective", self.objective, objectives.NAMES)
     checks.one_of("teacher", self.teacher, baselines.BY_NAME)
-    checks.optional_boolean("jit_compile", self.jit_compile)
     if self.sampled_coordinates is not None and (
         self.second_derivatives or self.estimator != "backprop"):
       raise ValueError(

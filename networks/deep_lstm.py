@@ -114,11 +114,12 @@ class StandardDeepLSTM(base.Network):
 
   def initial_state(self, params: base.Params) -> base.State:
     """Returns the states of the layers, then the preprocessing's memory."""
-    types = sorted({t.dtype.name for t in tf.nest.flatten(params)})
-    if len(types) > 1 or not tf.as_dtype(types[0]).is_floating:
+    types = {t.dtype for t in tf.nest.flatten(params)}
+    if len(types) > 1 or not all(dtype.is_floating for dtype in types):
       raise ValueError(
-          f"The parameters are of the types {types}, but all that a network "
-          "optimizes must be of one floating-point type.")
+          f"The parameters are of the types {sorted(t.name for t in types)}, "
+          "but all that a network optimizes must be of one floating-point "
+          "type.")
     rows = self.to_rows(params)
     none = rows[:, :0]  # Their number is enough to count the features.
     self._build(self._features(

@@ -11,12 +11,12 @@ import networks
 import problems
 from tests import assertions, eager, toys
 from tests.toy_trainers import (
-  PROBLEM,
-  SEED,
-  make,
-  restore,
-  weights,
-  without_time,
+    PROBLEM,
+    SEED,
+    make,
+    restore,
+    weights,
+    without_time,
 )
 
 
