@@ -97,9 +97,7 @@ def _long_mnist(num_steps: int, num_runs: int, tuning_runs: int,
           "LSTM-momenta": "paper-mnist-momenta", **_GENERAL}, num_steps,
                    num_runs, tuning_runs, {"activation": units.lower()},
                    split="train")},
-      learned_is_ahead=None,
-      note="LSTM-long continues the training of general-small, from its eighth "
-      "of nine stages, on runs of 1,000 to 10,000 steps with both activations.")
+      learned_is_ahead=None)
 
 
 def _units(num_layers: int) -> dict[str, Setting]:
