@@ -15,6 +15,7 @@ with both, those of up to 10^7 coordinates, with the sample alone.
 """
 
 from collections.abc import Callable, Mapping
+from concurrent import futures
 import functools
 import multiprocessing
 import resource
@@ -46,6 +47,7 @@ flags.DEFINE_string("output", None, "JSON file to write.")
 flags.DEFINE_string("profile", None, "Folder for TensorFlow's profile of an "
                     "epoch of training.")
 
+_NUM_CALLS = 20  # Of an operation that is timed alone.
 _NUM_CHUNKS = 5  # Of runs that are evaluated, all that fit side by side.
 # Numbers of coordinates, and of steps in an unroll.
 _GROWTH = [(10**3, 20), (10**4, 20), (10**5, 20), (10**6, 20),
@@ -101,8 +103,9 @@ def growth() -> tuple[list, str]:
 
 def alone_in_process(function: Callable, *args) -> dict[str, float]:
   """Calls the function in a process of its own, to measure its memory."""
-  with multiprocessing.get_context("spawn").Pool(1) as pool:
-    result = pool.apply(_with_flags, (sys.argv, function, args))
+  with futures.ProcessPoolExecutor(  # A Pool would wait for one that is killed.
+      1, multiprocessing.get_context("spawn")) as pool:
+    result = pool.submit(_with_flags, sys.argv, function, args).result()
   print(f"Measured {' '.join(map(str, args))}", flush=True)
   return result
 
@@ -218,7 +221,7 @@ def floor_of_layer(w: tf.Variable, n: int) -> tuple[float, float]:
           + alone(lambda w: tf.matmul(w, g), w))
 
 
-def alone(function: Callable, args, num_calls: int = 20) -> float:
+def alone(function: Callable, args) -> float:
   """Returns the seconds of one call of many in a loop, the fastest way."""
   def loop(args):
     def body(i, args, result):
@@ -228,14 +231,14 @@ def alone(function: Callable, args, num_calls: int = 20) -> float:
       return i + 1, args, function(args)
 
     return tf.while_loop(
-        lambda i, *_: i < num_calls, body, (0, args, function(args)),
-        maximum_iterations=num_calls, parallel_iterations=1)[-1]
+        lambda i, *_: i < _NUM_CALLS, body, (0, args, function(args)),
+        maximum_iterations=_NUM_CALLS, parallel_iterations=1)[-1]
 
   def seconds(jit_compile):
     compiled = tf.function(loop, autograph=False, jit_compile=jit_compile)
     compiled(args)
     own, = timing.in_turn([lambda: compiled(args)], 3)
-    return own.seconds / (num_calls + 1)
+    return own.seconds / (_NUM_CALLS + 1)
 
   return min(seconds(False), seconds(True))
 

@@ -53,6 +53,8 @@ def main() -> None:
   with program.user_errors():
     options.check_positive("num_steps", "runs")
     names = unseen.chosen(FLAGS.only, PROGRAMS)
+    for path in FLAGS.path:
+      meta.LearnedOptimizer.load(path)  # Before the runs of Adam.
     optimizers: dict[str, MakeOptimizer] = {"Adam": keras.optimizers.Adam}
     for path, steps in itertools.product(
         FLAGS.path, options.integers("warmup_steps")):

@@ -85,7 +85,7 @@ def cosine(num_steps: int, step: tf.Tensor) -> tf.Tensor:
   """
   step = tf.cast(step, tf.float32)
   decay = 0.5 + 0.5 * tf.cos(
-      np.pi * tf.maximum(step - 100., 0.) / (num_steps - 100))
+      np.pi * tf.maximum(step - 100., 0.) / max(1, num_steps - 100))
   return tf.minimum(0.1 + 0.009 * step, 1.) * decay
 
 

@@ -39,7 +39,7 @@ def choose(network: networks.Network, problem: problems.Problem,
       matter.
     second_derivatives: Whether the loss is differentiated twice.
   """
-  def updates(run: unroll.Run) -> Any:
+  def two_steps(run: unroll.Run) -> Any:
     return unroll.unroll(network, problem, run, num_steps=2)
 
   def hessian_products(run: unroll.Run) -> Any:
@@ -52,7 +52,7 @@ def choose(network: networks.Network, problem: problems.Problem,
                     for name in _operations(problem, run))
     # In loops, as outside of them XLA takes the values of inputs as constants,
     # which it cannot do later.
-    functions = [updates]
+    functions = [two_steps]
     if second_derivatives:
       functions.append(hessian_products)
     whole = (devices.has_gpu() or not convolves) and all(

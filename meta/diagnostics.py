@@ -9,7 +9,7 @@ import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
-from meta import nests, unroll
+from meta import nests, seeds, unroll
 import networks
 from networks import moments
 import problems
@@ -41,7 +41,7 @@ def trace(network: networks.Network, problem: problems.Problem,
     seed: Seed of the run, as for `unroll.start`; of a single run.
     num_steps: Number of updates, T.
   """
-  run = unroll.start(network, problem, seed)
+  run = unroll.start(network, problem, seeds.stack([seed]))
   rows = tf.nest.map_structure(
       functools.partial(unroll.tensor_array, num_steps),
       _measure(network, problem, run)[0])
@@ -139,7 +139,7 @@ def responses(optimizers: Mapping[str, networks.Network],
       in the step, except for the largest 2 %.
   """
   together = _Together(list(optimizers.values()))
-  run = unroll.start(together, problem, seed)
+  run = unroll.start(together, problem, seeds.stack([seed]))
   advance = tf.function(
       lambda run: unroll.step(together, problem, run)[1], autograph=False)
   respond = {name: tf.function(functools.partial(response, network),

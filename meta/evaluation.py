@@ -97,22 +97,18 @@ class Evaluator:
       at once, each of them has a row of losses, [seeds * S, T + 1].
 
     Raises:
-      ValueError: There is no seed, or another number of learning rates.
+      ValueError: There is no seed, or another number of learning rates; one is
+        not positive; or the optimizer has none.
     """
     if not len(seeds):
       raise ValueError("seeds is empty, but must hold at least one seed.")
-    if learning_rates is not None and len(learning_rates) != len(seeds):
-      raise ValueError(f"learning_rates has {len(learning_rates)} rates, but "
-                       f"must have one for each of {len(seeds)} seeds.")
-    num_replicas = replicas.count()
-    num_chunks = 1 if len(seeds) == 1 else math.ceil(
-        len(seeds) / self.max_side_by_side / num_replicas)
-    size = math.ceil(len(seeds) / num_chunks / num_replicas)  # Of one replica.
-    if size not in self._sizes:
-      # A few runs too many take less time than another compilation.
-      size = min((s for s in self._sizes if size <= s <= self.max_side_by_side),
-                 default=size)
-    num_rows = size * num_replicas
+    if learning_rates is not None:
+      checks.positives("learning_rates", learning_rates)
+      if len(learning_rates) != len(seeds):
+        raise ValueError(f"learning_rates has {len(learning_rates)} rates, but "
+                         f"must have one for each of {len(seeds)} seeds.")
+    size = self._num_at_once(len(seeds))
+    num_rows = size * replicas.count()
 
     def run(start: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
       # The last chunk wraps around to the first seeds, so that all chunks have
@@ -133,6 +129,17 @@ class Evaluator:
     self._sizes.add(size)
     return Evaluation(np.concatenate(losses), tf.nest.map_structure(
         lambda *parts: np.concatenate(parts), *params))
+
+  def _num_at_once(self, num_runs: int) -> int:
+    """Returns how many of the runs a replica makes at once."""
+    num_chunks = 1 if num_runs == 1 else math.ceil(
+        num_runs / self.max_side_by_side / replicas.count())
+    size = math.ceil(num_runs / num_chunks / replicas.count())
+    if size in self._sizes:
+      return size
+    # A few runs too many take less time than another compilation.
+    return min((s for s in self._sizes if size <= s <= self.max_side_by_side),
+               default=size)
 
   def _run(self, seeds: Sequence[int | tf.Tensor],
            learning_rates: Sequence[float] | None, num_steps: int | None

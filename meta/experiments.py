@@ -212,6 +212,9 @@ def get(name: str) -> Experiment:
   if ":" in name:
     return _of_user(name)
   if match := re.fullmatch(rf"({'|'.join(_TASKS)})-(\d+)", name):
+    known = GROUPS[f"{match[1]}-tasks"]
+    if match[1] != "small" and name not in known:
+      raise ValueError(f"problem is {name!r}, but must be one of {known}.")
     make_task, options = _TASKS[match[1]]
     return Experiment(
         functools.partial(make_task, int(match[2])),

@@ -23,8 +23,8 @@ class Guard(snt.Module):
   gradient as the residual; the multiple is above 1, as minibatches are noise.
   Otherwise the optimizer is not called, so that its states stay. Each parameter
   makes a step against its gradient then, of a size that is relative to its own.
-  If the norm is not finite in float32, nothing changes. In Keras, it is an
-  argument of `KerasLearnedOptimizer`.
+  If the norm is not finite in float32, no parameter and no state changes. In
+  Keras, it is an argument of `KerasLearnedOptimizer`.
 
   Example:
 
@@ -126,13 +126,14 @@ class Guard(snt.Module):
     def reject():
       self.num_rejected.assign_add(1)
       for gradient, parameter in pairs:
-        self._step(gradient, parameter, tf.where(
+        self._make_safe_step(gradient, parameter, tf.where(
             tf.math.is_finite(norm), tf.cast(learning_rate, tf.float32), 0.))
 
     tf.cond(tf.math.is_finite(norm) & (is_first | is_usual), accept, reject)
 
-  def _step(self, gradient: Any, parameter: gradient_pairs.Parameter,
-            factor: tf.Tensor) -> None:
+  def _make_safe_step(
+      self, gradient: Any, parameter: gradient_pairs.Parameter,
+      factor: tf.Tensor) -> None:
     """Makes the safe step of a parameter."""
     variable = gradient_pairs.variable_of(parameter)
     g = tf.cast(tf.convert_to_tensor(gradient), tf.float32)

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from l2lgd import checks
+from l2lgd import checks, files
 from meta import gradient_pairs, learned_optimizer, pretrained_networks
 from meta import guard as guard_lib
 import networks
@@ -28,7 +28,7 @@ class KerasLearnedOptimizer(keras.optimizers.Optimizer):
     model.fit(inputs, targets)
   """
 
-  def __init__(self, path: str | None = None,
+  def __init__(self, path: files.Path | None = None,
                net_assignments: networks.Assignments | None = None,
                net_config: dict[str, Any] | None = None,
                learning_rate: Any = 1.0, shard: bool | None = None,
@@ -50,7 +50,8 @@ class KerasLearnedOptimizer(keras.optimizers.Optimizer):
     Raises:
       FileNotFoundError: See `LearnedOptimizer.load`.
       ValueError: See `LearnedOptimizer.load`; there is neither a path nor a
-        configuration; or Keras's backend is not TensorFlow.
+        configuration; `guard` is no boolean; or Keras's backend is not
+        TensorFlow.
     """
     checks.keras_backend()
     if isinstance(learning_rate, numbers.Real):
@@ -69,7 +70,8 @@ class KerasLearnedOptimizer(keras.optimizers.Optimizer):
           "path is None, but must be the folder of a trained optimizer, or one "
           f"of {list(pretrained_networks.pretrained())}.")
     self._net_config = net_config_lib.with_arrays(self._learned.networks)
-    self._guard = guard_lib.Guard(self._learned) if guard else None
+    self._guard = (guard_lib.Guard(self._learned)
+                   if checks.boolean("guard", guard) else None)
 
   @property
   def num_rejected(self) -> tf.Variable:

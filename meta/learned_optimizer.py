@@ -10,6 +10,7 @@ import numpy as np
 import sonnet as snt
 import tensorflow as tf
 
+from l2lgd import checks, files
 from meta import gradient_pairs, groups, pretrained_networks, slots
 import networks
 from networks import net_config as net_config_lib
@@ -64,8 +65,8 @@ class LearnedOptimizer(snt.Module):
     Args:
       nets: The networks by id.
       net_assignments: Pairs of a network's id and the names of the parameters
-        that it optimizes. A name may be the end of one, from a "/" on. None
-        gives all parameters to the only network.
+        that it optimizes. A name may be the end of one, after a "/"; the
+        longest that fits counts. None gives all parameters to the only network.
       learning_rate: Factor of the updates: a scalar variable, which may change
         during training, or a number, of which a `tf.function` keeps the value
         that it had when it was traced.
@@ -77,7 +78,7 @@ class LearnedOptimizer(snt.Module):
 
     Raises:
       ValueError: A network joins parameters, as `networks.LSTMWithGAC` does;
-        the learning rate is no such number; or see `networks.Partition`.
+        an argument is of another type; or see `networks.Partition`.
     """
     super().__init__(name or "learned_optimizer")
     networks.Partition(nets, net_assignments)  # Checks the arguments.
@@ -92,14 +93,14 @@ class LearnedOptimizer(snt.Module):
     self.net_assignments = None if net_assignments is None else tuple(
         (key, tuple(names)) for key, names in net_assignments)
     self.learning_rate = _checked(learning_rate)
-    self._shard = shard
+    self._shard = checks.optional_boolean("shard", shard)
     self.states: list[list[Any]] = []
     self._shared: list[tf.Variable] = []  # What the states are parts of.
     self._slots = slots.Slots()
     self._error: str | None = None  # Why a checkpoint did not fit.
 
   @classmethod
-  def load(cls, path: str, net_config: networks.NetConfig | None = None,
+  def load(cls, path: files.Path, net_config: networks.NetConfig | None = None,
            net_assignments: networks.Assignments | None = None,
            learning_rate: float | tf.Variable = 1.0,
            shard: bool | None = None) -> "LearnedOptimizer":
@@ -181,14 +182,17 @@ class LearnedOptimizer(snt.Module):
     """
     if self.net_assignments is None:
       return self.networks
-    own = {key: self.networks[key] for key, names in self.net_assignments
-           if any(f"/{name}".endswith(f"/{end}") for end in names)}
-    if not own:
+    ends = [end for _, names in self.net_assignments for end in names
+            if f"/{name}".endswith(f"/{end}")]
+    if not ends:
       raise ValueError(
           f"No network is assigned to the parameter {name!r}: give "
           f"net_assignments, pairs of one of {sorted(self.networks)} and the "
           "names of its parameters.")
-    return own
+    # The most exact one, as "head/kernel" is where there is "kernel" too.
+    longest = max(ends, key=len)
+    return {key: self.networks[key] for key, names in self.net_assignments
+            if longest in names}
 
   def create_states(self, names: Sequence[str],
                     variables: Sequence[tf.Variable]) -> None:
@@ -288,7 +292,9 @@ def _checked(learning_rate: Any) -> Any:
   if isinstance(learning_rate, tf.Variable | keras.Variable):
     if not tf.TensorShape(learning_rate.shape).rank:
       return learning_rate
-  elif isinstance(learning_rate, numbers.Real) and math.isfinite(learning_rate):
+  elif (isinstance(learning_rate, numbers.Real)
+        and not isinstance(learning_rate, bool)
+        and math.isfinite(learning_rate)):
     return learning_rate
   raise ValueError(
       f"learning_rate is {learning_rate!r}, but must be a finite number, or a "

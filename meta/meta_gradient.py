@@ -80,23 +80,22 @@ def forward(network: networks.Network, problem: problems.Problem,
   """
   batched = run.is_batched
 
-  def vectorized(function: Callable[..., Any], *args: Any) -> Any:
+  def call(function: Callable[..., Any], *args: Any) -> Any:
     """Calls a function of the network, for one run or for each."""
     return unroll.vectorized(
         functools.partial(function, network), batched)(*args)
 
-  sample = vectorized(functools.partial(_draw, num_sampled=num_sampled),
-                      run.params, run.seed, run.step)
-  like = vectorized(
-      _prepare, run.params, run.state, run.params, sample)[-1]
-  apply = unroll.compiled(functools.partial(vectorized, _apply), jit_network)
+  sample = call(functools.partial(_draw, num_sampled=num_sampled),
+                run.params, run.seed, run.step)
+  like = call(_prepare, run.params, run.state, run.params, sample)[-1]
+  apply = unroll.compiled(functools.partial(call, _apply), jit_network)
   take = unroll.vectorized(sampling.take, batched)
   recording = record(
       problem, run, num_steps, lambda *args: apply(*args, sample), like,
       lambda run: take(run.state, sample))
   return recording._replace(
       sample=sample,
-      gradients=vectorized(_sampled_rows, recording.gradients, sample))
+      gradients=call(_sampled_rows, recording.gradients, sample))
 
 
 def record(

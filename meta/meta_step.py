@@ -176,9 +176,9 @@ class MetaStep(Unroller):
 
     Raises:
       ValueError: See `Unroller`; `learning_rate`, `num_sampled` or
-        `max_gradient_norm` is not positive; `objective` is unknown; the weights
-        are of type float16; or there are second derivatives, for which
-        coordinates cannot be sampled.
+        `max_gradient_norm` is not positive; `objective` is unknown; `adam` is
+        not of another step; the weights are of type float16 or bfloat16; or
+        there are second derivatives, for which coordinates cannot be sampled.
     """
     learning_rate = checks.positive("learning_rate", learning_rate)
     if max_gradient_norm is not None:
@@ -204,6 +204,9 @@ class MetaStep(Unroller):
       # As in TensorFlow 1, epsilon is outside the bias correction.
       adam = _Adam(learning_rate, epsilon=1e-8, name="adam")
       adam.build(network.trainable_variables)
+    elif not isinstance(adam, _Adam):
+      raise ValueError(f"adam is {adam!r}, but must be the `optimizer` of "
+                       "another step of the same networks.")
     self.optimizer = adam
     self._max_gradient_norm = max_gradient_norm
     self._objective = objective

@@ -49,12 +49,7 @@ def learning_curves(
     if not len(finite):
       axes.plot([], [], color=colors[name], label=f"{name} (all diverged)")
       continue
-    x = xs
-    if x is None:
-      width = max(1, (runs.shape[1] - 1) // _NUM_POINTS)
-      num = runs.shape[1] // width
-      x = width * np.arange(num) + (width - 1) / 2
-      finite = finite[:, :num * width].reshape([-1, num, width]).mean(axis=2)
+    x, finite = _averaged(finite) if xs is None else (xs, finite)
     curve = evaluation.mean_curve(finite)
     start = max(start, float(curve[0]))
     axes.plot(x, curve, color=colors[name], label=name,
@@ -77,6 +72,14 @@ def learning_curves(
   figure.legend(loc="outside right upper")
   axes.grid(alpha=.3)
   _save(figure, filename)
+
+
+def _averaged(runs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Returns the middles of windows of steps, and the mean losses in these."""
+  width = max(1, (runs.shape[1] - 1) // _NUM_POINTS)
+  num = runs.shape[1] // width
+  return (width * np.arange(num) + (width - 1) / 2,
+          runs[:, :num * width].reshape([-1, num, width]).mean(axis=2))
 
 
 def _colors(names: Iterable[str]) -> dict[str, str]:

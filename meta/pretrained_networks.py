@@ -61,5 +61,5 @@ def _folders() -> dict[str, pathlib.Path]:
   here = pathlib.Path(__file__).parent
   installed = here / "trained"
   root = installed if installed.is_dir() else here.parent / "trained"
-  return {folder.name: folder for folder in sorted(root.iterdir())
-          if (folder / _CARD).exists()}
+  return {card.parent.name: card.parent
+          for card in sorted(root.glob(f"*/{_CARD}"))}

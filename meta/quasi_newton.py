@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from l2lgd import checks
 from meta import evaluation, nests, unroll
+from meta import seeds as seeds_lib
 import networks
 import problems
 
@@ -67,7 +68,7 @@ class QuasiNewton:
     """Makes a run for every seed; see `evaluation.Evaluator`.
 
     Raises:
-      ValueError: There is no seed.
+      ValueError: There is no seed, or one is not that of a single run.
     """
     if not len(seeds):
       raise ValueError("seeds is empty, but must hold at least one seed.")
@@ -79,7 +80,8 @@ class QuasiNewton:
   def _run(self, seed: int | tf.Tensor
            ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Returns the losses [T + 1] and the final parameters of a run."""
-    run = unroll.start(networks.Sgd(), self._problem, seed)
+    run = unroll.start(
+        networks.Sgd(), self._problem, seeds_lib.stack([seed]))
     start = nests.flat(run.params)
     num_losses = tf.where(self._is_random(run), self._num_steps, 1)
     points = _minimize(

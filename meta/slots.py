@@ -70,13 +70,13 @@ class Slots:
         group.update_rows(place, gradient, variable, learning_rate)
       else:
         dense.append((gradient, variable))
-    for group, places, gradients, variables in self._by_group(dense):
+    for group, places, own_gradients, own in self._by_group(dense):
 
       def step(_, *args, group=group, places=places):
         group.update(places, *args)
 
-      strategy.extended.update(variables[0], step, group=False, args=(
-          gradients, variables, [t.variable for t in group.tensors],
+      strategy.extended.update(own[0], step, group=False, args=(
+          own_gradients, own, [t.variable for t in group.tensors],
           learning_rate))
 
   def update_shards(

@@ -83,8 +83,9 @@ def vectorized(function: Callable[..., Any], batched: bool
       raise ValueError(
           "TensorFlow cannot vectorize this problem over several runs. Train "
           "on one run at a time (num_tasks=1, estimator='backprop'). The cause "
-          "may be a loop or a branch in sample or loss: a recurrent layer can "
-          "do without by unroll=True. TensorFlow says: "
+          "may be a loop or a branch in sample or loss (a recurrent layer can "
+          "do without by unroll=True), or an error in a network of your own. "
+          "TensorFlow says: "
           f"{str(error).splitlines()[0]}"
           ) from error
 

@@ -59,7 +59,8 @@ class Network(snt.Module, abc.ABC):
       params: The parameters that this network optimizes.
 
     Raises:
-      ValueError: The network cannot optimize parameters of these shapes.
+      ValueError: The network cannot optimize parameters of these shapes
+        or types.
     """
 
   @abc.abstractmethod

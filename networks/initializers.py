@@ -89,6 +89,9 @@ class Initializers:
     if isinstance(given, str) and given not in _BY_NAME:
       raise ValueError(f"initializer is {given!r}, but must be one of "
                        f"{sorted(_BY_NAME)}, an array or a function.")
+    if isinstance(given, type):
+      raise ValueError(f"initializer is the class {given.__name__}, but must "
+                       f"be one of its instances: {given.__name__}(...).")
     if given is None or isinstance(given, str):
       drawn = _default if given is None else _BY_NAME[given]
       seed = (self._seed, len(self._by_variable))
@@ -100,7 +103,11 @@ class Initializers:
 
 def _array(given: Any, shape: Sequence[int], dtype: tf.DType) -> np.ndarray:
   """Returns a given array; one number becomes a vector of that number."""
-  array = np.asarray(given, dtype.as_numpy_dtype)
+  try:
+    array = np.asarray(given, dtype.as_numpy_dtype)
+  except (TypeError, ValueError) as error:
+    raise ValueError(f"initializer has {given!r}, but must have names, numbers "
+                     "or arrays of numbers.") from error
   # For a matrix, one number may be a weight of a network of another size.
   if len(shape) == 1 and array.shape in ((), (1,)):
     return np.broadcast_to(array, shape)

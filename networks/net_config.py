@@ -50,6 +50,9 @@ def make(net_config: NetConfig) -> dict[str, base.Network]:
 
 def _check(key: str, config: Any, needed: Set[str] = frozenset()) -> None:
   """Raises a ValueError if the configuration of a network has another form."""
+  if not key or "/" in key:
+    raise ValueError(f"The id of a network is {key!r}, but must be the name of "
+                     "a file, without '/'.")
   if not isinstance(config, Mapping) or not (
       needed <= config.keys() <= {"net", "net_options", "net_path"}):
     raise ValueError(

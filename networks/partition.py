@@ -155,7 +155,7 @@ def _checked(
       raise ValueError(f"net_assignments has {pair!r}, but must be pairs of a "
                        "network and a list of the names of parameters.")
     key, names = pair
-    if key not in networks:
+    if not isinstance(key, str) or key not in networks:
       raise ValueError(f"net_assignments names the network {key!r}, but the "
                        f"networks are {sorted(networks)}.")
     if not names:

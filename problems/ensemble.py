@@ -1,6 +1,6 @@
 """Sums of problems."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import inspect
 from typing import Any
 
@@ -53,6 +53,9 @@ class Ensemble(base.Problem):
     others = [p for p in self._problems if not isinstance(p, base.Problem)]
     if others:
       raise ValueError(f"problems has {others}, but must hold Problems only.")
+    if not isinstance(weights, Iterable | None):
+      raise ValueError(
+          f"weights is {weights!r}, but must be a list of numbers.")
     weights = [1.] * len(self._problems) if weights is None else list(weights)
     if len(weights) != len(self._problems):
       raise ValueError(
@@ -93,8 +96,11 @@ def _make(specification: Mapping[str, Any]) -> base.Problem:
                      "must have the key 'name', and may have 'options'.")
   name = checks.one_of("name", specification["name"], _BY_NAME)
   make, names = _BY_NAME[name]
-  options = {names.get(key, key): value
-             for key, value in (specification.get("options") or {}).items()}
+  given = specification.get("options") or {}
+  if not hasattr(given, "items"):
+    raise ValueError(f"options of {name!r} is {given!r}, but must be a "
+                     "dictionary.")
+  options = {names.get(key, key): value for key, value in given.items()}
   for key in _QUEUE_OPTIONS if name == "cifar10" else ():
     options.pop(key, None)
   known = inspect.signature(make).parameters

@@ -134,6 +134,7 @@ class UnseenTest(programs.TestCase, parameterized.TestCase):
                            (180, of_keras(180)), (200, 0.)):
       self.assertAlmostEqual(
           float(unseen.cosine(200, step)), float(expected), places=6)
+    self.assertEqual(float(unseen.cosine(100, 50)), np.float32(0.55))
 
   def test_unknown_problem_is_named(self):
     with self.assertRaisesRegex(ValueError, "only has .'cubic'., but must be"):

@@ -16,6 +16,7 @@ from meta import (
     quasi_newton,
     seeds,
     shared_evaluator,
+    tuning,
     unroll,
 )
 import networks
@@ -311,11 +312,25 @@ class EvaluateTest(programs.EagerTestCase):
     self.assert_error(
         programs.run("evaluate", "--problem=paper-mnist", "--optimizer=Adma"),
         "--optimizer has 'Adma'")
+    self.assert_error(
+        programs.run("evaluate", "--problem=paper-mnist", "--path=nowhere"),
+        "No trained optimizer 'nowhere'")
+
+  def test_all_optimizers_are_checked_before_rates_are_searched_for(self):
+    with mock.patch.object(tuning, "tune", side_effect=AssertionError):
+      self.assert_error(
+          programs.run("evaluate", "--problem=paper-quadratic",
+                       "--optimizer=Adam,BFGS", "--tune"),
+          "The problem has 128 functions in a run")
 
   def test_path_without_the_learned_optimizer_is_refused(self):
     self.assert_error(
         programs.run("evaluate", *SGD, "--path=general"),
         "--path is general, but --optimizer is Sgd: add L2L, or leave")
+
+  def test_path_that_is_empty_is_refused(self):
+    self.assert_error(programs.run("evaluate", *programs.EVALUATE, "--path="),
+                      "--path is '', but must be trained optimizers")
 
   def test_folder_without_weights_is_reported(self):
     self.assert_error(

@@ -139,7 +139,7 @@ class OptionsTest(programs.TestCase):
         "  return problems.Simple()\n")
     self.enter_context(contextlib.chdir(self.folder))
     for name, flag in (("data_dir", "--data_dir=there"),
-                       ("download", "--download")):
+                       ("download", "--download"), ("split", "--split=test")):
       with self.given("--problem=own_data:make", flag):
         with self.assertRaisesRegex(
             ValueError,

@@ -223,11 +223,18 @@ class ReproduceTest(programs.EagerTestCase):
   def test_damaged_record_is_named(self):
     self.assert_done(self.reproduce("--panels=4"))
     folder, = (self.output / "results").iterdir()
-    for name, content in (("Adam.csv", "0\n1\n"), ("Adam.csv", "0\nx\ny\n"),
-                          ("Adam.json", "{}"), ("Adam.json", "")):
-      (folder / name).write_text(content)
+    record, losses = folder / "Adam.json", folder / "Adam.csv"
+    for content in ("0\n1\n", "0\nx\ny\n", None):
+      losses.unlink()
+      if content is not None:
+        losses.write_text(content)
+      self.assert_error(
+          self.reproduce("--panels=4"),
+          f"{losses} cannot be read, delete it and {record}: ")
+    for content in ("{}", ""):
+      record.write_text(content)
       self.assert_error(self.reproduce("--panels=4"),
-                        f"{folder / name} is damaged, delete it")
+                        f"{record} is damaged, delete it")
 
   def test_divergence_is_a_failure_with_its_table(self):
     self.assert_done(self.reproduce("--panels=4"))
@@ -256,6 +263,14 @@ class ReproduceTest(programs.EagerTestCase):
     self.assert_error(self.reproduce("--panels=3"), "--panels has '3'")
     self.assert_error(self.reproduce("--runs=0"), "--runs is 0, but must be")
     self.assert_error(self.reproduce("--output="), "--output is '', but must")
+
+  def test_page_of_another_program_is_not_replaced(self):
+    self.output.mkdir()
+    (self.output / "index.html").write_text("mine")
+    self.assert_error(
+        self.reproduce("--panels=4"),
+        f"--output is {self.output}, whose index.html is not of this program")
+    self.assertEqual(self.read("index.html"), "mine")
 
   def test_networks_are_trained_again(self):
     self.network = "paper-quadratic"
@@ -319,9 +334,10 @@ class ReproduceTest(programs.EagerTestCase):
   def test_output_is_of_one_program_at_a_time(self):
     results = self.output / "results"
     results.mkdir(parents=True)
-    with files.locked("--output", results):
-      self.assert_error(self.reproduce("--panels=one"),
-                        f"--output is {results}, to which another program")
+    with files.locked("It", results):
+      self.assert_error(
+          self.reproduce("--panels=one"), "The folder of the results is "
+          f"{results}, to which another program")
 
   def test_output_may_be_the_folder_of_the_data(self):
     def download(*args):

@@ -219,6 +219,13 @@ class EvaluatorTest(parameterized.TestCase):
         ValueError, "learning_rates has 1 rates, but must have one for each"):
       evaluate([3, 4], learning_rates=[0.1])
 
+  @parameterized.parameters(-0.1, 0., float("nan"), "0.1")
+  def test_learning_rate_that_is_not_positive_is_refused(self, rate):
+    with self.assertRaisesRegex(
+        ValueError, r"^learning_rates\[0\] is .*, but must be a positive num"):
+      evaluator(networks.Sgd(0.1), problems.Simple(), 1)(
+          [0], learning_rates=[rate])
+
   def test_no_seeds_are_refused(self):
     with self.assertRaisesRegex(
         ValueError, "^seeds is empty, but must hold at least one seed"):

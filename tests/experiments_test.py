@@ -145,6 +145,13 @@ class ExperimentsTest(parameterized.TestCase):
         "'simple-multi', 'quadratic', 'mnist'.*'small-tasks', 'wide-tasks'"):
       experiments.get("cubic")
 
+  @parameterized.parameters("wide-5", "hard-6", "hard-00")
+  def test_unknown_task_lists_the_known_ones(self, name):
+    with self.assertRaisesRegex(
+        ValueError,
+        f"^problem is '{name}', but must be one of .'{name[:4]}-0'"):
+      experiments.get(name)
+
   def test_own_problem_is_given_the_split_where_it_takes_one(self):
     pathlib.Path(self.folder, "own_splits.py").write_text(
         "import problems\n"

@@ -137,6 +137,20 @@ class InitializersTest(parameterized.TestCase):
         ValueError, r"^initializer is 'zero', .*'ones', .*'zeros'\]"):
       initializers.Initializers(initializer, FIELDS)
 
+  @parameterized.parameters({"a": 1}, ["a"])
+  def test_what_is_no_number_is_refused(self, value):
+    made = initializers.Initializers({"linear": {"w": value}}, FIELDS)
+    with self.assertRaisesRegex(
+        ValueError, "^initializer has .*, but must have names, numbers or arr"):
+      made("linear", "w", [1, 1], tf.float32)
+
+  @parameterized.parameters([snt.initializers.Zeros],
+                            [{"linear": {"b": snt.initializers.Zeros}}])
+  def test_class_in_place_of_an_instance_is_refused(self, initializer):
+    with self.assertRaisesRegex(
+        ValueError, r"^initializer is the class Zeros, .*: Zeros\(\.\.\.\)"):
+      initializers.Initializers(initializer, FIELDS)
+
   @parameterized.parameters(3., [[3.]], [np.float64(3.)], [np.array([3.])],
                             [np.array(3)])
   def test_one_number_is_every_number_of_a_vector(self, number):

@@ -34,6 +34,12 @@ class KerasLearnedOptimizerTest(FolderTest):
             ValueError, "^Keras's backend is 'jax', but must be 'tensorflow'"):
           make()
 
+  @parameterized.parameters(5., "no", None)
+  def test_guard_that_is_no_boolean_is_refused(self, guard):
+    with self.assertRaisesRegex(
+        ValueError, "^guard is .*, but must be True or False"):
+      meta.KerasLearnedOptimizer(self.path, guard=guard)
+
   def compiled(self, model=None, run_eagerly=False, **options):
     model = model or make_model()
     model.compile(meta.KerasLearnedOptimizer(self.path, **options), "mse",

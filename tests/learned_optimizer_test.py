@@ -133,7 +133,7 @@ class LearnedOptimizerTest(FolderTest):
     np.testing.assert_array_equal(updates[1], updates[2])
 
   @parameterized.parameters(
-      None, "0.1", float("nan"), lambda: 0.1,
+      None, "0.1", float("nan"), True, lambda: 0.1,
       tf.keras.optimizers.schedules.PolynomialDecay(1., 10))
   def test_learning_rate_that_is_no_number_is_refused(self, rate):
     with self.assertRaisesRegex(
@@ -258,6 +258,22 @@ class LearnedOptimizerTest(FolderTest):
                                 "parameter 'w': give net_assignments"):
       meta.LearnedOptimizer.load(folder).apply(
           [tf.ones([])], [tf.Variable(0., name="w")])
+
+  def test_longest_end_of_a_name_counts(self):
+    nets = {key: networks.Sgd(rate) for key, rate in (
+        ("all", 1.), ("dense", 2.), ("head", 4.))}
+    optimizer = meta.LearnedOptimizer(nets, [
+        ("all", ["kernel", "bias"]), ("dense", ["dense/kernel"]),
+        ("head", ["head/dense/kernel", "bias"])])
+    parameters = [tf.Variable(0., name=name) for name in (
+        "kernel", "adense/kernel", "dense/kernel", "head/dense/kernel", "bias")]
+    optimizer.apply([tf.ones([])] * 5, parameters)
+    self.assertEqual([float(p) for p in parameters], [-1., -1., -2., -4., -5.])
+
+  def test_shard_that_is_no_boolean_is_refused(self):
+    with self.assertRaisesRegex(
+        ValueError, "^shard is 'no', but must be True, False or None"):
+      meta.LearnedOptimizer.load(self.path, shard="no")
 
   def test_weights_of_float64_are_refused(self):
     network = networks.CoordinateWiseDeepLSTM((2,))

@@ -348,6 +348,12 @@ class MetaStepTest(parameterized.TestCase):
       meta.MetaOptimizer(net=SMALL).meta_minimize(
           problems.Quadratic(1, 2, dtype=dtype), 2)
 
+  def test_adam_that_is_of_no_step_is_refused(self):
+    with self.assertRaisesRegex(
+        ValueError, "^adam is 0.001, but must be the `optimizer` of another"):
+      meta.MetaOptimizer(net=SMALL).meta_minimize(
+          problems.Simple(), 2, adam=0.001)
+
   def test_unknown_objective_is_named(self):
     with self.assertRaisesRegex(
         ValueError, "^objective is 'mean', but must be one of .'log', 'sum'"):

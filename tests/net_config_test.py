@@ -166,6 +166,12 @@ class NetConfigTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, message):
       net_config.make({"net": config})
 
+  @parameterized.parameters("", "conv/w", "../cw")
+  def test_id_that_is_no_name_of_a_file_is_refused(self, key):
+    with self.assertRaisesRegex(
+        ValueError, f"id of a network is '{key}', but must be the name of a f"):
+      net_config.make({key: ADAM})
+
   def test_damaged_file_is_named(self):
     pathlib.Path(self.folder, "cw.l2l").write_bytes(b"PK\x03\x04")
     with self.assertRaisesRegex(ValueError, "Cannot read .*cw.l2l"):

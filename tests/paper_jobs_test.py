@@ -1,6 +1,8 @@
 """Tests of jobs in processes."""
 
+import contextlib
 import os
+import pathlib
 import signal
 import subprocess
 import tempfile
@@ -33,9 +35,11 @@ class JobsTest(parameterized.TestCase):
                     os.path.join(self.folder, what, "log.txt"))
 
   def test_jobs_are_done_and_failures_have_reasons(self):
-    errors = jobs.run([self.job("well"), self.job("killed")], 2)
-    self.assertEqual(list(errors), ["killed"])
+    pathlib.Path(self.folder, "unlogged").touch()  # In place of its folder.
+    errors = jobs.run([*map(self.job, ("well", "killed", "unlogged"))], 3)
+    self.assertCountEqual(errors, ["killed", "unlogged"])
     self.assertRegex(errors["killed"], r"exit status -9; see .*killed/log\.txt")
+    self.assertRegex(errors["unlogged"], r"^its log .*txt cannot be written: ")
     with open(self.job("well").log, encoding="utf-8") as file:
       self.assertEqual(file.read(), "working\n")
 
@@ -57,7 +61,13 @@ class JobsTest(parameterized.TestCase):
     end.assert_called_once_with(1)
 
   def test_training_that_fails_has_its_reason(self):
-    with self.assertRaisesRegex(ValueError, "l2l-train failed: .*problem"):
+    # Neither a module beside it nor a cluster of the shell is one.
+    pathlib.Path(self.folder, "problems.py").write_text("1 / 0")
+    self.enter_context(contextlib.chdir(self.folder))
+    self.enter_context(mock.patch.dict(
+        os.environ, TF_CONFIG="", SLURM_STEP_NUM_TASKS="2"))
+    with self.assertRaisesRegex(
+        ValueError, "l2l-train failed: .*problem is 'unknown'"):
       jobs.train([["--problem=unknown"]], 1., self.fail)
 
   def test_training_that_is_killed_says_so(self):

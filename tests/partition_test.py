@@ -110,6 +110,11 @@ class PartitionTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, "net_assignments has .* be pairs"):
       partition.Partition({"b": baselines.Sgd()}, assignments)
 
+  def test_pair_in_the_wrong_order_is_refused(self):
+    with self.assertRaisesRegex(
+        ValueError, r"^net_assignments names the network \['b'\], but"):
+      partition.Partition({"b": baselines.Sgd()}, [(["b"], ["b"])])
+
   def test_iterator_that_can_be_read_once_is_refused(self):
     with self.assertRaisesRegex(ValueError, "^net_assignments is .* be pairs"):
       partition.Partition({"b": baselines.Sgd()}, zip("b", [["y"]]))

@@ -120,7 +120,9 @@ class EnsembleTest(parameterized.TestCase):
        r"^options of 'simple' has the keys \['num_dims'\], but"),
       ({"name": "quadratic", "options": {"dims": 2}},
        r"has the keys \['dims'\], .*among \['batch_size', .*'num_dims', "),
-      ({"name": "quadratic", "options": {"num_dims": 0}}, "^num_dims is 0, but")
+      ({"name": "quadratic", "options": {"num_dims": 0}}, "^num_dims is 0"),
+      ({"name": "quadratic", "options": 5},
+       "^options of 'quadratic' is 5, but must be a dictionary")
       )
   def test_dictionary_that_cannot_be_is_refused(self, problem, message):
     with self.assertRaisesRegex(ValueError, message):
@@ -142,6 +144,10 @@ class EnsembleTest(parameterized.TestCase):
   def test_other_number_of_weights_is_refused(self, weights):
     with self.assertRaisesRegex(ValueError, "must be 2 numbers"):
       ensemble.Ensemble([simple.Simple()] * 2, weights)
+
+  def test_single_weight_is_refused(self):
+    with self.assertRaisesRegex(ValueError, "^weights is 2.0, but must be a l"):
+      ensemble.Ensemble([simple.Simple()], 2.)
 
   @parameterized.parameters(float("nan"), float("inf"), "1", None)
   def test_weight_that_is_no_number_is_refused(self, weight):

@@ -128,6 +128,11 @@ class QuasiNewtonTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, "^seeds is empty"):
       evaluate([])
 
+  def test_seed_of_several_runs_is_refused(self):
+    evaluate = quasi_newton.QuasiNewton("BFGS", problems.Simple(), 3)
+    with self.assertRaisesRegex(ValueError, r"^A seed of a run has shape \(2,"):
+      evaluate([tf.constant([[1, 2], [3, 4]])])
+
 
 if __name__ == "__main__":
   absltest.main()

@@ -104,8 +104,8 @@ class WorkersTest(programs.TestCase):
 
   def test_tasks_that_cannot_be_shared_out_are_told(self):
     result = processes.run(*TRAIN, "--num_tasks=3", "--num_workers=2")
-    self.assert_error(result, "num_tasks is 3, but must be a multiple of the "
-                      "number of replicas, 2")
+    self.assert_error(result, "--num_workers is 2, but must divide "
+                      "--num_tasks, which is 3: give another of them")
 
   def test_processes_of_other_flags_are_told(self):
     with socket.create_server(("", 0)) as one, socket.create_server(

@@ -25,6 +25,8 @@ FLAGS = flags.FLAGS
 
 LOST_OTHERS = 75  # Exit status of a process whose parent prints the cause.
 HAS_PARENT = "L2LGD_HAS_PARENT"  # Environment variable of such a process.
+# Environment variables that describe several processes.
+VARIABLES = ("TF_CONFIG", "SLURM_STEP_NUM_TASKS")
 REMEDY = "start all processes again; a training goes on with --resume."
 
 _SECONDS_TO_START = 300  # In which all processes must be there.
@@ -114,7 +116,8 @@ def _connect() -> tf.distribute.Strategy:
 
 def _give_up() -> None:
   print(f"error: Not all processes have started within {_SECONDS_TO_START} s: "
-        "start all that TF_CONFIG or SLURM describes.", file=sys.stderr,
+        "start all that TF_CONFIG or SLURM describes, or unset "
+        f"{' and '.join(VARIABLES)} to run one alone.", file=sys.stderr,
         flush=True)
   os._exit(1)
 
@@ -127,7 +130,9 @@ def slurm_config() -> str:
         gpus_per_node=_num_slurm_tasks(), gpus_per_task=1, auto_set_gpu=False)
     cluster = resolver.cluster_spec().as_dict()
   except (RuntimeError, ValueError) as error:
-    raise ValueError(f"The variables of SLURM are broken: {error}") from error
+    raise ValueError(
+        f"The variables of SLURM are broken: {str(error).rstrip('.')}. To run "
+        "one process alone, unset SLURM_STEP_NUM_TASKS.") from error
   task_type, index = resolver.get_task_info()
   return json.dumps({
       "cluster": cluster, "task": {"type": task_type, "index": index}})

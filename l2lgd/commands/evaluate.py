@@ -1,5 +1,6 @@
 """Evaluates learned and hand-designed optimizers on a problem."""
 
+from collections.abc import Mapping
 import os
 import secrets
 from typing import Any
@@ -73,16 +74,18 @@ def main() -> None:
     options.check_positive(
         "num_steps", "num_epochs", "learning_rate", "tuning_epochs")
     experiment = options.experiment()
+    check_flags()
     if replicas.is_first_worker():
       check_outputs()
-    problem = options.make_problem(experiment, FLAGS.split)
-    if FLAGS.pictures and not isinstance(problem, problems.NeuralArt):
-      raise ValueError(f"--pictures is for neural art, not {FLAGS.problem}.")
-    optimizers, evaluators = make_optimizers(experiment, problem)
+    learned = make_learned_optimizers(experiment)
     seed = FLAGS.seed
     if seed is None:
       seed = int(replicas.of_workers(secrets.randbits(31))[0])
     run_seeds = [seeds.derive(seed, "test", i) for i in range(FLAGS.num_epochs)]
+    problem = options.make_problem(experiment, FLAGS.split)  # May download.
+    if FLAGS.pictures and not isinstance(problem, problems.NeuralArt):
+      raise ValueError(f"--pictures is for neural art, not {FLAGS.problem}.")
+    optimizers, evaluators = make_optimizers(problem, learned)
     data = f" (split {FLAGS.split})" if experiment.has_data else ""
     if options.images_of([FLAGS.problem]).get("images") == "synthetic":
       data = " (synthetic images)"
@@ -103,21 +106,22 @@ def main() -> None:
         name: network.options.get("learning_rate")
         for name, network in optimizers.items()}))
     if FLAGS.logdir:
-      for name, runs in losses.items():
-        finite = evaluation.finite_runs(runs)
-        tensorboard.write_curves(os.path.join(FLAGS.logdir, name), {
-            "evaluation/loss": evaluation.mean_curve(
-                finite if len(finite) else runs)})
+      log_curves(losses)
     if FLAGS.plot or FLAGS.plot_updates or FLAGS.pictures:
       plot(problem, optimizers, losses, images, run_seeds)
 
 
+def log_curves(losses: dict[str, np.ndarray]) -> None:
+  """Writes the mean learning curves for TensorBoard."""
+  for name, runs in losses.items():
+    finite = evaluation.finite_runs(runs)
+    tensorboard.write_curves(os.path.join(FLAGS.logdir, name), {
+        "evaluation/loss": evaluation.mean_curve(
+            finite if len(finite) else runs)})
+
+
 def check_outputs() -> None:
   """Checks, before any work, that files and folders can be written."""
-  names, tune = optimizer_names()
-  if FLAGS.plot_updates and set(names) <= set(quasi_newton.METHODS):
-    raise ValueError(f"--plot_updates is for optimizers that are given "
-                     f"gradients, not {', '.join(names)}.")
   paths = {flag: str(FLAGS[flag].value) for flag in ("logdir", *_ENDINGS)
            if FLAGS[flag].value is not None}
   for flag, path in paths.items():
@@ -132,7 +136,7 @@ def check_outputs() -> None:
       raise ValueError(f"--{flag} is {path}, but must end with {ending}.")
     try:
       (files.make_folder if flag == "logdir" else files.check_writable)(path)
-      if flag == "output" and tune:
+      if flag == "output" and tunes():
         files.check_writable(tuning_file())
     except OSError as error:
       raise ValueError(
@@ -153,24 +157,23 @@ def evaluate(name: str, evaluator: optimizers_lib.Evaluator,
 
 
 def make_optimizers(
-    experiment: experiments.Experiment, problem: problems.Problem
+    problem: problems.Problem, learned: Mapping[str, networks.Network]
 ) -> tuple[dict[str, networks.Network], dict[str, optimizers_lib.Evaluator]]:
-  """Returns the optimizers that --optimizer and --path name.
+  """Returns the optimizers that --optimizer names, in this order.
 
   Args:
-    experiment: The experiment.
-    problem: Its problem, on which the optimizers are evaluated.
+    problem: The problem, on which the optimizers are evaluated.
+    learned: The learned optimizers, for which the name L2L stands.
 
   Returns:
     The optimizers that are networks, and what evaluates each optimizer.
 
   Raises:
-    ValueError: A name is unknown, or a file does not fit.
-    FileNotFoundError: --path holds no network of this problem.
+    ValueError: One does not suit the problem.
   """
-  names, tune = optimizer_names()
-  learned = make_learned_optimizers(experiment) if "L2L" in names else {}
-  options_of_all = None if tune else {"learning_rate": FLAGS.learning_rate}
+  names = [name for each in optimizer_names()
+           for name in (learned if each == "L2L" else [each])]
+  options_of_all = None if tunes() else {"learning_rate": FLAGS.learning_rate}
   find = optimizers_lib.Optimizers(
       problem, FLAGS.num_steps, learned,
       {name: options_of_all for name in names if name in baselines.BY_NAME},
@@ -178,10 +181,12 @@ def make_optimizers(
           problem, FLAGS.tuning_epochs, {flag: FLAGS[flag].value for flag in (
               "problem", *experiments.OF_CLASSIFIER, "num_steps",
               "tuning_epochs")},
-          tuning_file() if FLAGS.output and tune else None),
+          tuning_file() if FLAGS.output and tunes() else None),
       options.jit_compile()).find
-  found = {name: find(name) for each in names
-           for name in (learned if each == "L2L" else [each])}
+  # Searches come last, as another optimizer may not suit the problem.
+  found = {name: find(name) for name in sorted(
+      names, key=lambda name: name in baselines.BY_NAME)}
+  found = {name: found[name] for name in names}
   return ({name: network for name, (network, _) in found.items()
            if network is not None},
           {name: evaluator for name, (_, evaluator) in found.items()})
@@ -192,43 +197,61 @@ def tuning_file() -> str:
   return os.path.join(os.path.dirname(FLAGS.output), "tuning.json")
 
 
-def optimizer_names() -> tuple[list[str], bool]:
-  """Returns the names in --optimizer, and whether rates are searched for.
+def optimizer_names() -> list[str]:
+  """Returns the names in --optimizer; "all" stands for L2L and the baselines.
 
   Raises:
-    ValueError: A name is unknown, or flags contradict one another.
+    ValueError: A name is unknown.
   """
   all_names = ["L2L", *baselines.BY_NAME]
   known = [*all_names, *quasi_newton.METHODS]
-  is_all = FLAGS.optimizer == ["all"]
-  names = all_names if is_all else [*dict.fromkeys(FLAGS.optimizer or [""])]
+  if FLAGS.optimizer == ["all"]:
+    return all_names
+  names = [*dict.fromkeys(FLAGS.optimizer or [""])]
   for name in names:
     if name not in known:
       raise ValueError(f"--optimizer has {name!r}, but must be 'all' by "
                        f"itself, or some of {known}.")
+  return names
+
+
+def tunes() -> bool:
+  """Returns whether learning rates are searched for."""
+  return FLAGS.tune or FLAGS.optimizer == ["all"]
+
+
+def check_flags() -> None:
+  """Raises a ValueError if a name is unknown, or flags do not go together."""
+  names = optimizer_names()
+  if FLAGS["path"].present and not FLAGS.path:
+    raise ValueError("--path is '', but must be trained optimizers: give "
+                     "folders or names, or leave it out for an untrained one.")
   if FLAGS.path and "L2L" not in names:
     raise ValueError(f"--path is {','.join(FLAGS.path)}, but --optimizer is "
                      f"{','.join(names)}: add L2L, or leave --path out.")
-  if is_all and FLAGS["tune"].present and not FLAGS.tune:
+  if FLAGS.plot_updates and set(names) <= set(quasi_newton.METHODS):
+    raise ValueError(f"--plot_updates is for optimizers that are given "
+                     f"gradients, not {', '.join(names)}.")
+  if tunes() and FLAGS["tune"].present and not FLAGS.tune:
     raise ValueError("--optimizer=all tunes: leave --notune out, or name the "
                      "optimizers.")
-  tune = FLAGS.tune or is_all
   for flag in ("tune", "learning_rate"):
     if FLAGS[flag].present and not set(names) & set(baselines.BY_NAME):
       raise ValueError(f"--{flag} is for hand-designed optimizers, but "
                        f"--optimizer is {','.join(names)}.")
-  if FLAGS["tuning_epochs"].present and not tune:
+  if FLAGS["tuning_epochs"].present and not tunes():
     raise ValueError(f"--tuning_epochs is {FLAGS.tuning_epochs}, but nothing "
                      "is tuned: add --tune, or leave it out.")
-  if tune and FLAGS["learning_rate"].present:
+  if tunes() and FLAGS["learning_rate"].present:
     raise ValueError("--learning_rate is searched for by --tune and "
                      "--optimizer=all: leave it, or these, out.")
-  return names, tune
 
 
 def make_learned_optimizers(
     experiment: experiments.Experiment) -> dict[str, networks.Network]:
   """Returns the learned optimizers of --path, or else an untrained one."""
+  if "L2L" not in optimizer_names():
+    return {}
   if not FLAGS.path:
     print("L2L is untrained: give its --path.")
     return {"L2L": experiment.make_optimizer()}

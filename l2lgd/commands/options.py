@@ -17,8 +17,8 @@ FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(data)  # For --help.
 flags.DEFINE_string("problem", "simple",
                     f"One of {', '.join(experiments.EXPERIMENTS)}; "
-                    "small-N, wide-N or hard-N, a small, wide or hard task (N "
-                    "is a number); or "
+                    "small-N, a small task (N is a number); wide-0 to wide-4 "
+                    "or hard-0 to hard-5, a wide or hard one; or "
                     "module:function, a function of yours that returns a "
                     "problems.Problem, and may take the arguments split, "
                     "data_dir, download, layers, activation and init_stddev. "
@@ -27,7 +27,7 @@ flags.DEFINE_string("problem", "simple",
                                 for group, names in experiments.GROUPS.items())
                     + ".")
 flags.DEFINE_integer("num_steps", 100, "Updates of the optimizee in an epoch. "
-                     "(128 for neural art)")
+                     "(128 for neural art, about 1000 with --recipe=general)")
 flags.DEFINE_list("layers", None, "Units of each hidden layer of the network "
                   "that classifies MNIST, or an argument of your function. "
                   "(default: 20)")
@@ -105,11 +105,11 @@ def make_problems(found: Mapping[str, experiments.Experiment],
     values["layers"] = integers("layers")
   # Of the library's problems, also those without data may be given the folder,
   # as by scripts that give all programs the same flags.
-  of_users = ("data_dir", "download") if ":" in FLAGS.problem else ()
+  of_users = ("split", "data_dir", "download") if ":" in FLAGS.problem else ()
   for flag in (*of_users, *experiments.OF_CLASSIFIER):
-    if FLAGS[flag].present and not any(
+    if flag in FLAGS and FLAGS[flag].present and not any(
         flag in e.options for e in found.values()):
-      raise ValueError(_unused(flag))
+      raise ValueError(_unused(flag, found))
   made = {}
   for name, one in found.items():
     made[name] = one.make_problem(**{
@@ -133,15 +133,15 @@ def images_of(names: Iterable[str]) -> dict[str, str]:
   return {"images": "MNIST" if has_digits else "synthetic"}
 
 
-def _unused(name: str) -> str:
-  """Returns the error of a flag that the problem does not take."""
+def _unused(name: str, found: Iterable[str]) -> str:
+  """Returns the error of a flag that the problems do not take."""
   if ":" in FLAGS.problem:
     return (f"--{name} is given, but {FLAGS.problem} has no argument {name!r}, "
             "which it would be passed to. (The network that is trained has "
             "its options in --net_options of l2l-train.)")
   takers = [key for key, e in experiments.EXPERIMENTS.items()
             if name in e.options]
-  return f"--{name} is for {', '.join(takers)}, not {FLAGS.problem}."
+  return f"--{name} is for {', '.join(takers)}, not {', '.join(found)}."
 
 
 def integers(name: str) -> list[int] | None:

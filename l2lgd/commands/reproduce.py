@@ -17,7 +17,8 @@ FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(data)  # For --help.
 flags.DEFINE_string("output", "paper", "Folder to write. What is computed is "
                     "kept in it, and not computed again.")
-flags.DEFINE_list("panels", [], "Figures, such as 4,5, or panels: "
+flags.DEFINE_list("panels", [], "Figures, such as 4,5, appendix or "
+                  "beyond (the paper), or panels: "
                   f"{', '.join(table.PANELS)}. (default: all)")
 flags.DEFINE_integer("runs", None, "Runs of each optimizer, in place of the "
                      "number of the panel, 8 to 2,500.")
@@ -38,14 +39,18 @@ def main() -> int:
     files.check_not_empty("--output", FLAGS.output)
     output = files.expand(FLAGS.output)
     results = os.path.join(output, "results")
+    page = os.path.join(output, "index.html")
+    if os.path.exists(page) and not os.path.exists(results):
+      raise ValueError(f"--output is {FLAGS.output}, whose index.html is not "
+                       "of this program: give another folder.")
     files.make_folder(results)
     # Not the output folder itself: it may be that of the data, too, which is
     # locked while they are downloaded.
-    with files.locked("--output", results):
+    with files.locked("The folder of the results", results):
       sections = make_page(panels, output)
   for section in sections:
     print(f"{section.panel.title}: {section.word}. {section.reason}")
-  print(f"The page is {os.path.join(output, 'index.html')}.")
+  print(f"The page is {page}.")
   return int(any(section.error for section in sections))
 
 

@@ -142,6 +142,10 @@ def check_dependent_flags() -> None:
   if FLAGS.stagger and FLAGS.num_tasks == 1:
     raise ValueError("--stagger has no effect with one task: add --num_tasks, "
                      "or leave it out.")
+  if FLAGS.num_tasks % FLAGS.num_workers:
+    raise ValueError(f"--num_workers is {FLAGS.num_workers}, but must divide "
+                     f"--num_tasks, which is {FLAGS.num_tasks}: give another "
+                     "of them.")
   if FLAGS["num_steps"].present and FLAGS.curriculum is not None:
     raise ValueError("--num_steps has no effect with --curriculum: leave one "
                      "of them out.")
@@ -158,8 +162,8 @@ def train(found: Mapping[str, experiments.Experiment],
   """
   experiment = next(iter(found.values()))
   net_options = parse_net_options()
-  by_name = make_problems(found)
   optimizer = meta.MetaOptimizer(**initial_config(experiment, net_options))
+  by_name = scaled_problems(found)  # Last, as it may download data.
   meta.train(
       by_name if len(by_name) > 1 else by_name[FLAGS.problem], optimizer,
       FLAGS.num_epochs, settings, experiment.net_assignments,
@@ -225,9 +229,9 @@ def make_settings(experiment: experiments.Experiment) -> meta.Settings:
       "jit_compile": options.jit_compile()})
 
 
-def make_problems(found: Mapping[str, experiments.Experiment]
-                  ) -> dict[str, problems.Problem]:
-  """Returns the problems of experiments by name."""
+def scaled_problems(found: Mapping[str, experiments.Experiment]
+                    ) -> dict[str, problems.Problem]:
+  """Returns the problems of experiments, with the --random_scaling."""
   made = options.make_problems(found, FLAGS.split)
   if FLAGS.random_scaling is None:
     return made

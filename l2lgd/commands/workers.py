@@ -27,8 +27,8 @@ flags.DEFINE_integer("num_workers", 1, "Processes on this machine that share "
                      "runs.")
 
 _PR_SET_PDEATHSIG = 1  # From sys/prctl.h.
-_SECONDS_TO_END = 5  # Until processes are killed that do not end by themselves
-# after another has failed.
+# Until processes are killed that do not end by themselves after another failed.
+_SECONDS_TO_END = 5
 _INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 

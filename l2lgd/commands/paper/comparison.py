@@ -15,6 +15,7 @@ from networks import baselines
 import problems
 
 _NUM_PICTURES = 3  # Runs that are drawn.
+_NUM_RATES = 13  # Learning rates that a search tries, about.
 
 
 class Comparison(NamedTuple):
@@ -58,7 +59,7 @@ class Comparison(NamedTuple):
     setting, made = self.setting, self.num_made(name)
     runs = setting.num_runs - made
     if not made and name in baselines.BY_NAME and name not in self.rates:
-      num_rates = 13 * len(tuner_lib.candidates(name))
+      num_rates = _NUM_RATES * len(tuner_lib.candidates(name))
       runs += num_rates * setting.tuning_runs
     learned, hand_designed = table.SECONDS_PER_STEP.get(
         setting.problem, (.001, .001))

@@ -15,7 +15,7 @@ import tensorflow as tf
 import tqdm
 
 from l2lgd import devices
-from l2lgd.commands import console
+from l2lgd.commands import cluster, console
 
 
 class Job(NamedTuple):
@@ -83,14 +83,18 @@ def _main(job: Job, num_threads: int, parent: connection.Connection) -> None:
   """Does a job in its process."""
   threading.Thread(
       target=_end_with, args=(parent.recv,), daemon=True).start()
-  os.makedirs(os.path.dirname(job.log), exist_ok=True)
-  log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+  try:
+    os.makedirs(os.path.dirname(job.log), exist_ok=True)
+    log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+  except OSError as error:
+    parent.send(f"its log {job.log} cannot be written: {error.strerror}")
+    return
   for stream in (1, 2):
     os.dup2(log, stream)
   set_threads(num_threads)
-  error = do(job, parent.send)
-  if error is not None:
-    parent.send(error)
+  reason = do(job, parent.send)
+  if reason is not None:
+    parent.send(reason)
 
 
 def set_threads(num_threads: int) -> None:
@@ -144,10 +148,12 @@ def train(argvs: Sequence[Sequence[str]], cost: float,
           "train.run()")
   for argv in argvs:
     process = subprocess.Popen(
-        [sys.executable, "-c", code, *argv], stdin=subprocess.PIPE,
+        # Modules are those of this process, and not of the current folder.
+        [sys.executable, "-P", "-c", code, *argv], stdin=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True,
         env={key: value for key, value in os.environ.items()
-             if key != "TF_CONFIG"})  # They are no cluster.
+             if key not in cluster.VARIABLES}  # They are no cluster.
+        | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
     stderr = process.stderr.read() if process.stderr else ""
     if status := process.wait():
       reason = stderr if status == 1 else f"its exit status is {status}"

@@ -96,9 +96,9 @@ def read(folder: str, name: str, num_runs: int) -> Record:
                       max_rows=num_rows, ndmin=2)
     if len(rows) < num_rows:
       raise ValueError(f"it has {len(rows)} of {num_rows} rows")
-  except ValueError as error:
+  except (OSError, ValueError) as error:
     # The record says that they are there.
-    raise ValueError(f"{losses} is damaged, delete it and {path}: {error}."
+    raise ValueError(f"{losses} cannot be read, delete it and {path}: {error}."
                      ) from error
   return Record(rows, **record)
 

@@ -20,7 +20,6 @@ def _of_one_function(net: str, first_period: int) -> list[dict[str, Any]]:
           {**common, "evaluation_period": 50, "seed": 1}]
 
 
-
 # Flags of a second training, for runs that are longer than those of the first.
 _OF_LONG_RUNS = {
     "recipe": "robust", "second_derivatives": "true", "learning_rate": 0.002,
