@@ -137,7 +137,7 @@ class InitializersTest(parameterized.TestCase):
         ValueError, r"^initializer is 'zero', .*'ones', .*'zeros'\]"):
       initializers.Initializers(initializer, FIELDS)
 
-  @parameterized.parameters({"a": 1}, ["a"])
+  @parameterized.parameters([{"a": 1}], [["a"]])
   def test_what_is_no_number_is_refused(self, value):
     made = initializers.Initializers({"linear": {"w": value}}, FIELDS)
     with self.assertRaisesRegex(
