@@ -82,7 +82,7 @@ class ReproduceTest(programs.EagerTestCase):
       self.assertIn(f"{losses[:, 3].mean():.3g}", text)
       self.assertIn("0.25", text)  # The paper's.
       self.assertIn("It is a toy.", text)
-      self.assertIn("Other runs at each learning rate searched: 1.", text)
+      self.assertIn("Other runs at each rate of the search: 1.", text)
     self.assertIn("](pictures/one.png)", self.read("results.md"))
 
   def test_command_makes_the_same_runs(self):

@@ -66,7 +66,7 @@ class Section(NamedTuple):
       return ""
     if not self.commands:
       return " The learning rates were searched before."
-    return (" Other runs at each learning rate searched: "
+    return (" Other runs at each rate of the search: "
             f"{self.panel.setting.tuning_runs}.")
 
   @property
