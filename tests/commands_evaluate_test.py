@@ -323,6 +323,11 @@ class EvaluateTest(programs.EagerTestCase):
                        "--optimizer=Adam,BFGS", "--tune"),
           "The problem has 128 functions in a run")
 
+  def test_all_optimizers_are_always_tuned(self):
+    self.assert_error(
+        programs.run("evaluate", *programs.EVALUATE, "--optimizer=all",
+                     "--notune"), "--optimizer=all tunes: leave --notune out")
+
   def test_path_without_the_learned_optimizer_is_refused(self):
     self.assert_error(
         programs.run("evaluate", *SGD, "--path=general"),

@@ -158,7 +158,7 @@ class SideBySideTest(parameterized.TestCase):
         ).meta_minimize(Branch(), 2)
     with self.assertRaisesRegex(
         ValueError, "^TensorFlow cannot vectorize this problem over several ru"
-        "ns. Train on one run at a time"):
+        "ns. Train on one run at a time.*unroll=True"):
       meta_step.train(meta_step.reset(tf.constant([[1, 2], [3, 4]])))
 
 

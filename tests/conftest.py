@@ -1,6 +1,11 @@
 """Settings of pytest for all tests."""
 
 import gc
+import os
+
+# Of a shell, they would make the tests wait for other processes.
+for _name in ("TF_CONFIG", "SLURM_STEP_NUM_TASKS"):
+  os.environ.pop(_name, None)
 
 
 def pytest_collection_finish():

@@ -202,9 +202,10 @@ class TextTest(parameterized.TestCase):
     listed = {row[0].removeprefix("--"): row[column]
               for row in table[table.index(header) + 2:]
               if len(row) == len(header) and row[column]}
-    help_text = processes.run(f"{name}.py", "--help").stdout
+    result = processes.run(f"{name}.py", "--help")
+    self.assertEqual(result.stderr, "")
     known = dict(re.findall(r"^  --(?:\[no\])?(\w+): (.*?)(?=^  --|^$)",
-                            help_text, re.DOTALL | re.MULTILINE))
+                            result.stdout, re.DOTALL | re.MULTILINE))
     self.assertEqual(set(listed), set(known))
     for flag, text in known.items():
       default = re.search(r"\(default:\s+'?([^)']+)'?\)", text)

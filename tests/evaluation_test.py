@@ -132,8 +132,9 @@ class EvaluatorTest(parameterized.TestCase):
       return make_runs(seeds, *args)
 
     expected = evaluate([0, 1, 2]).losses
-    with mock.patch.object(evaluate, "_run", meet), mock.patch.object(
-        devices, "num_cores", return_value=2):
+    with (mock.patch.object(evaluate, "_run", meet),
+          mock.patch.object(devices, "has_gpu", return_value=False),
+          mock.patch.object(devices, "num_cores", return_value=2)):
       np.testing.assert_array_equal(evaluate([0, 1, 2]).losses, expected)
 
   def test_all_chunks_are_made_in_the_scope_of_the_strategy(self):

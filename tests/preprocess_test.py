@@ -237,6 +237,7 @@ class MomentumTest(parameterized.TestCase):
       ("NormalizedMomenta", {"decays": []}, r"decays is \[\], but must not be"),
       ("NormalizedMomenta", {"decays": 0.9}, "decays is 0.9, but must be a tu"),
       ("NormalizedMomenta", {"square_decays": [2]}, r"decays\[0\] is 2, but"),
+      ("NormalizedMomenta", {"absolute": 1}, "absolute is 1, but must be True"),
       ("NormalizedMomenta", {"time_scales": 10}, "time_scales is 10, but must"),
       ("NormalizedMomenta", {"time_scales": [0]}, r"scales\[0\] is 0, but m"))
   def test_bad_options_are_named(self, name, options, message):

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 
-from absl.testing import absltest, parameterized
+from absl.testing import absltest
 
 from tests import processes, programs, run_files
 from tests.programs import DEVICE, STATS, TRAINING
@@ -53,14 +53,14 @@ class ProcessesTest(programs.TestCase):
 
   def test_killed_and_interrupted_training_is_resumed_as_if_it_never_was(self):
     # An epoch prints 200 bytes: it is at most 20 epochs ahead of this test.
-    argv = (*TRAIN, "--num_epochs=60", "--resume")
+    argv = (*TRAIN, "--num_epochs=48", "--resume")
     path = f"--save_path={self.folder}"
     process = processes.Process((*argv, path))
-    process.wait_for("Epoch 8")
+    process.wait_for("Epoch 2")
     process.kill(signal.SIGKILL)
     self.assertEqual(process.result().code, -signal.SIGKILL)
     process = processes.Process((*argv, path))
-    process.wait_for("Epoch 30")
+    process.wait_for("Epoch 24")
     process.kill(signal.SIGINT)
     result = process.result()
     self.assertEqual((result.code, result.stderr), (128 + signal.SIGINT, ""))
@@ -113,18 +113,6 @@ class ProcessesTest(programs.TestCase):
   def test_mistake_is_reported_in_one_line(self):
     self.assert_error(processes.run("train.py", "--num_steps=ten"),
                       "--num_steps=ten")
-
-  @parameterized.parameters(
-      ("train.py", ("problem", "num_steps", "data_dir", "download",
-                    "num_epochs", "seed", "split", "learning_rate", "stagger")),
-      ("evaluate.py", ("problem", "num_steps", "data_dir", "download",
-                       "num_epochs", "seed", "split", "learning_rate", "tune")),
-      ("export.py", ("path", "output")))
-  def test_help_lists_the_flags(self, program, names):
-    result = processes.run(program, "--help")
-    for name in names:
-      self.assertRegex(result.stdout, rf"--(\[no\])?{name}:")
-    self.assertEqual(result.stderr, "")
 
 
 if __name__ == "__main__":

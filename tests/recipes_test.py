@@ -28,6 +28,12 @@ class RecipesTest(parameterized.TestCase):
     settings.check()
     self.assertEqual(settings.num_steps, num_steps)
 
+  @parameterized.parameters(
+      ("num_epochs", (0, 20)), ("unroll_length", (9, 2.5)))
+  def test_bad_number_is_named(self, name, numbers):
+    with self.assertRaisesRegex(ValueError, f"^{name} is .* positive integer"):
+      recipes.get("general", *numbers)
+
   def test_unknown_recipe_is_named(self):
     with self.assertRaisesRegex(
         ValueError,

@@ -72,7 +72,8 @@ class ReplicasTest(parameterized.TestCase):
     self.assertTrue(replicas.is_first_worker())
 
   @parameterized.parameters(
-      (4, {}), (2, {"stagger": True, "max_gradient_norm": 0.1}))
+      (2, {"num_tasks": 2, "evaluation_epochs": 1}),
+      (2, {"stagger": True, "max_gradient_norm": 0.1}))
   def test_losses_do_not_depend_on_the_number_of_devices(self, num, settings):
     np.testing.assert_allclose(
         devices.run(num, train, settings), train(settings), rtol=1e-5)

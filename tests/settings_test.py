@@ -23,11 +23,25 @@ class SettingsTest(parameterized.TestCase):
   @parameterized.product(
       name=("learning_rate", "max_gradient_norm", "teacher_learning_rate",
             "perturbation_stddev"),
-      value=(0, -0.5))
+      value=(0, -0.5, float("nan"), float("inf"), "1"))
   def test_number_that_is_not_positive_is_named(self, name, value):
     with self.assertRaisesRegex(
-        ValueError, f"^{name} is {value}, but must be a positive number"):
+        ValueError, f"^{name} is {value!r}, but must be a positive number"):
       meta.Settings(**{name: value}).check()
+
+  @parameterized.product(
+      name=("second_derivatives", "stagger", "keep_last", "restart_from_best"),
+      value=("false", None, 1))
+  def test_what_is_no_boolean_is_named(self, name, value):
+    with self.assertRaisesRegex(
+        ValueError, f"^{name} is {value!r}, but must be True or False"):
+      meta.Settings(**{name: value}).check()
+
+  @parameterized.parameters("num_steps", "num_tasks", "learning_rate",
+                            "perturbation_stddev", "imitation")
+  def test_none_is_allowed_only_where_it_is_the_default(self, name):
+    with self.assertRaisesRegex(ValueError, f"^{name} is None, but must"):
+      meta.Settings(**{name: None}).check()
 
   @parameterized.parameters(
       ("objective", r"\['log', 'sum'\]"), ("teacher", r"\['Adagrad', 'Adam', "),
@@ -45,7 +59,6 @@ class SettingsTest(parameterized.TestCase):
        "min_num_steps is 20, but must be None for tasks to be staggered"),
       ({"num_steps": 50, "stagger": True}, "num_steps is 50, but must be a m"),
       ({"jit_compile": "auto"}, "jit_compile is 'auto', but must be True, Fal"),
-      ({"keep_last": "false"}, "keep_last is 'false', but must be True or Fal"),
       ({"sampled_coordinates": 2, "estimator": "PES"},
        "estimator is 'PES', bu"),
       ({"sampled_coordinates": 2, "second_derivatives": True},

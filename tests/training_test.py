@@ -320,6 +320,8 @@ class TrainingTest(parameterized.TestCase):
   @parameterized.parameters(
       ({"num_epochs": -1}, "num_epochs is -1, but must be a positive integer"),
       ({"num_epochs": "5"}, "num_epochs is '5', but must be a positive integ"),
+      ({"num_epochs": 2.5}, "num_epochs is 2.5, but must be a positive integ"),
+      ({"log_period": 0}, "log_period is 0, but must be a positive integer"),
       ({"recorders": meta.Recorder()}, "recorders is <.*>, but must be obj"),
       ({"recorders": [meta.Recorder]}, "recorders is .*, but must be objects"),
       ({"recorders": iter([])}, "recorders is .*, but must be objects"),

@@ -140,7 +140,9 @@ class WeightsTest(weight_files.FileTestCase):
       (name, value) for name, value in weight_files.NOT_WEIGHTS.items())
   def test_writes_nothing_but_weights(self, value):
     weights.write(self.file, _saved())
-    with self.assertRaises(ValueError):
+    with self.assertRaisesRegex(
+        ValueError, "must be an array of floats|is empty or contains '/'|"
+        "must be a dictionary with strings as keys"):
       weights.write(self.file, _saved()._replace(weights=value))
     self.assert_same_weights(
         weights.read(self.file).weights, _saved().weights)

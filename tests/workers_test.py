@@ -9,6 +9,7 @@ from unittest import mock
 
 from absl.testing import absltest, parameterized
 import numpy as np
+import tensorflow as tf
 
 from l2lgd.commands import cluster
 from meta import compilation
@@ -150,6 +151,17 @@ class ClusterTest(programs.TestCase):
         tempfile, "TemporaryFile", side_effect=OSError("No space left")):
       self.assert_error(
           programs.run("train", "--num_workers=2"), "error: No space left")
+
+  def test_broken_number_of_tasks_is_told(self):
+    with mock.patch.dict(os.environ, SLURM_STEP_NUM_TASKS="two"):
+      self.assert_error(programs.run("train"),
+                        "SLURM_STEP_NUM_TASKS is 'two', but must be an integer")
+
+  def test_lost_connection_is_one_line_with_its_remedy(self):
+    with self.assertRaisesRegex(
+        ConnectionError, "no longer answers: start all processes again"):
+      with cluster._lost_connections():
+        raise tf.errors.UnavailableError(None, None, "Collective ops aborted")
 
   def test_variables_of_slurm_describe_the_processes(self):
     with mock.patch.dict(

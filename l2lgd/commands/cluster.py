@@ -82,7 +82,11 @@ def shared(num_runs: int) -> Iterator[None]:
 
 
 def _num_slurm_tasks() -> int:
-  return int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
+  text = os.environ.get("SLURM_STEP_NUM_TASKS", "1")
+  if not text.isdecimal():
+    raise ValueError(f"SLURM_STEP_NUM_TASKS is {text!r}, but must be an "
+                     "integer: to run one process alone, unset it.")
+  return int(text)
 
 
 def _connect() -> tf.distribute.Strategy:
