@@ -51,8 +51,8 @@ class Evaluator:
       jit_compile: See `meta_step.Unroller`.
 
     Raises:
-      ValueError: `num_steps` is not a positive integer, the problem cannot be
-        computed, or the network cannot optimize its parameters.
+      ValueError: `num_steps` is not a positive integer, or see
+        `meta_step.Unroller`.
     """
     num_steps = checks.positive_integer("num_steps", num_steps)
     self._network = network
@@ -87,7 +87,8 @@ class Evaluator:
 
     Args:
       seeds: Integers or int32 tensors of shape [2].
-      progress: Wraps the sequence of chunks of runs in a progress bar.
+      progress: Takes the sequence of chunks of runs, and returns an iterable of
+        the same chunks that shows the progress, as `tqdm.tqdm` does.
       learning_rates: One learning rate per seed, in place of the optimizer's
         own (baselines only). New rates do not cause recompilation.
       num_steps: Number of updates, if it is not that of the constructor.
@@ -97,8 +98,10 @@ class Evaluator:
       at once, each of them has a row of losses, [seeds * S, T + 1].
 
     Raises:
-      ValueError: There is no seed, or another number of learning rates; one is
-        not positive; or the optimizer has none.
+      ValueError: There is no seed, or one is not of these forms; the number of
+        learning rates is not that of seeds, one of them is not positive, or the
+        optimizer has no learning rate; or `num_steps` is not a positive
+        integer.
     """
     if not len(seeds):
       raise ValueError("seeds is empty, but must hold at least one seed.")

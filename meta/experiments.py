@@ -19,12 +19,14 @@ _OPTIONS = (*_DATA, *OF_CLASSIFIER)
 
 
 class Experiment(NamedTuple):
-  """One experiment."""
-  make_problem: Callable[..., problems.Problem]
-  net_config: networks.NetConfig
-  net_assignments: networks.Assignments | None = None
+  """A problem, the networks that are trained on it, and how."""
+  make_problem: Callable[..., problems.Problem]  # Its arguments: `options`.
+  net_config: networks.NetConfig  # The networks by id.
+  net_assignments: networks.Assignments | None = None  # Which parameters each
+  # network optimizes. None gives all of them to the only network.
   learning_rate: float = 0.001  # Learning rate of Adam, the meta-optimizer.
-  options: tuple[str, ...] = ()  # Arguments of `make_problem`.
+  options: tuple[str, ...] = ()  # Names of the arguments of `make_problem` that
+  # may be given, such as "split".
   num_steps: int = 100  # Updates in a run.
   unroll_length: int = 20  # Updates in an unroll, T.
 
@@ -189,7 +191,10 @@ _TASKS: dict[str, tuple[Callable[..., problems.Problem], tuple[str, ...]]] = {
 
 
 def expand(names: Iterable[str]) -> list[str]:
-  """Returns the names of experiments, with those of `GROUPS` replaced."""
+  """Returns names of experiments, with those of groups replaced.
+
+  The groups are "small-tasks", "wide-tasks" and "hard-tasks".
+  """
   return [each for name in names for each in GROUPS.get(name, [name])]
 
 
@@ -197,8 +202,10 @@ def get(name: str) -> Experiment:
   """Returns an experiment by name.
 
   Args:
-    name: A key of `EXPERIMENTS`; "small-N", "wide-N" or "hard-N", where N is
-      the index of a `problems.small_task`, `wide_task` or `hard_task`; or
+    name: A key of `EXPERIMENTS`, such as "quadratic" or "paper-mnist"
+      (`list(experiments.EXPERIMENTS)` has all); "small-N", "wide-N" or
+      "hard-N", where N is the index of a `problems.small_task`, `wide_task` or
+      `hard_task`; or
       "module:function", where the function returns an `Experiment`, or any
       problem, for which a network with momenta and bounded steps is trained. A
       function with arguments returns a problem; those named `split`,

@@ -17,14 +17,16 @@ _MIN_SIZE = 0.01  # Least size of a parameter: those of zeros must move.
 class Guard(snt.Module):
   """An optimizer, and a safe step in its place where gradients are too large.
 
-  The optimizer makes a step if the norm of all gradients is at most a multiple
-  of the running mean of the norms in its steps before. This is the safeguard
-  EMA of Heaton et al. 2023, "Safeguarded Learned Convex Optimization", with the
-  gradient as the residual; the multiple is above 1, as minibatches are noise.
-  Otherwise the optimizer is not called, so that its states stay. Each parameter
-  makes a step against its gradient then, of a size that is relative to its own.
-  If the norm is not finite in float32, no parameter and no state changes. In
-  Keras, it is an argument of `KerasLearnedOptimizer`.
+  The optimizer makes its first step, and each later one if the norm of all
+  gradients is at most `factor` times the running mean of the norms in its steps
+  before. This is the safeguard EMA of Heaton et al. 2023, "Safeguarded Learned
+  Convex Optimization", with the gradient as the residual; the factor allows for
+  the noise of minibatches. Otherwise the optimizer is not called, and its
+  states stay as they are. Each parameter then moves against its gradient, by a
+  step whose size is relative to that of the parameter. If the norm is not
+  finite in float32, no parameter and no state changes. A guard does not work
+  under a distribution strategy. For Keras, give `guard=True` to
+  `KerasLearnedOptimizer`.
 
   Example:
 
@@ -45,7 +47,8 @@ class Guard(snt.Module):
       optimizer: A `LearnedOptimizer`, or another one that has its `apply`.
       factor: The multiple of the mean norm; at least 1.
       step_size: Root mean square of the safe step of a parameter, relative to
-        that of the parameter, or to 0.01 if that is larger; positive.
+        that of the parameter, or to 0.01 if that is larger; positive. The step
+        is also multiplied by the learning rate of a `LearnedOptimizer`.
       name: Name of the module.
 
     Raises:

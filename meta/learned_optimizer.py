@@ -23,8 +23,8 @@ class LearnedOptimizer(snt.Module):
   Use it in place of `snt.optimizers.Adam` in a custom training loop. Each
   parameter has its own state, which is created when it is first seen. The
   networks compute in float32, whatever the type of the parameters. Under a
-  distribution strategy, gradients are summed over the replicas, as Keras's
-  optimizers do.
+  distribution strategy, the optimizer sums the gradients over the replicas, as
+  Keras's optimizers do.
 
   Example:
 
@@ -34,10 +34,10 @@ class LearnedOptimizer(snt.Module):
     variables = model.trainable_variables
     optimizer.apply(tape.gradient(loss, variables), variables)
 
-  A checkpoint, a copy and a pickle hold the states; the latter two need
-  networks that `networks.factory` can make. As with `snt.optimizers`,
-  they go by the order in which the parameters were first seen: names differ
-  from one model of a class to the next.
+  Checkpoints, copies and pickles hold the states; copies and pickles can be
+  made only of networks that `networks.factory` can make. As with
+  `snt.optimizers`, states belong to parameters by the order in which these were
+  first seen, not by name: two models of one class may have different names.
 
   Attributes:
     networks: The networks by id.
@@ -78,7 +78,8 @@ class LearnedOptimizer(snt.Module):
 
     Raises:
       ValueError: A network joins parameters, as `networks.LSTMWithGAC` does;
-        an argument is of another type; or see `networks.Partition`.
+        `learning_rate` is neither a finite number nor a scalar variable;
+        `shard` is not True, False or None; or see `networks.Partition`.
     """
     super().__init__(name or "learned_optimizer")
     networks.Partition(nets, net_assignments)  # Checks the arguments.
@@ -113,12 +114,15 @@ class LearnedOptimizer(snt.Module):
         files of DeepMind's program need it, as they do not say.
       net_assignments: Replaces the assignments of the training, if the
         parameters now have other names.
-      learning_rate: Factor of the updates.
+      learning_rate: See `LearnedOptimizer`.
       shard: See `LearnedOptimizer`.
 
     Raises:
       FileNotFoundError: There is no trained network.
-      ValueError: A file is damaged, or does not fit its configuration.
+      ValueError: `path` is a file, or no path; a file is damaged, or does not
+        fit its configuration; a file of DeepMind's program has none in
+        `net_config`; or see `LearnedOptimizer`, which refuses networks that
+        join parameters.
     """
     path = pretrained_networks.find(path)
     nets = net_config_lib.make(net_config_lib.from_folder(path, net_config))
@@ -149,10 +153,12 @@ class LearnedOptimizer(snt.Module):
       parameters: Floating-point variables.
 
     Raises:
-      ValueError: The numbers of gradients and parameters differ or are 0; a
-        parameter is given twice; all gradients are None, or one has another
-        shape than its parameter; no network is assigned to a parameter, or the
-        network cannot optimize it; or the call is in the scope of a
+      ValueError: An argument is no list, or the lists differ in length or are
+        empty; a parameter is given twice, or is not a floating-point variable
+        of known shape; all gradients are None, or one is not of a
+        floating-point type or has another shape than its parameter; no network
+        is assigned to a parameter, or the network cannot optimize it; a copy
+        is given parameters in another order; or the call is in the scope of a
         distribution strategy, but not in one of its replicas. No parameter has
         changed then.
       RuntimeError: A checkpoint that was restored has a state of another shape
@@ -203,7 +209,8 @@ class LearnedOptimizer(snt.Module):
       variables: The parameters.
 
     Raises:
-      ValueError, RuntimeError: See `apply`.
+      ValueError: See `apply`.
+      RuntimeError: See `apply`.
     """
     new = [(name, v) for name, v in zip(names, variables, strict=True)
            if v not in self._slots]

@@ -43,7 +43,9 @@ class MetaOptimizer:
         the default of DeepMind's program.
 
     Raises:
-      ValueError: See `networks.factory`.
+      ValueError: An id is empty or has a "/", a configuration is not a
+        dictionary of these arguments, or see `networks.factory`.
+      FileNotFoundError: See `networks.factory`.
     """
     self.networks = net_config_lib.make(
         net_config or {"coordinatewise": net_config_lib.ORIGINAL})
@@ -91,8 +93,9 @@ class MetaOptimizer:
     Args:
       problem: The problem that the networks optimize.
       len_unroll: Number of updates in an unroll, T.
-      learning_rate: Learning rate of Adam, which trains the networks; an
-        `adam` that is given has its own.
+      learning_rate: Learning rate of Adam, which trains the networks; positive.
+        That of `meta.Settings` is 0.001 by default. An `adam` that is given has
+        its own.
       net_assignments: See `meta_loss`.
       second_derivatives: See `meta_step.MetaStep`.
       jit_compile: See `meta_step.Unroller`.
@@ -101,8 +104,8 @@ class MetaOptimizer:
       objective: See `meta_step.MetaStep`.
       adam: See `meta_step.MetaStep`.
       teacher: A hand-designed optimizer to imitate, in place of minimizing the
-        losses; see `imitation.ImitationStep`. `second_derivatives`,
-        `objective`, and the estimator do not matter then.
+        losses; see `imitation.ImitationStep`. `second_derivatives`, `objective`
+        and `estimator` are then ignored.
       estimator: How the meta-gradient is computed: "backprop", by truncated
         back-propagation; "es" or "pes", without back-propagation, from the
         meta-losses of perturbed weights, see `evolution.EvolutionStep`.
@@ -110,8 +113,9 @@ class MetaOptimizer:
       perturbation_pairs: Number of pairs of perturbed runs beside each run.
 
     Raises:
-      ValueError: A network has no parameters, or `estimator` is unknown; or see
-        `meta_step.MetaStep`, `networks.Partition`, `imitation.Student` and
+      ValueError: A network is assigned no parameters; `estimator` is unknown;
+        there is a teacher, and a parameter is assigned to several networks; or
+        see `meta_step.MetaStep`, `networks.Partition`, `imitation.Student` and
         `evolution.EvolutionStep`.
     """
     checks.one_of("estimator", estimator, evolution.ESTIMATORS)
@@ -152,7 +156,8 @@ class MetaOptimizer:
     Raises:
       OSError: A file cannot be written; existing ones are left as they were.
       ValueError: A network has no variables yet, or is of a class that
-        `networks.factory` does not know.
+        `networks.factory` does not know; or `trained_on` has values other than
+        JSON's.
     """
     if net_assignments is not None:
       trained_on = (trained_on or {}) | {"net_assignments": net_assignments}

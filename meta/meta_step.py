@@ -45,10 +45,11 @@ class Unroller:
         whole unroll, the network alone and neither.
 
     Raises:
-      ValueError: `len_unroll` is not a positive integer, the problem cannot be
-        computed (see `problems.check`), or has no second derivatives, the
-        network cannot optimize its parameters, or was made outside of the scope
-        of the strategy.
+      ValueError: `len_unroll` is not a positive integer; `network` is not a
+        `Network`; `jit_compile` is not True, False or None; the problem cannot
+        be computed (see `problems.check`), or has no second derivatives where
+        they are asked for; or the network cannot optimize the problem's
+        parameters, or was made outside the scope of the strategy.
     """
     len_unroll = checks.positive_integer("len_unroll", len_unroll)
     if not isinstance(network, networks.Network):
@@ -113,10 +114,11 @@ class Unroller:
       num_steps: Number of updates, if it is not `len_unroll`.
 
     Returns:
-      The losses, shape [T + 1] or [T + 1, ...] with an axis [K] for runs side
-      by side, an axis [S] for functions in one problem or both; and the run
-      after the last update. The meta-loss is the sum of the losses over T, and
-      their mean over K and S.
+      The losses before each update and after the last one, and the run after
+      the last update. The shape of the losses is [T + 1], or [T + 1, K] for K
+      runs side by side, [T + 1, S] for a problem of S functions, and
+      [T + 1, K, S] for both. The meta-loss "sum" is their sum over T, and their
+      mean over K and S.
     """
     return self._unroll(
         run, self._length(num_steps), self._second_derivatives)
@@ -176,9 +178,10 @@ class MetaStep(Unroller):
 
     Raises:
       ValueError: See `Unroller`; `learning_rate`, `num_sampled` or
-        `max_gradient_norm` is not positive; `objective` is unknown; `adam` is
-        not of another step; the weights are of type float16 or bfloat16; or
-        there are second derivatives, for which coordinates cannot be sampled.
+        `max_gradient_norm` is not positive; `num_sampled` is given together
+        with second derivatives, which depend on all coordinates; `objective`
+        is unknown; `adam` is not of another step; the weights are of type
+        float16 or bfloat16; or Keras's backend is not TensorFlow.
     """
     learning_rate = checks.positive("learning_rate", learning_rate)
     if max_gradient_norm is not None:

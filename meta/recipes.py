@@ -30,11 +30,16 @@ def get(name: str, num_epochs: int, unroll_length: int = 20
 
   Example:
 
+    from meta import recipes
+
     settings = meta.Settings(**recipes.get("robust", num_epochs=600))
     meta.train(problem, num_epochs=600, settings=settings)
 
   Args:
-    name: A key of `RECIPES`.
+    name: "robust", a learning rate that decays from 0.01 to 0, clipped
+      meta-gradients, and a sample of 2,000 coordinates; or "general", for
+      training on many problems: the same from 0.003, with the objective "log"
+      and runs of different lengths.
     num_epochs: Number of epochs of the training.
     unroll_length: Updates in an unroll, T, those of the shortest runs. The
       longest have a multiple of it. Give `meta.Settings` the same.

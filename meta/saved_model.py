@@ -19,14 +19,18 @@ def export(path: files.Path, output: files.Path,
            net_config: networks.NetConfig | None = None) -> dict[str, str]:
   """Writes each network of a trained optimizer as a SavedModel.
 
-  A SavedModel needs neither this library nor Sonnet. Its signatures are
-  `initial_state`, of `parameters`, and `update`, of `gradients` and the state
-  `state_0`, `state_1` and so on, and of `parameters` if the updates depend on
-  them; `update` returns `updates`, which are to be added to the parameters, and
-  the next state. `optimizer.json` describes them.
-  A coordinatewise network takes vectors of any length, one for kernels takes
-  [kh, kw, C_in, C_out] with any numbers of channels. A network that joins
-  parameters, such as `networks.LSTMWithGAC`, needs all of them in one vector.
+  A SavedModel needs neither this library nor Sonnet. It has two signatures,
+  which the file `optimizer.json` beside it describes:
+
+  * `initial_state` takes `parameters`, and returns the state as `state_0`,
+    `state_1` and so on.
+  * `update` takes `gradients` and the state, and `parameters` if the updates
+    depend on them. It returns `updates`, which are to be added to the
+    parameters, and the next state.
+  Gradients and parameters are float32. A coordinatewise network takes vectors
+  of any length; one for kernels takes [kh, kw, C_in, C_out], with any numbers
+  of channels. A network that joins parameters, such as `networks.LSTMWithGAC`,
+  needs all of them in one vector.
 
   Args:
     path: Folder of the trained optimizer, or a name that `meta.pretrained()`
@@ -40,8 +44,9 @@ def export(path: files.Path, output: files.Path,
 
   Raises:
     FileNotFoundError: There is no trained optimizer.
-    ValueError: A file of it is damaged, or `output` exists and is not an empty
-      folder, or has a character of patterns.
+    ValueError: See `LearnedOptimizer.load`, except that networks may join
+      parameters; or `output` is empty, exists and is not an empty folder, or
+      has one of the characters that TensorFlow reads as a pattern, such as *.
     OSError: A file cannot be written.
   """
   output = files.expand_exact("output", output)

@@ -166,10 +166,10 @@ class Trainer:
                      tf.function(trace, autograph=False))
 
   def initial_losses(self) -> list[float | None]:
-    """Returns the loss of each problem where its first validation begins.
+    """Returns the loss of each problem at the start of its first validation.
 
-    They tell whether a run is resumed on the problems that it began with. None
-    stands for a loss that is not finite.
+    These losses show whether a run is resumed on the problems that it began
+    with. None stands for a loss that is not finite.
     """
     losses = []
     for problem in self._problems:
@@ -264,6 +264,10 @@ class Trainer:
     """Evaluates the networks on the validation runs of each problem.
 
     Where this ends a stage of the curriculum, `stage` is the next one after it.
+
+    Raises:
+      ValueError: There are several problems, or the objective is "log", and the
+        mean initial loss of a problem is not above 0.
     """
     num_steps = schedules.validation_steps(self.settings, self.stage)
     results = []

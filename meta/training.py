@@ -49,7 +49,8 @@ def train(
     problem: The problem to train on. Of several, in a list or in a dictionary
       of their names, each epoch trains on one that is drawn.
     optimizer: The networks to train; by default those of `MetaOptimizer()`.
-    num_epochs: Number of epochs, those before a resumption included.
+    num_epochs: Number of epochs, those before a resumption included; at most
+      `settings.decay_epochs`. 0 only validates.
     settings: How to train; by default `Settings()`.
     net_assignments: Pairs of a network's id and the names of the parameters
       that it optimizes. None gives all parameters to the only network.
@@ -70,9 +71,11 @@ def train(
     The networks as of the last epoch.
 
   Raises:
-    ValueError: A setting is out of its range, the networks cannot optimize the
-      problem, `save_path` holds something other than the run to resume, another
-      process is writing to it, or other workers have another `save_path`.
+    ValueError: An argument or a setting is of another type or out of its
+      range; the networks cannot optimize the problem; a loss is not above 0,
+      see `Trainer.validate`; `save_path` holds other files, or a run that is
+      another one or is not to be resumed; another process is writing to it; or
+      other workers have another `save_path`.
     OSError: A file cannot be read or written.
   """
   if num_epochs != 0:  # Which validates alone.

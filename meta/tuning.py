@@ -36,11 +36,11 @@ def tune(evaluator: Callable[..., evaluation.Evaluation],
          progress: Callable = lambda x: x) -> Tuning:
   """Searches for the learning rate with the lowest mean final loss.
 
-  Starts with one rate per decade. The grid grows by a decade, with three rates,
-  while the best rate is at an edge, or while the highest rate is within 1 % of
-  the best: on such a plateau, where no rate makes progress, higher ones may.
-  Then the rates between the best and its neighbors are tried, again and again,
-  down to twelve a decade.
+  It starts with one rate per decade, from 0.001 to 1. The grid grows by a
+  decade, with three rates, while the best rate is at an edge, or while the loss
+  of the highest rate is within 1 % of the best: on such a plateau, where no
+  rate makes progress, higher ones may. It ends at 1e-8 and 1e8. Then rates
+  closer and closer to the best are tried, down to a twelfth of a decade.
 
   Example:
 
@@ -51,7 +51,10 @@ def tune(evaluator: Callable[..., evaluation.Evaluation],
     evaluator: Evaluates a hand-designed optimizer: an `evaluation.Evaluator`,
       or a candidate of a `shared_evaluator.SharedEvaluator`.
     seeds: Seeds of the runs that are made at every rate.
-    progress: Wraps the runs in a progress bar.
+    progress: See `evaluation.Evaluator.__call__`.
+
+  Raises:
+    ValueError: There is no seed, or the optimizer has no learning rate.
   """
   losses: dict[int, float] = {}  # By k.
 

@@ -15,9 +15,10 @@ State = Any
 class Network(snt.Module, abc.ABC):
   """An optimizer, learned or hand-designed: it turns gradients into updates.
 
-  A network never sees the function that it optimizes, only gradients and its
-  own state. So every network can be evaluated on every problem whose parameters
-  it takes. `meta.MetaOptimizer` trains networks that `networks.factory` makes.
+  A network never sees the function that it optimizes, only gradients, its own
+  state and, if `needs_params` is true, the parameters. So every network can be
+  evaluated on every problem whose parameters it takes. `meta.MetaOptimizer`
+  trains networks that `networks.factory` makes.
 
   Example:
 

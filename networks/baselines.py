@@ -54,9 +54,10 @@ class MomentumState(NamedTuple):
 class Momentum(elementwise.Elementwise):
   """Momentum (Polyak 1964), as in Sutskever et al. 2013, equations 1 and 2.
 
-  `optim.sgd` has no momentum by default; 0.9 is that of `optim.nag`. With one,
-  `optim.sgd` also multiplies the gradient by 1 - momentum, which is not done
-  here.
+  The `optim.sgd` of Torch 7, the Lua package that the paper used, has no
+  momentum by default; 0.9 is the default of its `optim.nag`. Where `optim.sgd`
+  is given a momentum, it also multiplies the gradient by 1 - momentum; this
+  class does not.
   """
   _state_class = MomentumState
 
@@ -88,7 +89,7 @@ class Nesterov(Momentum):
 
   Equations 3 and 4 of Sutskever et al. 2013, which take the gradient at
   theta + mu v. That point, not theta, is what the parameters hold here (Bengio
-  et al. 2013), so that losses are those at that point, as those of Torch's
+  et al. 2013), so that losses are those at that point, as those of Torch 7's
   `optim.nag` are. From one step to the next, it moves by
   mu v_{t+1} - epsilon g.
   """
@@ -113,7 +114,7 @@ class Rprop(elementwise.Elementwise):
 
   Where the sign of the gradient changes, the coordinate stays and the previous
   step is not taken back: this is iRprop- (Igel & Huesken 2000), as in
-  `optim.rprop`.
+  Torch 7's `optim.rprop`.
   """
   _state_class = RpropState
 
@@ -199,9 +200,9 @@ class RMSPropState(NamedTuple):
 class RMSProp(elementwise.Elementwise):
   """RMSProp (Tieleman & Hinton 2012, lecture 6.5).
 
-  As in `optim.rmsprop`, epsilon is added to the root, not under it. The default
-  of decay (its alpha) is the lecture's 0.9: with 0.99, RMSProp stays above the
-  paper's loss on MNIST at any learning rate.
+  As in Torch 7's `optim.rmsprop`, epsilon is added to the root, not under it.
+  The default of decay (its alpha) is the lecture's 0.9: with 0.99, RMSProp
+  stays above the paper's loss on MNIST at any learning rate.
 
   Example:
 

@@ -54,7 +54,8 @@ class StandardDeepLSTM(base.Network):
       preprocess_name: "identity", "Clamp", "LogAndSign", "RNNprop" or
         "NormalizedMomenta".
       preprocess_options: Arguments of this class in `networks.preprocess`.
-      scale: Factor of the updates.
+      scale: Factor of the outputs, which by default are the updates; see
+        `networks.postprocess.Postprocessing`.
       initializer: Initial values of the variables, in one of the forms that
         `initializers.Initializers` takes. The layers are `lstm_1`, `lstm_2`
         and so on, with the fields `w_gates` [F + H, 4 H] and `b_gates` [4 H],

@@ -43,7 +43,9 @@ def factory(net: str, net_options: Any = (),
       program. None makes a new network.
 
   Raises:
-    ValueError: The name or an option is unknown, or contradicts the file.
+    ValueError: The name is unknown; an option is unknown, missing or out of
+      its range, or contradicts the file; or the file is damaged, or of another
+      network.
     FileNotFoundError: The file does not exist.
   """
   cls = _CLASSES[checks.one_of("net", net, _CLASSES)]
@@ -86,7 +88,7 @@ def save(network: base.Network, filename: files.Path,
   Raises:
     OSError: The file cannot be written; an existing one is left as it was.
     ValueError: The network is of a class that `factory` does not know, or has
-      no variables yet.
+      no variables yet; or `trained_on` has values other than JSON's.
   """
   weights.write(filename, content(network, trained_on))
 

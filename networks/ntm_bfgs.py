@@ -21,18 +21,19 @@ class State(NamedTuple):
 class NTMBFGS(lstm_with_gac.LSTMWithGAC):
   """An LSTM+GAC with an external memory, NTM-BFGS.
 
-  The memory M is a matrix with a row and a column for each coordinate, as the
-  inverse Hessian that BFGS estimates. The network, which is the controller,
-  uses it by heads. They are linear functions of the last LSTM layer, so each
-  coordinate computes its own element of their vectors:
+  The memory M is a matrix with a row and a column for each coordinate, like the
+  inverse Hessian that BFGS estimates; there may be up to 4,096 coordinates. The
+  network, which is the controller, reads and writes M with heads. These are
+  linear functions of the last LSTM layer, so each coordinate computes its own
+  element of their vectors:
 
   * A read head makes a vector r. Its result M r, one number for each
     coordinate, is fed back into the controller in the next step.
   * A write head makes two vectors, a and b. After the reading, a b^T is added
     to M.
 
-  (Andrychowicz et al. 2016, appendix B. One read head and three write heads are
-  enough to simulate BFGS, it says.)
+  (Andrychowicz et al. 2016, appendix B, which says that one read head and three
+  write heads are enough to simulate BFGS.)
 
   Where the appendix leaves it open: M is the identity before the first step, as
   in BFGS, and the results are 0. The update is a linear function of the last

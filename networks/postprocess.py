@@ -27,10 +27,10 @@ class Postprocessing:
   An update is s e (scale * h(output) - nominal_step * direction)
   - weight_decay * parameter. The direction is clipped to [-3, 3], and outputs
   count as 0 where all gradients have been 0, if the preprocessing has a
-  momentum. With `nonlinearity="tanh"` and a `min_size`, its root mean square
-  over a tensor is bounded by a multiple of that of the tensor, or of `min_size`
-  if that is larger, whatever the network computes: no gradient can make the
-  optimizee diverge in a few steps.
+  momentum. With `nonlinearity="tanh"` and a `min_size`, the root mean square of
+  a parameter's update is bounded by a multiple of that of the parameter, or of
+  `min_size` if that is larger, whatever the network computes: no gradient can
+  make the optimizee diverge in a few steps.
 
   Attributes:
     num_outputs: Number of outputs for each coordinate.
@@ -45,24 +45,27 @@ class Postprocessing:
     """Sets the parts of the formula.
 
     Args:
-      scale: Factor of the outputs.
+      scale: Factor of the outputs; any finite number.
       nonlinearity: h, "linear" or "tanh".
-      nominal_step: Factor of the normalized momentum, which the preprocessing
-        must have. The network learns what to add to the step of a hand-designed
+      nominal_step: Factor of the normalized momentum; at least 0. If it is
+        positive, the preprocessing must have a momentum, as RNNprop has. The
+        network learns what to add to the step of a hand-designed
         optimizer (Harrison et al. 2022, "A Closer Look at Learned Optimization:
         Stability, Robustness, and Inductive Biases", section 4).
-      min_size: If it is given, s is the root mean square of the tensor that
-        the update belongs to, but at least this number: steps are relative to
-        the size of the parameters (Shazeer and Stern 2018, "Adafactor", section
-        8). Otherwise, s is 1.
+      min_size: If it is given, s is the root mean square of the parameter, but
+        at least this positive number: steps are relative to the size of the
+        parameters (Shazeer and Stern 2018, "Adafactor", section 8). Otherwise,
+        s is 1.
       weight_decay: Fraction of the parameter that is subtracted at each step,
-        independently of the gradients (Loshchilov and Hutter 2019).
-      log_range: If it is positive, e is exp(log_range * tanh(m)), where m is a
-        second output: the network sets the size of steps over orders of
-        magnitude, and their direction apart from it (after Metz et al. 2020,
-        "Tasks, stability, architecture, and compute"). Otherwise, e is 1.
-      max_size: The most that s can be; at least `min_size`. Without it, steps
-        that are relative to what they enlarge can grow exponentially.
+        independently of the gradients (Loshchilov and Hutter 2019); in [0, 1).
+      log_range: At least 0. If it is positive, e is exp(log_range * tanh(m)),
+        where m is a second output: the network sets the size of steps over
+        orders of magnitude, and their direction apart from it (after Metz et
+        al. 2020, "Tasks, stability, architecture, and compute"). Otherwise, e
+        is 1.
+      max_size: The most that s can be; at least `min_size`, which must be
+        given. Without it, parameters can grow exponentially: the larger they
+        are, the larger are their steps.
 
     Raises:
       ValueError: An argument is not as described.

@@ -132,7 +132,8 @@ class LogAndSign(Preprocessing):
     """Sets where the logarithm is clipped.
 
     Args:
-      k: Gradients below exp(-k) count as small; positive.
+      k: Gradients below exp(-k) count as small; positive. The paper has 10,
+        DeepMind's program 5.
 
     Raises:
       ValueError: k is not positive.
@@ -232,10 +233,11 @@ class NormalizedMomenta(_Momentum):
     """Sets the time scales.
 
     Args:
-      decays: Decays of the means of the gradients.
-      square_decays: Decays of the means of their squares. The root of the last
-        one is the divisor.
-      time_scales: Numbers of steps s, for the features tanh(t / s) - 1.
+      decays: Decays of the means of the gradients; in [0, 1).
+      square_decays: Decays of the means of their squares; in [0, 1). The root
+        of the mean of the last decay is the divisor.
+      time_scales: Numbers of steps s, positive, for the features
+        tanh(t / s) - 1 after t steps.
       absolute: Whether the logarithms of the mean squares are those of the
         squares themselves, not of their ratios to the largest.
 

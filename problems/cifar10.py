@@ -47,8 +47,9 @@ class Cifar10(classification.Classification):
       split: The part of the data set: "train", "validation" or "test".
       labels: The classes, 0 to 9, whose images are used. They are renumbered in
         this order. By default all are used.
-      data_dir: The directory of the files; see `datasets.cifar10.read`.
-      download: Whether to download them if they are not there.
+      data_dir: The directory of cifar-10-batches-bin, the official binary
+        version. None, that of Keras, needs `download`.
+      download: Whether to download the data set if it is not there.
 
     Raises:
       ValueError: An argument is out of its range, or a file is broken.

@@ -41,8 +41,11 @@ class Ensemble(base.Problem):
       weights: The weight of each term; by default 1.
 
     Raises:
-      ValueError: There is no problem, something is not a problem, a weight is
-        not a finite number, or there are more or fewer weights than problems.
+      ValueError: `problems` is no list, or empty; something in it is not a
+        problem; a dictionary has an unknown name, key or option, or an option
+        out of its range; a weight is not a finite number; or there are more or
+        fewer weights than problems.
+      OSError: See `Mnist` and `Cifar10`.
     """
     if not isinstance(problems, list | tuple):
       raise ValueError(f"problems is {problems!r}, but must be a list.")

@@ -50,11 +50,13 @@ class KerasProblem(model_problem.ModelProblem):
         and the outputs of a minibatch and returns losses of shape [] or [B],
         whose mean is taken.
       data: Inputs and targets, in a tuple of two arrays, shape [n, ...] each
-        (or nests of arrays), or a `tf.data.Dataset` of single examples. A third
-        array, shape [n], holds sample weights: each loss is multiplied by its
-        weight, and the mean is over the number of examples, as in Keras.
-        Minibatches are drawn by position, so that a `Dataset` must have the
-        same order each time: shuffle it with a seed, or not at all.
+        (or nests of arrays), or a `tf.data.Dataset` of such examples, one by
+        one, not in batches; it is read to its end and kept in memory. float64
+        becomes float32. A third array, shape [n], holds sample weights: each
+        loss is multiplied by its weight, and the mean is over the number of
+        examples, as in Keras. Minibatches are drawn by position, so a `Dataset`
+        must have the same order each time: shuffle it with a seed, or not at
+        all.
       batch_size: Number of examples in a minibatch, B.
 
     Raises:

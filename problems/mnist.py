@@ -36,10 +36,11 @@ class Mnist(classification.Classification):
       activation: Activation of the hidden layers: "sigmoid" or "relu".
       batch_size: Number of images in a minibatch, B.
       split: The part of the data set: "train", "validation" or "test".
-      data_dir: The directory of the files; see `datasets.mnist.read`.
-      download: Whether to download them if they are not there.
-      init_stddev: Standard deviation of the initial weights and biases, by
-        default DeepMind's. The paper does not say which one it has.
+      data_dir: The directory of mnist.npz, or of the original IDX files. None,
+        that of Keras, needs `download`.
+      download: Whether to download the data set if it is not there.
+      init_stddev: Standard deviation of the initial weights and biases;
+        positive. The default is DeepMind's; the paper does not give its own.
 
     Raises:
       ValueError: An argument is out of its range, or a file is broken.

@@ -21,11 +21,11 @@ class Content(NamedTuple):
 
 
 class NeuralArt(base.Problem):
-  """f(image) = alpha content + beta style + gamma smoothness.
+  """Painting a photograph in the style of a picture, with VGG-19.
 
-  Each function has a photograph whose content the image is to show; all share a
-  picture whose style it is to have. The form is that of Andrychowicz et al.
-  2016, section 3.4.
+  f(image) = alpha content + beta style + gamma smoothness (Andrychowicz et al.
+  2016, section 3.4). Each function has a photograph whose content the image is
+  to show; all share a picture whose style it is to have.
 
   Content is the error of VGG-19's activations conv4_2 against those of the
   photograph, and style is the error of Gram matrices at five layers against
@@ -57,12 +57,14 @@ class NeuralArt(base.Problem):
     Args:
       style: Image file of the picture whose style to imitate.
       contents: Folder of the photographs, all of which are used. By default
-        they are those of the split in the data directory.
-      image_size: Pixels a side, to which images are cropped and resized.
-      content_weight: Weight of the content, alpha.
-      style_weight: Weight of the style, beta.
-      smoothness_weight: Weight of the smoothness, gamma.
-      stddev: Standard deviation of the image to start from; its mean is 0.
+        they are those of the split in `data_dir`, which must then be given.
+      image_size: Pixels a side, to which images are cropped and resized; at
+        least 16.
+      content_weight: Weight of the content, alpha; at least 0.
+      style_weight: Weight of the style, beta; at least 0.
+      smoothness_weight: Weight of the smoothness, gamma; at least 0.
+      stddev: Standard deviation of the image to start from, whose mean is 0; at
+        least 0.
       split: The part of the photographs: "train", "validation" or "test".
       data_dir: The directory of the photographs and the network; see
         `datasets.content_images.read` and `datasets.vgg19.read`.

@@ -29,16 +29,17 @@ def check(problem: base.Problem) -> None:
   """Computes a loss and its gradient, and raises an error if that fails.
 
   The operations run one by one, without XLA, so TensorFlow checks what they
-  are given. Then the loss is traced, as in the graph of an unroll. A problem
-  may be finite for some of its functions only.
+  are given. Then the loss is traced, as in the graph of an unroll. It is enough
+  that the loss and its gradient are finite for one of 16 seeds. A problem that
+  has passed is not checked again.
 
   Args:
     problem: The problem.
 
   Raises:
-    ValueError: It is no problem, or its parameters or its loss are not what
-      they must be, cannot be computed, or are not finite for each of a few
-      seeds.
+    ValueError: It is not a `Problem`; its parameters, constants or loss are not
+      as `Problem` describes them, cannot be computed, or differ when the seed
+      is the same; or the loss or its gradient is finite for none of the seeds.
   """
   if not isinstance(problem, base.Problem):
     raise ValueError(f"problem is {problem!r}, but must be a Problem.")
