@@ -1,7 +1,8 @@
 """Checks of arguments, and of Keras's backend.
 
-Each raises a ValueError that says what is wrong and what is allowed. Those of
-arguments name the argument and its value, and return the value if it is right.
+Each but `is_finite` raises a ValueError that says what is wrong and what is
+allowed. Those of arguments name the argument and its value, and return the
+value if it is right.
 """
 
 from collections.abc import Callable, Collection
@@ -48,14 +49,14 @@ def optional_boolean(name: str, value: Any) -> bool | None:
 def finite(name: str, value: Any, minimum: float = -math.inf) -> float:
   """Returns the value, which must be a finite number, at least the minimum."""
   bound = "" if minimum == -math.inf else f" of at least {minimum}"
-  _check(name, value, _is_finite(value) and value >= minimum,
+  _check(name, value, is_finite(value) and value >= minimum,
          f"a finite number{bound}")
   return float(value)
 
 
 def positive(name: str, value: Any) -> float:
   """Returns the value, which must be a finite number above zero."""
-  _check(name, value, _is_finite(value) and value > 0, "a positive number")
+  _check(name, value, is_finite(value) and value > 0, "a positive number")
   return float(value)
 
 
@@ -66,7 +67,7 @@ def positives(name: str, values: Any) -> list[float]:
 
 def fraction(name: str, value: Any) -> float:
   """Returns the value, which must be a number in [0, 1)."""
-  _check(name, value, _is_finite(value) and 0 <= value < 1, "in [0, 1)")
+  _check(name, value, is_finite(value) and 0 <= value < 1, "in [0, 1)")
   return float(value)
 
 
@@ -77,7 +78,7 @@ def fractions(name: str, values: Any) -> list[float]:
 
 def probability(name: str, value: Any) -> float:
   """Returns the value, which must be a number in [0, 1]."""
-  _check(name, value, _is_finite(value) and 0 <= value <= 1, "in [0, 1]")
+  _check(name, value, is_finite(value) and 0 <= value <= 1, "in [0, 1]")
   return float(value)
 
 
@@ -95,6 +96,13 @@ def json_value(name: str, value: Any) -> Any:
   except (AttributeError, TypeError, ValueError) as error:
     raise ValueError(f"{name} is {value!r}, but must hold JSON values alone."
                      ) from error
+
+
+def is_finite(value: Any) -> bool:
+  """Returns whether the value is a finite number."""
+  # A bool is a Real too, but nobody means it as a quantity.
+  return (isinstance(value, numbers.Real) and not isinstance(value, bool)
+          and math.isfinite(value))
 
 
 def keras_backend() -> None:
@@ -121,9 +129,3 @@ def _each(check: Callable[[str, Any], Any], name: str, values: Any,
 def _is_integer(value: Any) -> bool:
   # A bool is an Integral too, but nobody means it as a size.
   return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-
-
-def _is_finite(value: Any) -> bool:
-  # A bool is a Real too, but nobody means it as a quantity.
-  return (isinstance(value, numbers.Real) and not isinstance(value, bool)
-          and math.isfinite(value))

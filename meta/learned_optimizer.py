@@ -1,8 +1,6 @@
 """A trained optimizer for custom training loops."""
 
 from collections.abc import Mapping, Sequence
-import math
-import numbers
 from typing import Any
 
 import keras
@@ -299,9 +297,7 @@ def _checked(learning_rate: Any) -> Any:
   if isinstance(learning_rate, tf.Variable | keras.Variable):
     if not tf.TensorShape(learning_rate.shape).rank:
       return learning_rate
-  elif (isinstance(learning_rate, numbers.Real)
-        and not isinstance(learning_rate, bool)
-        and math.isfinite(learning_rate)):
+  elif checks.is_finite(learning_rate):
     return learning_rate
   raise ValueError(
       f"learning_rate is {learning_rate!r}, but must be a finite number, or a "

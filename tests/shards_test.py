@@ -64,16 +64,15 @@ def sizes(shard):
   return sizes_of(optimizer)
 
 
-def steps(shard, net=NET, max_compiled=100):
+def steps(shard, net=NET):
   """The parameters, the states, and the sizes of the variables of a replica."""
-  with mock.patch.object(groups, "_MAX_COMPILED", max_compiled):
-    optimizer, variables = make(shard, net)
-    step, skipping = (make_step(optimizer, variables, s) for s in (None, 1))
-    for each in (step, step, skipping, step):
-      each()
-    result = results(optimizer, variables)
-    optimizer.reset()
-    return *result, sizes_of(optimizer), results(optimizer, variables)[1]
+  optimizer, variables = make(shard, net)
+  step, skipping = (make_step(optimizer, variables, s) for s in (None, 1))
+  for each in (step, step, skipping, step):
+    each()
+  result = results(optimizer, variables)
+  optimizer.reset()
+  return *result, sizes_of(optimizer), results(optimizer, variables)[1]
 
 
 def saved(path, num_before, num_after, shard, net):
@@ -92,10 +91,10 @@ def saved(path, num_before, num_after, shard, net):
   return results(optimizer, variables)
 
 
-def saved_uncompiled(*args):
-  """The same, without XLA."""
+def uncompiled(function, *args):
+  """What a function returns without XLA."""
   with mock.patch.object(groups, "_MAX_COMPILED", 0):
-    return saved(*args)
+    return function(*args)
 
 
 def groups_of_limits(shard):
@@ -154,8 +153,9 @@ class ShardsTest(absltest.TestCase):
     self.assert_close(initial, expected[3])
 
   def test_means_over_parameters_are_those_of_all_coordinates(self):
-    expected = steps(None, GENERAL, 0)
-    params, states, sizes, initial = devices.run(2, steps, True, GENERAL, 0)
+    expected = uncompiled(steps, None, GENERAL)
+    params, states, sizes, initial = devices.run(
+        2, uncompiled, steps, True, GENERAL)
     self.assert_close(params, expected[0])
     self.assert_close(states, expected[1])
     # The states of the LSTM, the moments, and the numbers of steps.
@@ -183,9 +183,9 @@ class ShardsTest(absltest.TestCase):
   def test_checkpoint_is_read_by_another_number_of_replicas(self):
     with tempfile.TemporaryDirectory() as folder:
       path = os.path.join(folder, "checkpoint")
-      expected = devices.run(3, saved_uncompiled, path, 2, 1, True, GENERAL)
+      expected = devices.run(3, uncompiled, saved, path, 2, 1, True, GENERAL)
       for num in (0, 2):
-        read = devices.run(num, saved_uncompiled, path, 0, 1, True, GENERAL)
+        read = devices.run(num, uncompiled, saved, path, 0, 1, True, GENERAL)
         for a, b in zip(read, expected, strict=True):
           self.assert_close(a, b)
 

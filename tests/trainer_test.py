@@ -305,24 +305,21 @@ class TrainerTest(parameterized.TestCase):
        "restart_from_best": True},
       {"num_tasks": 2, "sampled_coordinates": 2, "stagger": True})
   def test_restored_training_goes_on_bit_for_bit(self, **options):
-    is_eager = "num_tasks" not in options
-    if is_eager:
+    if "num_tasks" not in options:
       eager.run_eagerly(self)
     expected, restored = (make(**options) for _ in range(2))
     for _ in range(2):
       expected.run_epoch()
-    if is_eager:
-      self.assertTrue(expected.validate()[0].improved)
+    self.assertTrue(expected.validate()[0].improved)
     restore(restored, expected)
     self.assertEqual(restored.num_epochs, 2)
     epochs, own = ([without_time(t.run_epoch()) for _ in range(3)]
                    for t in (expected, restored))
     self.assertEqual(own, epochs)
     assertions.assert_equal(weights(restored), weights(expected))
-    if is_eager:
-      assertions.assert_equal(
-          *[[v._replace(seconds=0.) for v in t.validate()]
-            for t in (restored, expected)])
+    assertions.assert_equal(
+        *[[v._replace(seconds=0.) for v in t.validate()]
+          for t in (restored, expected)])
     assertions.assert_equal(
         *[[np.array(v) for v in t.meta_step.optimizer.variables]
           for t in (restored, expected)])
